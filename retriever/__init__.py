@@ -1,0 +1,8 @@
+"""Text → (image + text) product retrieval: `retriever.load()` gives a model that embeds queries and items."""
+
+from retriever.config import PRESETS, RetrieverConfig
+from retriever.model import FusedRetriever
+from retriever.processor import Processor, item_text
+from retriever.retriever import ItemInput, Retriever, load
+
+__all__ = ["PRESETS", "FusedRetriever", "ItemInput", "Processor", "Retriever", "RetrieverConfig", "item_text", "load"]

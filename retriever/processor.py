@@ -1,0 +1,86 @@
+"""Pictures and strings → tensors. The same code runs in training, evaluation and service."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from retriever.config import RetrieverConfig
+
+
+class Processor:
+    """Resizes, normalises and tokenises as the model with this configuration expects.
+
+    `images` and `texts` are free of shared state, so that many threads may call them at once.
+    """
+
+    def __init__(self, config: RetrieverConfig, tokenizer: Tokenizer) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        # Padding is ours (to the longest of a batch): the tokeniser's own would be shared between lengths.
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._pad = tokenizer.token_to_id("[PAD]") or 0
+        self._mean = np.asarray(config.image_mean, dtype=np.float32)
+        self._std = np.asarray(config.image_std, dtype=np.float32)
+
+    def image(self, picture: Image.Image) -> Tensor:
+        """One picture, resized to a square (as BLIP-2 does) and normalised: `(3, S, S)` float32."""
+        size = (self.config.image_size, self.config.image_size)
+        resized = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        pixels = (np.asarray(resized, dtype=np.float32) / 255.0 - self._mean) / self._std  # (S, S, 3)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def images(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """`(B, 3, S, S)`."""
+        return torch.stack([self.image(picture) for picture in pictures])
+
+    def queries(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token ids and attention mask of shoppers' keywords, each `(B, T)` with T ≤ `max_query_length`."""
+        return self._tokenise(texts, self.config.max_query_length)
+
+    def texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token ids and attention mask of items' texts, each `(B, T)` with T ≤ `max_text_length`."""
+        return self._tokenise(texts, self.config.max_text_length)
+
+    def _tokenise(self, texts: Sequence[str], max_length: int) -> tuple[Tensor, Tensor]:
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+        # The last word piece of a truncated row stays [SEP], as the encoder saw it in training.
+        rows = [row if len(row) <= max_length else [*row[: max_length - 1], row[-1]] for row in rows]
+        longest = max((len(row) for row in rows), default=0)
+        input_ids = torch.full((len(rows), longest), self._pad, dtype=torch.long)
+        attention_mask = torch.zeros((len(rows), longest), dtype=torch.long)
+        for i, row in enumerate(rows):
+            input_ids[i, : len(row)] = torch.tensor(row)
+            attention_mask[i, : len(row)] = 1
+        return input_ids, attention_mask
+
+
+def item_text(
+    title: str | None = None,
+    description: str | None = None,
+    category: Sequence[str] = (),
+    attributes: Mapping[str, Any] | None = None,
+) -> str:
+    """An item's fields as the one text that the model reads; empty when every field is.
+
+    The most telling come first, since the text is cut at `max_text_length` word pieces: title, the narrowest
+    category, attributes that are short words, and as much of the description as fits.
+    """
+    parts = [title or ""]
+    if category and category[-1].lower() not in parts[0].lower():
+        parts.append(category[-1])
+    values = [f"{name} {value}" for name, value in (attributes or {}).items() if _describes(value)]
+    if values:
+        parts.append(", ".join(values))
+    parts.append(description or "")
+    return ". ".join(part.strip().rstrip(".") for part in parts if part.strip())
+
+
+def _describes(value: Any) -> bool:
+    """Whether an attribute's value is words: numbers and codes are for filters and BM25, not for an embedding."""
+    return isinstance(value, str) and 0 < len(value) <= 40 and not any(char.isdigit() for char in value)

@@ -1,0 +1,111 @@
+"""`load` a checkpoint and embed strings and pictures with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from retriever import checkpoint
+from retriever.model import FusedRetriever
+from retriever.processor import Processor
+
+SHIPPED = Path(str(files("retriever") / "weights"))
+
+
+@dataclass(frozen=True)
+class ItemInput:
+    """What the model sees of an item: one picture, one text, or both.
+
+    Raises:
+        ValueError: both are missing.
+    """
+
+    image: Image.Image | Tensor | None = None  # a tensor is a picture that `Processor.image` has prepared
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.image is None and not (self.text or "").strip():
+            raise ValueError("an item needs a picture or some text")
+
+
+class Retriever:
+    """A loaded checkpoint: model, processor and the `model_id` that its vectors are labelled with."""
+
+    def __init__(self, model: FusedRetriever, processor: Processor, model_id: str) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.model_id = model_id
+        self.config = model.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.query_tokens.device
+
+    @torch.inference_mode()
+    def encode_queries(self, texts: Sequence[str]) -> Tensor:
+        """Keywords → unit vectors `(B, D)`, float32 on the CPU."""
+        ids, mask = self.processor.queries(texts)
+        return self.model.encode_query(ids.to(self.device), mask.to(self.device)).float().cpu()
+
+    @torch.inference_mode()
+    def encode_items(self, items: Sequence[ItemInput]) -> Tensor:
+        """Items, in any mixture of picture and text, → item tokens `(B, Q, D)`, float32 on the CPU."""
+        with_picture = [i for i, item in enumerate(items) if item.image is not None]
+        with_text = [i for i, item in enumerate(items) if (item.text or "").strip()]
+        # Rows of one kind go together: no row pays for a modality that it does not have.
+        tokens = torch.empty(len(items), self.config.num_query_tokens, self.config.embed_dim)
+        both = sorted(set(with_picture) & set(with_text))
+        for rows in (both, sorted(set(with_picture) - set(both)), sorted(set(with_text) - set(both))):
+            if rows:
+                tokens[rows] = self._encode([items[i] for i in rows]).float().cpu()
+        return tokens
+
+    def _encode(self, items: Sequence[ItemInput]) -> Tensor:
+        pictures = None
+        if items[0].image is not None:
+            prepared = [
+                item.image if isinstance(item.image, Tensor) else self.processor.image(item.image)  # type: ignore[arg-type]
+                for item in items
+            ]
+            pictures = self.model.encode_pictures(torch.stack(prepared).to(self.device))
+        ids = mask = None
+        if (items[0].text or "").strip():
+            ids, mask = (part.to(self.device) for part in self.processor.texts([item.text or "" for item in items]))
+        return self.model.encode_item(pictures, ids, mask)
+
+
+def load(name: str | Path = "compact", device: str | torch.device = "cpu") -> Retriever:
+    """The one way to a retriever: a shipped name (`compact`), a checkpoint folder, or a name on the model hub.
+
+    Raises:
+        FileNotFoundError: there is no such shipped model or folder, and the hub does not give it either.
+        ValueError: the folder holds a model that this version cannot build.
+    """
+    folder = _find(str(name))
+    model, tokenizer = checkpoint.load_folder(folder)
+    return Retriever(model.to(device), Processor(model.config, tokenizer), checkpoint.model_id(folder))
+
+
+def _find(name: str) -> Path:
+    if (SHIPPED / name / "config.json").exists():
+        return SHIPPED / name
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    shipped = sorted(path.name for path in SHIPPED.glob("*") if (path / "config.json").exists())
+    known = f"shipped models: {', '.join(shipped) or 'none'}"
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise FileNotFoundError(f"no shipped model and no folder is called {name!r} ({known})")
+    from huggingface_hub import snapshot_download  # only where a hub name is asked for: it is slow to import
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[*checkpoint.FILES, "MODEL_CARD.md"]))
+    except Exception as error:
+        raise FileNotFoundError(
+            f"{name!r} is neither a shipped model nor a folder, and the model hub did not give it "
+            f"({type(error).__name__}); {known}"
+        ) from error

@@ -1,0 +1,60 @@
+"""Fixtures that several packages' tests share: a tiny retriever, built from scratch in milliseconds."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from retriever import FusedRetriever, Processor, Retriever, RetrieverConfig, checkpoint
+
+torch.set_num_threads(1)
+
+TINY = RetrieverConfig(
+    vision_backbone="test_efficientnet",
+    vision_width=256 + 16 + 24 + 32 + 48 + 3,
+    vision_pyramid=True,
+    num_concepts=5,
+    image_size=64,
+    hidden_size=32,
+    num_layers=2,
+    num_heads=4,
+    intermediate_size=64,
+    embed_dim=16,
+    vocab_size=200,
+    max_positions=64,
+    num_query_tokens=4,
+    query_pooling="mean",
+    text_residual=True,
+)
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """Word pieces of single characters and a few words: every string can be written with them."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "mug", "shirt", "shoe", "lamp", "the", "a"]
+    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    pieces = dict.fromkeys(words + characters + [f"##{char}" for char in characters])
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder with random weights, for whatever wants to load a model by path."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny-checkpoint")
+    model = FusedRetriever(TINY)
+    torch.nn.init.normal_(model.concept_embeddings, std=0.1)
+    checkpoint.save(model, tiny_tokenizer(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_retriever(tiny_checkpoint: Path) -> Retriever:
+    model, tokenizer = checkpoint.load_folder(tiny_checkpoint)
+    return Retriever(model, Processor(TINY, tokenizer), checkpoint.model_id(tiny_checkpoint))

@@ -1,0 +1,120 @@
+"""Frozen picture features, computed once and kept on disk.
+
+The vision tower is frozen by default, so what it says of a picture never changes: an epoch then costs the Q-Former
+only. The cache is a folder named by the tower's weights, holding rows of float16 that only ever grow; it is resumed
+after a kill at the last complete block.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from retriever.processor import Processor
+from retriever.vision import PictureFeatures, VisionEncoder
+
+BLOCK = 256  # pictures between two commits of the index
+
+
+class FeatureCache:
+    """Features of pictures by path: `cache.add(paths)` computes what is missing, `cache.rows(paths)` reads.
+
+    Raises:
+        OSError: a picture cannot be read; the message names it.
+    """
+
+    def __init__(self, folder: Path, encoder: VisionEncoder, processor: Processor) -> None:
+        self.encoder = encoder.eval()
+        self.processor = processor
+        self.folder = folder / _fingerprint(encoder, processor)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._index_path = self.folder / "index.json"
+        index = json.loads(self._index_path.read_text()) if self._index_path.exists() else {"rows": {}, "shape": None}
+        self._rows: dict[str, int] = index["rows"]
+        self._shape: list[int] | None = index["shape"]  # [P, E, C]
+        self._open()
+
+    def add(self, paths: Sequence[Path]) -> None:
+        missing = [path for path in dict.fromkeys(paths) if _key(path) not in self._rows]
+        if not missing:
+            return
+        device = next(self.encoder.parameters()).device
+        with ThreadPoolExecutor(4) as pool, tqdm(total=len(missing), desc="picture features", unit="picture") as bar:
+            for start in range(0, len(missing), BLOCK):
+                block = missing[start : start + BLOCK]
+                features = [
+                    _encode(self.encoder, torch.stack(list(pool.map(self._load, part))).to(device))
+                    for part in (block[i : i + 32] for i in range(0, len(block), 32))
+                ]
+                self._append(block, features)
+                bar.update(len(block))
+        self._open()
+
+    def rows(self, paths: Sequence[Path]) -> np.ndarray:
+        """Row numbers of pictures that were added: `(N,)` int64. Raises KeyError for one that was not."""
+        return np.array([self._rows[_key(path)] for path in paths], dtype=np.int64)
+
+    def read(self, rows: np.ndarray, device: torch.device | str = "cpu") -> PictureFeatures:
+        """Features of these rows, float32, on the device."""
+        tokens, concepts = (torch.from_numpy(np.asarray(array[rows])).to(device) for array in self._arrays)
+        return PictureFeatures(tokens.float(), concepts.float())
+
+    def _load(self, path: Path) -> Tensor:
+        try:
+            with Image.open(path) as picture:
+                return self.processor.image(picture)
+        except OSError as error:
+            raise OSError(f"{path}: the picture cannot be read ({error})") from error
+
+    def _append(self, paths: Sequence[Path], features: Sequence[PictureFeatures]) -> None:
+        tokens = torch.cat([part.tokens for part in features]).half().cpu().numpy()
+        concepts = torch.cat([part.concepts for part in features]).half().cpu().numpy()
+        self._shape = [tokens.shape[1], tokens.shape[2], concepts.shape[1]]
+        first = len(self._rows)
+        for name, array in (("tokens", tokens), ("concepts", concepts)):
+            with (self.folder / f"{name}.f16").open("ab") as file:
+                # What a killed run wrote beyond the index is cut off first.
+                file.truncate(first * array[0].nbytes)
+                file.write(array.tobytes())
+        self._rows.update({_key(path): first + i for i, path in enumerate(paths)})
+        temporary = self._index_path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"rows": self._rows, "shape": self._shape}))
+        temporary.replace(self._index_path)
+
+    def _open(self) -> None:
+        if self._shape is None:
+            return
+        count, (patches, width, classes) = len(self._rows), self._shape
+        self._arrays = (
+            np.memmap(self.folder / "tokens.f16", np.float16, "r", shape=(count, patches, width)),
+            np.memmap(self.folder / "concepts.f16", np.float16, "r", shape=(count, classes))
+            if classes
+            else np.zeros((count, 0), np.float16),
+        )
+
+
+@torch.inference_mode()
+def _encode(encoder: VisionEncoder, images: Tensor) -> PictureFeatures:
+    images = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        return encoder(images)  # type: ignore[no-any-return]
+
+
+def _key(path: Path) -> str:
+    status = path.stat()
+    return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def _fingerprint(encoder: VisionEncoder, processor: Processor) -> str:
+    digest = hashlib.sha256(repr((processor.config.image_size, processor.config.vision_pyramid)).encode())
+    for name, tensor in encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:16]
