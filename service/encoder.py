@@ -1,0 +1,203 @@
+"""The way to the model: a bounded queue, batches, and one thread that runs torch.
+
+Requests never touch the model. They leave inputs in a queue; whenever the model is free it takes what waits, at most
+`max_batch` of one kind, and never waits for a batch to fill: under light load a query runs alone and at once, under
+heavy load batches form by themselves (as in infinity's BatchHandler). Inputs whose client has gone are dropped before
+they cost anything, and beyond `max_queue` new ones are refused (as in text-embeddings-inference), one permit an input,
+so a request with eight pictures counts eight times.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever import ItemInput, Retriever
+from service.metrics import Metrics
+from service.problems import Problem
+
+Vectors: TypeAlias = NDArray[np.float32]
+Kind: TypeAlias = Literal["query", "item"]
+
+
+@dataclass(frozen=True)
+class EncodedQuery:
+    embedding: Vectors  # (D,)
+    queue_seconds: float = 0.0
+    encode_seconds: float = 0.0
+
+
+@dataclass
+class _Entry:
+    value: str | ItemInput
+    done: asyncio.Future[Vectors]
+    queued_at: float = field(default_factory=perf_counter)
+    queue_seconds: float = 0.0
+    encode_seconds: float = 0.0
+
+
+class Encoder:
+    """Queries and items → vectors. Starts with `start`, inside a running event loop; ends with `close`."""
+
+    def __init__(
+        self, retriever: Retriever, metrics: Metrics, *, max_batch: int, max_queue: int, query_cache: int
+    ) -> None:
+        self.retriever = retriever
+        self._metrics = metrics
+        self._max_batch, self._max_queue, self._cache_size = max_batch, max_queue, query_cache
+        self._waiting: dict[Kind, deque[_Entry]] = {"query": deque(), "item": deque()}
+        self._admitted = 0
+        self._last: Kind = "item"
+        self._cache: OrderedDict[str, Vectors] = OrderedDict()
+        self._seconds_per_input = 0.05  # running mean, for Retry-After
+        self._arrived = asyncio.Event()
+        self._torch = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
+        self._runner: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._runner = asyncio.create_task(self._run(), name="encoder")
+
+    async def close(self) -> None:
+        """Stops after the batch that is running; what still waits is cancelled."""
+        if self._runner is not None:
+            self._runner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._runner
+        for waiting in self._waiting.values():
+            for entry in waiting:
+                entry.done.cancel()
+            waiting.clear()
+        await asyncio.to_thread(self._torch.shutdown)
+
+    @contextlib.contextmanager
+    def admit(self, inputs: int) -> Iterator[None]:
+        """Holds room for `inputs` in the queue; taken before a picture is decoded, so that a refusal costs nothing.
+
+        Raises:
+            Problem: 429 with `Retry-After`, when they would not fit.
+        """
+        if self._admitted + inputs > self._max_queue:
+            self._metrics.rejected.inc(inputs)
+            seconds = min(60, max(1, math.ceil(self._admitted * self._seconds_per_input)))
+            raise Problem(
+                429,
+                "overloaded",
+                f"The model has {self._admitted} inputs to work through; try again in {seconds} s.",
+                headers={"Retry-After": str(seconds)},
+            )
+        self._admitted += inputs
+        try:
+            yield
+        finally:
+            self._admitted -= inputs
+
+    async def encode_query(self, text: str) -> EncodedQuery:
+        """Keywords → a unit vector `(D,)`, from the cache where it was asked before.
+
+        Raises:
+            Problem: 429, as `admit`.
+        """
+        cached = self._cache.get(text)
+        self._metrics.cache.labels("hit" if cached is not None else "miss").inc()
+        if cached is not None:
+            self._cache.move_to_end(text)
+            return EncodedQuery(cached)
+        with self.admit(1):
+            entry = self._submit("query", text)
+            embedding = await entry.done
+        if self._cache_size:
+            self._cache[text] = embedding
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+        return EncodedQuery(embedding, entry.queue_seconds, entry.encode_seconds)
+
+    async def encode_items(self, items: Sequence[ItemInput]) -> list[Vectors]:
+        """Items → one `(Q, D)` each. The caller holds `admit(len(items))`."""
+        entries = [self._submit("item", item) for item in items]
+        return list(await asyncio.gather(*(entry.done for entry in entries)))
+
+    async def check(self, timeout: float = 5.0) -> None:
+        """Runs the model once, ahead of the queue and past its bound: a busy service is a healthy one.
+
+        Raises:
+            TimeoutError: no answer in `timeout` seconds.
+            Exception: whatever the model raises.
+        """
+        entry = self._submit("query", "ready?", first=True)
+        await asyncio.wait_for(entry.done, timeout)
+
+    def _submit(self, kind: Kind, value: str | ItemInput, *, first: bool = False) -> _Entry:
+        entry = _Entry(value, asyncio.get_running_loop().create_future())
+        if first:
+            self._waiting[kind].appendleft(entry)
+        else:
+            self._waiting[kind].append(entry)
+        self._count_waiting()
+        self._arrived.set()
+        return entry
+
+    def _count_waiting(self) -> None:
+        self._metrics.queue_depth.set(sum(len(waiting) for waiting in self._waiting.values()))
+
+    async def _run(self) -> None:
+        while True:
+            kind, batch = self._take()
+            if batch:
+                await self._encode(kind, batch)
+            else:
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    def _take(self) -> tuple[Kind, list[_Entry]]:
+        """The next batch: shoppers' queries before items, but in turn while both wait, so that neither starves."""
+        kind: Kind = "query" if self._last == "item" or not self._waiting["item"] else "item"
+        if not self._waiting[kind]:
+            kind = "item" if kind == "query" else "query"
+        waiting, batch = self._waiting[kind], []
+        while waiting and len(batch) < self._max_batch:
+            entry = waiting.popleft()
+            if entry.done.done():  # cancelled: its client has gone
+                self._metrics.dropped.inc()
+            else:
+                batch.append(entry)
+        self._count_waiting()
+        self._last = kind
+        return kind, batch
+
+    async def _encode(self, kind: Kind, batch: list[_Entry]) -> None:
+        started = perf_counter()
+        self._metrics.batch_size.labels(kind).observe(len(batch))
+        try:
+            values = [entry.value for entry in batch]
+            vectors = await asyncio.get_running_loop().run_in_executor(self._torch, self._forward, kind, values)
+        except Exception as error:
+            if len(batch) > 1:  # one bad input must not take its neighbours with it
+                for entry in batch:
+                    await self._encode(kind, [entry])
+            elif not batch[0].done.done():
+                batch[0].done.set_exception(error)
+            return
+        seconds = perf_counter() - started
+        self._seconds_per_input += 0.2 * (seconds / len(batch) - self._seconds_per_input)
+        for entry, vector in zip(batch, vectors, strict=True):
+            entry.queue_seconds, entry.encode_seconds = started - entry.queued_at, seconds
+            self._metrics.stage_seconds.labels("queue").observe(entry.queue_seconds)
+            self._metrics.stage_seconds.labels("encode").observe(entry.encode_seconds)
+            if not entry.done.done():
+                entry.done.set_result(vector)
+
+    def _forward(self, kind: Kind, values: list[str | ItemInput]) -> Vectors:
+        """The model itself, in its thread: (B, D) for queries, (B, Q, D) for items."""
+        if kind == "query":
+            vectors = self.retriever.encode_queries(values)  # type: ignore[arg-type]
+        else:
+            vectors = self.retriever.encode_items(values)  # type: ignore[arg-type]
+        return vectors.numpy()

@@ -1,0 +1,158 @@
+"""Pictures: from a stranger's bytes to a bounded JPEG that is kept, and back.
+
+What comes in is judged by its header before a pixel is decoded. What is kept is always the same kind of file: RGB
+JPEG of bounded size without metadata (photographs from telephones carry positions). The model sees the kept file, so
+vectors made again from the service's own data are the same vectors.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from service.problems import Problem
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+
+# Pillow only warns of 90 to 180 million pixels; `decode` refuses far fewer, so its warning would be noise.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, with the file that will be kept."""
+
+    image: Image.Image  # RGB, as decoded from `jpeg`
+    jpeg: bytes
+    sha256: str  # of the file as it was uploaded
+
+
+def decode(file: BinaryIO, *, max_pixels: int, max_side: int, name: str = "image") -> Picture:
+    """Reads an uploaded picture; blocking, to be called in a thread.
+
+    Upright (EXIF), first frame only, transparency on white, any colour mode made RGB, longer side at most `max_side`.
+
+    Raises:
+        Problem: not a readable JPEG, PNG or WebP (`invalid_image`), or more than `max_pixels` pixels
+            (`image_too_large`); `name` says which of several.
+    """
+    data = file.read()
+    try:
+        # Naming the formats keeps Pillow's forty other parsers out of a stranger's reach.
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise _too_large(name, max_pixels) from None
+    except Exception as error:
+        raise _invalid(name) from error
+    if image.width * image.height > max_pixels:
+        raise _too_large(name, max_pixels)
+    try:
+        image.draft("RGB", (max_side, max_side))  # JPEG: decodes at 1/2, 1/4 or 1/8, where that is large enough still
+        image = _flatten(image, max_side)
+    except MemoryError:
+        raise
+    except Exception as error:  # parsers of broken files raise whatever they stumble over
+        raise _invalid(name) from error
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90, subsampling=0)  # full colour resolution: colour is what shoppers ask for
+    jpeg = buffer.getvalue()
+    kept = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
+    kept.load()
+    return Picture(kept, jpeg, hashlib.sha256(data).hexdigest())
+
+
+def _flatten(image: Image.Image, max_side: int) -> Image.Image:
+    """Any mode → upright RGB of bounded size."""
+    if image.mode.startswith("I"):  # 16-bit grey, which `convert` would clip to white
+        image.load()
+        grey = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255).astype(np.uint8)
+        info, image = image.info, Image.fromarray(grey)
+        image.info.update({key: value for key, value in info.items() if key == "exif"})
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    return image
+
+
+def _invalid(name: str) -> Problem:
+    return Problem(422, "invalid_image", f"{name} is not a whole JPEG, PNG or WebP picture that can be read.")
+
+
+def _too_large(name: str, max_pixels: int) -> Problem:
+    return Problem(
+        422,
+        "image_too_large",
+        f"{name} has more than the {max_pixels / 1e6:g} million pixels that are allowed; send a smaller copy.",
+    )
+
+
+class MediaStore:
+    """Kept pictures: `<folder>/<2 hex>/<item>/<file>.jpg`, one folder an item, every file written once.
+
+    A new version of an item gets new file names, so whoever reads the old version meanwhile still finds its pictures.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, item_id: str, pictures: Sequence[Picture]) -> list[str]:
+        """Writes pictures so that they survive a crash from here on; returns their names. Blocking."""
+        folder = self._item_folder(item_id)
+        if pictures and not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _sync_folder(self.folder)
+            _sync_folder(folder.parent)
+        names = []
+        for picture in pictures:
+            path = folder / f"{uuid.uuid4().hex}.jpg"
+            unfinished = path.with_suffix(".tmp")
+            with open(unfinished, "wb") as file:
+                file.write(picture.jpeg)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+            names.append(path.relative_to(self.folder).as_posix())
+        if pictures:
+            _sync_folder(folder)
+        return names
+
+    def keep_only(self, item_id: str, names: Sequence[str]) -> None:
+        """Removes every file of the item but these: older versions, and what a crash left behind. Blocking."""
+        folder = self._item_folder(item_id)
+        if not names:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        kept = {self.path(name) for name in names}
+        for path in folder.iterdir():
+            if path not in kept:
+                path.unlink(missing_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Where the picture that `save` called so lies."""
+        return self.folder / name
+
+    def _item_folder(self, item_id: str) -> Path:
+        # Hashed: a shop's id may hold slashes, dots, or more letters than a file name can.
+        key = uuid.uuid5(uuid.NAMESPACE_URL, item_id).hex
+        return self.folder / key[:2] / key
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,179 @@
+"""Every error as `application/problem+json` (RFC 9457), with a `code` that clients can rely on.
+
+The body is `{"type", "title", "status", "detail", "code"}`, and for refused fields also
+`"errors": [{"field", "message"}]`. Codes are stable; titles and details are for people.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from retriever.index.base import IndexUnavailable
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+# What Starlette and FastAPI raise by themselves, by status.
+_CODES = {
+    400: "malformed_body",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    422: "validation_failed",
+    500: "internal_error",
+}
+_DETAILS = {
+    404: "Nothing is at this address; /docs lists what is.",
+    405: "This address does not take this method; the Allow header names those that it takes.",
+    413: "The body is larger than this service takes; SEARCH_MAX_BODY_BYTES sets the limit of uploads.",
+    500: "Something went wrong in the service. Its log has the details under this request's X-Request-ID.",
+}
+
+
+class FieldError(BaseModel):
+    field: str = Field(description="Where in the request, as in `body.price`.")
+    message: str
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["urn:product-search:problem:item_not_found"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no item 'A-17'."])
+    code: str = Field(description="Stable; made for programs.", examples=["item_not_found"])
+    errors: list[FieldError] | None = Field(None, description="The refused fields, one by one.")
+
+
+class Problem(Exception):
+    """An error with its answer. Raised anywhere below a route; becomes the response."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: list[dict[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.errors, self.headers = status, code, detail, errors, headers
+
+    def response(self) -> Response:
+        body: dict[str, Any] = {
+            "type": f"urn:product-search:problem:{self.code}",
+            "title": _title(self.status),
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+        if self.errors:
+            body["errors"] = self.errors
+        # ASCII, since a refused field's name may hold what UTF-8 cannot (a lone surrogate).
+        content = json.dumps(body, ensure_ascii=True).encode()
+        return Response(content, self.status, dict(self.headers or {}), media_type=MEDIA_TYPE)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route in the OpenAPI document: these statuses answer with problem details."""
+    return {
+        status: {
+            "description": _title(status),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+        }
+        for status in statuses
+    }
+
+
+def internal_error() -> Problem:
+    return Problem(500, _CODES[500], _DETAILS[500])
+
+
+def install(app: FastAPI) -> None:
+    """Registers the handlers, and `ProblemDetails` in the OpenAPI document."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(IndexUnavailable, _on_index_unavailable)
+
+
+class ProblemMiddleware:
+    """Turns the plain-text errors that Starlette's own middleware sends past the handlers into problem details."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        replaced = False
+
+        async def send_problem(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                headers = MutableHeaders(raw=message["headers"])
+                if headers.get("content-type", "").startswith("text/plain"):
+                    replaced = True
+                    await _problem_of_status(message["status"]).response()(scope, receive, send)
+            if not replaced:
+                await send(message)
+
+        await self.app(scope, receive, send_problem)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _problem_of_status(error.status_code, error.detail, error.headers).response()
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # The refused values are left out: they may be long, private, or impossible to write as JSON.
+    errors = [
+        {
+            "field": ".".join(str(part) for part in entry["loc"]),
+            "message": str(entry["msg"]).removeprefix("Value error, "),
+        }
+        for entry in error.errors()
+    ]
+    detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in errors[:3])
+    return Problem(422, _CODES[422], detail, errors=errors).response()
+
+
+async def _on_index_unavailable(request: Request, error: Exception) -> Response:
+    log.warning("index unavailable: %s", error)
+    return Problem(503, "index_unavailable", f"The index does not answer: {error}", headers={"Retry-After": "2"}).response()
+
+
+def _problem_of_status(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Problem:
+    # Starlette's own details repeat the status; ours say what to do.
+    return Problem(
+        status, _CODES.get(status, f"http_{status}"), _DETAILS.get(status, detail or _title(status)), headers=headers
+    )
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"

@@ -1,0 +1,44 @@
+"""What an orchestrator and Prometheus ask."""
+
+import contextlib
+import logging
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from retriever.index.base import IndexUnavailable
+from service.app import ServicesDep
+from service.problems import Problem, responses
+from service.schemas import Health, Readiness
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health/live", summary="Does the process answer?")
+async def live() -> Health:
+    """If not, restart it. Asks nothing but the event loop."""
+    return Health(status="ok")
+
+
+@router.get("/health/ready", responses=responses(503), summary="Can it serve?")
+async def ready(services: ServicesDep) -> Readiness:
+    """If not, send it no requests. Runs the model once and asks the index."""
+    try:
+        await services.encoder.check()
+    except Exception as error:
+        log.warning("not ready: the model failed: %r", error)
+        raise Problem(503, "model_unavailable", "The model does not answer.", headers={"Retry-After": "2"}) from error
+    await services.index.ready()
+    return Readiness(
+        status="ok", model_id=services.encoder.retriever.model_id, items=await services.index.count()
+    )
+
+
+@router.get("/metrics", response_class=Response, summary="Metrics for Prometheus")
+async def metrics(services: ServicesDep) -> Response:
+    with contextlib.suppress(IndexUnavailable):  # the other figures are wanted most when the index is down
+        services.metrics.items.set(await services.index.count())
+    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)

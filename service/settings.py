@@ -1,0 +1,56 @@
+"""Everything that can be set, from the environment alone: `SEARCH_PORT=9000 python -m service`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The service's settings. Each is the environment variable `SEARCH_<NAME>`, but for Qdrant's two usual names."""
+
+    model_config = SettingsConfigDict(env_prefix="SEARCH_", env_ignore_empty=True, populate_by_name=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    data_dir: Path = Field(Path("data"), description="Folder for pictures and, without `QDRANT_URL`, the index.")
+    model: str = Field("compact", description="Retriever: a shipped preset, a checkpoint folder, or a hub name.")
+    device: str = Field("auto", description="Where the model runs: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if any.")
+    demo_catalogue: bool = Field(False, description="Fill an empty catalogue with the demonstration products.")
+
+    qdrant_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("QDRANT_URL", "qdrant_url"),
+        description="URL of a Qdrant server or cluster; without it the index is embedded, in the data folder.",
+    )
+    qdrant_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("QDRANT_API_KEY", "qdrant_api_key"),
+        description="API key of the Qdrant server.",
+    )
+
+    max_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Most inputs encoded in one run of the model; by default 4 on a CPU and 32 on a GPU.",
+    )
+    max_queue: int = Field(
+        128,
+        ge=1,
+        description="Most inputs (queries, pictures) waiting for or inside the model; beyond it requests get 429.",
+    )
+    query_cache: int = Field(10_000, ge=0, description="How many queries' embeddings are kept in memory.")
+
+    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest upload, pictures included, in bytes.")
+    max_field_bytes: int = Field(64 * 2**10, ge=1024, description="Longest text field of an upload, in bytes.")
+    max_pictures: int = Field(8, ge=1, description="Most pictures of one item.")
+    max_pixels: int = Field(
+        40_000_000, ge=1, description="Most pixels of one picture, read from its header before decoding."
+    )
+    stored_picture_side: int = Field(1024, ge=64, description="Longer side of a stored picture, in pixels.")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log lines written."
+    )
+    shutdown_seconds: int = Field(30, ge=0, description="How long SIGTERM lets running requests finish.")
