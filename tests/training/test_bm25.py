@@ -1,0 +1,44 @@
+"""BM25 as it is used here: stemming, what it scores zero, and its fusion with semantic scores."""
+
+import numpy as np
+import pytest
+
+from training.bm25 import BM25, hybrid
+
+TEXTS = ["Red cotton shirts for men", "Blue denim shirt", "White coffee mug, size L", "", "V neck knitted jumper"]
+
+
+def test_words_are_matched_by_their_stems_and_rare_words_count_more() -> None:
+    scores = BM25(TEXTS).scores(["shirt", "red shirt", "V neck"])
+    assert scores.shape == (3, 5)
+    assert (scores[0] > 0).tolist() == [True, True, False, False, False]
+    assert scores[1].argmax() == 0
+    assert scores[2].argmax() == 4
+
+
+def test_scores_are_lucenes_bm25() -> None:
+    """Worked by hand: idf · tf / (tf + k1 · (1 - b + b · length / mean length)), k1 = 1.2, b = 0.75."""
+    scores = BM25(["mug mug tea", "tea", "plate"]).scores(["mug"])[0]  # lengths 3, 1, 1
+    idf = np.log(1 + (3 - 1 + 0.5) / (1 + 0.5))
+    length = 1.2 * (1 - 0.75 + 0.75 * 3 / (5 / 3))
+    assert scores[0] == pytest.approx(idf * 2 / (2 + length), rel=1e-5)
+    assert scores[1:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("query", ["zebra", "", "the of and", "!?"])
+def test_a_query_that_shares_no_word_scores_zero_everywhere(query: str) -> None:
+    assert not BM25(TEXTS).scores([query]).any()
+
+
+def test_texts_without_a_word_can_be_indexed() -> None:
+    assert not BM25(["", "  "]).scores(["mug"]).any()
+    with pytest.raises(ValueError, match="at least one text"):
+        BM25([])
+
+
+def test_hybrid_adds_a_share_of_the_best_lexical_score() -> None:
+    semantic = np.array([[0.5, 0.4, 0.1], [0.5, 0.4, 0.1]], dtype=np.float32)
+    lexical = np.array([[0.0, 8.0, 4.0], [0.0, 0.0, 0.0]], dtype=np.float32)
+    fused = hybrid(semantic, lexical)
+    np.testing.assert_allclose(fused, [[0.5, 0.55, 0.175], [0.5, 0.4, 0.1]], rtol=1e-6)
+    np.testing.assert_allclose(hybrid(semantic, lexical, weight=1.0)[0], [0.5, 1.4, 0.6], rtol=1e-6)

@@ -1,0 +1,159 @@
+"""The seed's file formats: what is read, and that a broken file is named by file and line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from training import formats
+from training.formats import FormatError, GalleryItem, PictureFolder, TrainRecord, ValidQuery
+
+TRAIN = {"query_id": 1, "query_text": "Phone case clay", "image_id": 97905, "text_input": ["Blue case", "Clear case"]}
+VALID = {"query_id": 7, "query_text": "red mug", "item_ids": {"10": "A red mug", "11": ""}}
+
+
+def _lines(path: Path, *records: object) -> Path:
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def test_train_records_are_read_with_ids_as_strings(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps([TRAIN, {**TRAIN, "query_id": "b", "query_text": "café [x], {y}"}], indent=2))
+    assert list(formats.read_train(path)) == [
+        TrainRecord("1", "Phone case clay", "97905", ("Blue case", "Clear case")),
+        TrainRecord("b", "café [x], {y}", "97905", ("Blue case", "Clear case")),
+    ]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_a_train_list_is_read_whole_whatever_the_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(formats, "_CHUNK_CHARS", chunk)
+    monkeypatch.setattr(formats, "_RECORD_CHARS", 200)
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps([{**TRAIN, "query_id": n} for n in range(50)], indent=1))
+    assert [record.query_id for record in formats.read_train(path)] == [str(n) for n in range(50)]
+
+
+def test_a_train_list_is_not_read_ahead_of_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "_CHUNK_CHARS", 256)
+    monkeypatch.setattr(formats, "_RECORD_CHARS", 256)
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps([TRAIN] * 100)[:-40])  # cut off: only who reads to the end finds out
+    records = formats.read_train(path)
+    assert next(records).query_id == "1"
+    with pytest.raises(FormatError, match=r"train\.json, line 1: not JSON"):
+        list(records)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"query_id": 1}', r"line 1: expected '\[' \(the training format is one JSON list\), found '\{'"),
+        ("", r"line 1: the file ends where '\['"),
+        ("[]", "the list is empty"),
+        (json.dumps([TRAIN])[:-1], r"the file ends where ',' or '\]' was expected; is it cut off"),
+        (json.dumps([TRAIN]) + "x", "something after the end of the list"),
+        ("[\n" + json.dumps(TRAIN) + ",\n3]", "line 3: expected a JSON object, found a number"),
+        ("[\n" + json.dumps(TRAIN) + ",\n\n" + json.dumps({**TRAIN, "query_text": 5}) + "]", "line 4: query_text must"),
+        ("[\n" + json.dumps(TRAIN) + ",\n{\n'bad'}]", "line 4: not JSON"),
+        (json.dumps([{**TRAIN, "text_input": []}]), "text_input must be a list of at least one caption"),
+        (json.dumps([{**TRAIN, "text_input": ["a", " "]}]), "none of them empty"),
+        (json.dumps([{**TRAIN, "query_text": "  "}]), "line 1: query_text is empty"),
+        (json.dumps([{**TRAIN, "image_id": True}]), "image_id must be a string, not a boolean"),
+        (json.dumps([{"query_id": 1}]), r"text_input is missing \(found query_id\)"),
+    ],
+)
+def test_a_broken_train_file_is_named_with_the_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "train.json"
+    path.write_text(text)
+    with pytest.raises(FormatError, match=message) as error:
+        list(formats.read_train(path))
+    assert str(path) in str(error.value)
+
+
+def test_valid_queries_are_read_and_blank_lines_skipped(tmp_path: Path) -> None:
+    path = _lines(tmp_path / "x.valid.jsonl", VALID)
+    path.write_text("\ufeff" + path.read_text() + "\n\n", encoding="utf-8")  # some editors write a byte order mark
+    assert list(formats.read_valid(path)) == [ValidQuery("7", "red mug", {"10": "A red mug", "11": ""})]
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({**VALID, "query_id": 7}, "line 2: query_id 7 was on line 1 already"),
+        ({**VALID, "query_id": 8, "item_ids": {}}, "line 2: item_ids is empty"),
+        ({**VALID, "query_id": 8, "item_ids": ["10"]}, "line 2: item_ids must be an object, not a list"),
+        (
+            {**VALID, "query_id": 8, "item_ids": {"10": None}},
+            "line 2: the caption of item 10 must be a string, not nul",
+        ),
+        ([1], "line 2: expected a JSON object, found a list"),
+    ],
+)
+def test_a_broken_valid_file_is_named_with_the_line(tmp_path: Path, second: object, message: str) -> None:
+    path = _lines(tmp_path / "x.valid.jsonl", VALID, second)
+    with pytest.raises(FormatError, match=message):
+        list(formats.read_valid(path))
+
+
+def test_lines_that_are_not_json_or_not_utf8_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.valid.jsonl"
+    path.write_bytes(json.dumps(VALID).encode() + b'\n{"query_id": 8,\n')
+    with pytest.raises(FormatError, match="line 2: not JSON"):
+        list(formats.read_valid(path))
+    path.write_bytes(json.dumps(VALID).encode() + b'\n{"query_text": "\xff"}\n')
+    with pytest.raises(FormatError, match="line 2: not UTF-8"):
+        list(formats.read_valid(path))
+    path.write_bytes(b"\n")
+    with pytest.raises(FormatError, match="the file is empty"):
+        list(formats.read_valid(path))
+
+
+def test_the_gallery_is_read_and_an_item_may_stand_in_it_once(tmp_path: Path) -> None:
+    path = _lines(tmp_path / "x.gallery.jsonl", {"item_id": 3, "text": "Mug"}, {"item_id": "a", "text": ""})
+    assert list(formats.read_gallery(path)) == [GalleryItem("3", "Mug"), GalleryItem("a", "")]
+    _lines(path, {"item_id": 3, "text": "Mug"}, {"item_id": "3", "text": "Cup"})
+    with pytest.raises(FormatError, match="line 2: item_id 3 was on line 1 already"):
+        list(formats.read_gallery(path))
+
+
+def test_without_a_gallery_the_items_of_all_queries_are_it_with_the_first_caption() -> None:
+    queries = [ValidQuery("1", "a", {"x": "first", "y": "why"}), ValidQuery("2", "b", {"x": "second", "z": "zed"})]
+    assert formats.gallery_of(queries) == [GalleryItem("x", "first"), GalleryItem("y", "why"), GalleryItem("z", "zed")]
+
+
+def test_pictures_are_found_by_id_whatever_their_suffix(tmp_path: Path) -> None:
+    for name in ("1.jpg", "2.PNG", "sku.3.webp"):
+        Image.new("RGB", (8, 6), "red").save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not a picture")
+    pictures = PictureFolder(tmp_path)
+    assert len(pictures) == 3
+    assert "2" in pictures
+    assert "notes" not in pictures
+    picture = pictures.load("sku.3")
+    assert (picture.mode, picture.size) == ("RGB", (8, 6))
+
+
+def test_a_picture_is_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees to view
+    Image.new("RGB", (8, 6)).save(tmp_path / "1.jpg", exif=exif)
+    assert PictureFolder(tmp_path).load("1").size == (6, 8)
+
+
+def test_missing_broken_and_ambiguous_pictures_are_named(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"\xff\xd8 not a jpeg")
+    pictures = PictureFolder(tmp_path)
+    with pytest.raises(FormatError, match=r"1\.jpg: this picture cannot be decoded"):
+        pictures.load("1")
+    with pytest.raises(FormatError, match=r"no picture of 9 \(looked for 9\.jpg, 9\.jpeg, 9\.png, 9\.webp\)"):
+        pictures.load("9")
+    Image.new("RGB", (1, 1)).save(tmp_path / "1.png")
+    with pytest.raises(FormatError, match=r"both 1\.jpg and 1\.png"):
+        PictureFolder(tmp_path)
+    with pytest.raises(FormatError, match="no such folder"):
+        PictureFolder(tmp_path / "none")
