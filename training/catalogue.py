@@ -1,0 +1,167 @@
+"""A shop's catalogue → training pairs in the seed's format: `python -m training.catalogue items.jsonl --output train.json`.
+
+A catalogue says what its products are but not what shoppers type. This writes queries that its own fields answer:
+the title, the kind of product, and kinds narrowed by colour, gender, pattern, material and other short attributes.
+Every product with the same fields gets the same strings, so a string's positives are complete, and the texts beside
+a query leave out what the query names where the picture shows it: that is what teaches the model to look.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from retriever import item_text
+
+COLOURS = (
+    "navy blue|turquoise blue|sea green|lime green|fluorescent green|off white|coffee brown|grey melange|black|blue|"
+    "white|brown|grey|gray|red|green|navy|purple|pink|beige|yellow|maroon|silver|olive|golden|gold|orange|steel|"
+    "multi|multicolou?red|multicolou?r|cream|tan|khaki|charcoal|magenta|lavender|peach|copper|mustard|teal|bronze|"
+    "rust|turquoise|skin|metallic|burgundy|taupe|nude|violet|indigo|ivory|aqua|coral|lilac|mauve|crimson|scarlet"
+)
+_COLOUR = re.compile(rf"\b({COLOURS})\b", re.IGNORECASE)
+_WORDS = re.compile(r"[a-z0-9'&-]+")
+_NARROWING = ("pattern", "fabric", "material", "sleeve length", "neck", "design", "type", "ideal for", "shape")
+_BOILERPLATE = re.compile(r"\b(buy|online|rs\.|shipping|genuine products)\b", re.IGNORECASE)
+_KEEP_PLURAL = ("shoes", "jeans", "trousers", "pants", "shorts", "glasses", "leggings", "capris", "scissors", "body")
+
+
+def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Queries that find this item, each with the texts that the item may have while it is searched for.
+
+    An empty list of texts means that the item is to be found by its picture alone.
+    """
+    title, description = item.get("title") or "", item.get("description") or ""
+    category = _category(item.get("category"))
+    attributes = {k: v for k, v in (item.get("attributes") or {}).items() if isinstance(v, str) and v.strip()}
+    kind = _kind(category, title)
+    openings = _openings(description, title)
+    colourless = [text for text in (_without_colour(title), *(_without_colour(part) for part in openings[:1])) if text]
+
+    yield title, [*openings, item_text(None, None, category, attributes)] if openings else []
+    if openings and len(_WORDS.findall(openings[0].lower())) > 5 and not _BOILERPLATE.search(openings[0]):
+        yield openings[0], [title]  # a shopper may remember any phrase, and the title may be all the text there is
+    for caption in item.get("captions") or ():
+        yield caption, []
+    if kind:
+        yield kind, colourless if openings else []
+        for query in _narrowed(kind, attributes):
+            yield query, colourless or [title]
+
+
+def _narrowed(kind: str, attributes: Mapping[str, str]) -> Iterator[str]:
+    """The kind with up to three of its short attributes, in the order in which shoppers put them."""
+    lower = {name.lower(): value.strip().lower() for name, value in attributes.items()}
+    gender = {"men": "men's", "women": "women's", "girls": "girls", "boys": "boys"}.get(lower.get("gender", ""))
+    colour = lower.get("colour") or lower.get("color") or ""
+    colour = colour if _COLOUR.fullmatch(colour) else ""
+    brand = lower.get("brand", "")
+    kind_words = set(_WORDS.findall(kind))
+    narrowing = []
+    for name in _NARROWING:
+        words = _WORDS.findall(lower.get(name, ""))
+        if len(words) in (1, 2) and not kind_words & {form for word in words for form in (word, word.rstrip("s"))}:
+            narrowing.append((name, " ".join(words)))
+    for chosen in [(), *combinations(narrowing[:4], 1), *combinations(narrowing[:3], 2)]:
+        before = [value for name, value in chosen if name not in ("neck", "sleeve length")]
+        after = [value for name, value in chosen if name in ("neck", "sleeve length")]
+        for front in ([gender, colour], [colour], [gender]) if len(chosen) < 2 else ([colour],):
+            words = [*(part for part in front if part), *before, kind, *after]
+            if len(words) > 1:
+                yield " ".join(words)
+    if brand and brand not in kind:
+        yield f"{brand} {kind}"
+        if colour:
+            yield f"{brand} {colour} {kind}"
+
+
+def _kind(category: Sequence[str], title: str) -> str:
+    """The narrowest category as a shopper would type it: lower case, singular, without the brand."""
+    leaf = (category[-1] if category else title).lower()
+    leaf = leaf.replace("_", " ").replace("tshirts", "t-shirts")
+    words, named = leaf.split(), title.lower().split()
+    if category and len(words) > 1:  # some shops put the brand before their narrowest category
+        while len(words) > 1 and named[:1] == words[:1]:
+            words, named = words[1:], named[1:]
+    if len(words) > 5:
+        return ""
+    return " ".join([*words[:-1], _singular(words[-1])]) if words else ""
+
+
+def _singular(word: str) -> str:
+    if word.endswith(("ss", *_KEEP_PLURAL)) or not word.endswith("s"):
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    return word[:-2] if word.endswith(("ches", "shes", "sses", "xes")) else word[:-1]
+
+
+def _openings(description: str, title: str) -> list[str]:
+    """The description's first one, two and four sentences, without the title that shops like to repeat in it."""
+    if title:
+        description = re.sub(re.escape(title), " ", description, flags=re.IGNORECASE)
+    sentences = [part.strip() for part in re.split(r"(?<=[.!?])\s+", " ".join(description.split())) if part.strip()]
+    openings = dict.fromkeys(" ".join(sentences[:count])[:300].strip() for count in (1, 2, 4))
+    return [opening for opening in openings if len(opening) > 8]
+
+
+def _without_colour(text: str) -> str:
+    return " ".join(_COLOUR.sub(" ", text).split())
+
+
+def _category(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [part for part in value or () if isinstance(part, str)]
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The seed's training rows of one `items.jsonl`; `photos.jsonl` beside it adds pictures of the same items."""
+    photos: dict[str, list[str]] = {}
+    beside = path.with_name("photos.jsonl")
+    if beside.exists():
+        for line in beside.open(encoding="utf-8"):
+            photo = json.loads(line)
+            photos.setdefault(photo["photo_of"], []).append(Path(photo["image"]).stem)
+    with path.open(encoding="utf-8") as lines:
+        for line in tqdm(lines, desc=str(path), unit="item"):
+            item = json.loads(line)
+            for image_id in [item["item_id"], *photos.get(item["item_id"], ())]:
+                for query, texts in pairs(item):
+                    query = query.strip().lower()
+                    if query:
+                        yield {"query_text": query, "image_id": image_id, "text_input": texts}
+
+
+def caption_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Training rows of a file in the seed's `valid` format: every caption beside every query that it answers."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            for item_id, caption in record["item_ids"].items():
+                yield {"query_text": record["query_text"], "image_id": item_id, "text_input": [caption]}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.catalogue", description=__doc__.split("\n")[0])
+    parser.add_argument("source", type=Path, help="items.jsonl of a catalogue, or queries in the seed's valid format")
+    parser.add_argument("--output", type=Path, required=True, help="the training file to write (a JSON list)")
+    options = parser.parse_args(arguments)
+    read = caption_rows if options.source.name.endswith(".valid.jsonl") else rows
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with options.output.open("w", encoding="utf-8") as file:
+        file.write("[")
+        for count, row in enumerate(read(options.source), start=1):
+            file.write((",\n" if count > 1 else "\n") + json.dumps({"query_id": count} | row, ensure_ascii=False))
+        file.write("\n]\n")
+    print(f"{options.output}: {count:,} pairs")
+
+
+if __name__ == "__main__":
+    main()
