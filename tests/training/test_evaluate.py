@@ -1,0 +1,292 @@
+"""The evaluation command over generated pictures and a tiny random model: its table, its files and its errors."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from retriever import ItemInput, Retriever
+from retriever.scoring import maxsim
+from training import evaluate
+from training.formats import GalleryItem, PictureFolder, ValidQuery, read_gallery, read_valid
+from training.gallery import EncodedGallery, View
+from training.metrics import METRICS
+
+COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 160, 30)}
+THINGS = ["mug", "shirt", "lamp"]
+MODES = ["fused", "text", "image", "average", "bm25", "hybrid"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Nine products, three of each thing in three colours that stand in the pictures only, and six queries."""
+    (tmp_path / "images").mkdir()
+    gallery, queries = [], []
+    for thing in THINGS:
+        for colour, rgb in COLOURS.items():
+            Image.new("RGB", (40, 30), rgb).save(tmp_path / "images" / f"{thing}-{colour}.png")
+            gallery.append({"item_id": f"{thing}-{colour}", "text": f"the {thing}"})
+        answers = {f"{thing}-{colour}": f"the {thing}" for colour in COLOURS}
+        queries.append({"query_id": thing, "query_text": thing, "item_ids": answers})
+        queries.append(
+            {"query_id": f"red {thing}", "query_text": f"red {thing}", "item_ids": {f"{thing}-red": f"the {thing}"}}
+        )
+    _lines(tmp_path / "shop.gallery.jsonl", gallery)
+    _lines(tmp_path / "shop.valid.jsonl", queries)
+    return tmp_path
+
+
+def _lines(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture
+def run(shop: Path, tiny_checkpoint: Path) -> Callable[..., dict[str, Any]]:
+    """Run the command on the shop with more arguments; the results it writes."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        out = shop / "out.json"
+        evaluate.main(
+            [
+                "--model",
+                str(tiny_checkpoint),
+                "--queries",
+                str(shop / "shop.valid.jsonl"),
+                "--json",
+                str(out),
+                *arguments,
+            ]
+        )
+        results: dict[str, Any] = json.loads(out.read_text())
+        return results
+
+    return run
+
+
+def _encoded(retriever: Retriever, shop: Path, **options: Any) -> EncodedGallery:
+    items = list(read_gallery(shop / "shop.gallery.jsonl"))
+    return EncodedGallery(retriever, items, PictureFolder(shop / "images"), **options)
+
+
+def test_the_results_hold_every_mode_in_per_cent(
+    run: Callable[..., dict[str, Any]], tiny_retriever: Retriever, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = run()
+    assert list(results["modes"]) == MODES
+    assert (results["model_id"], results["queries"], results["gallery"]) == (tiny_retriever.model_id, 6, 9)
+    for values in results["modes"].values():
+        for name in METRICS:
+            low, high = values["intervals"][name]
+            assert 0 <= low <= values[name] <= high <= 100
+        assert values["mean"] == pytest.approx((values["hit@1"] + values["hit@5"] + values["hit@10"]) / 3, abs=1e-3)
+        assert values["hit@10"] == 100  # of nine items
+    # Words find the thing; its colour is in no text, so BM25 gets 100 at 5 but cannot be sure of "red mug" at 1.
+    assert results["modes"]["bm25"]["hit@5"] == 100
+    for mode, ranks in results["per_query"].items():
+        assert set(ranks) == {*THINGS, *(f"red {thing}" for thing in THINGS)}
+        assert np.mean([100 / rank for rank in ranks.values()]) == pytest.approx(
+            results["modes"][mode]["mrr"], abs=1e-3
+        )
+    printed = capsys.readouterr().out
+    assert "6 queries over 9 items" in printed
+    assert all(f"| {mode} " in printed for mode in MODES)
+
+
+def test_scores_are_those_of_the_retriever(tiny_retriever: Retriever, shop: Path) -> None:
+    gallery = _encoded(tiny_retriever, shop, batch_size=2)
+    scores = gallery.scores(["red mug", "lamp"])
+    query = tiny_retriever.encode_queries(["red mug", "lamp"])
+
+    def expected(*, image: bool, text: bool) -> np.ndarray[Any, Any]:
+        pictures = PictureFolder(shop / "images")
+        inputs = [
+            ItemInput(pictures.load(item.item_id) if image else None, item.text if text else None)
+            for item in gallery.items
+        ]
+        return maxsim(query, tiny_retriever.encode_items(inputs)).numpy()
+
+    fused, text, image = (
+        expected(image=True, text=True),
+        expected(image=False, text=True),
+        expected(image=True, text=False),
+    )
+    np.testing.assert_allclose(scores["fused"], fused, atol=1e-5)
+    np.testing.assert_allclose(scores["text"], text, atol=1e-5)
+    np.testing.assert_allclose(scores["image"], image, atol=1e-5)
+    np.testing.assert_allclose(scores["average"], (text + image) / 2, atol=1e-5)
+    lexical = scores["bm25"]
+    np.testing.assert_allclose(scores["hybrid"], fused + 0.15 * lexical / lexical.max(axis=1, keepdims=True), atol=1e-5)
+    assert np.abs(fused - text).max() > 1e-3  # the picture does change the fused score
+
+
+def test_equal_texts_tie_exactly_and_ties_do_not_follow_the_file(tiny_retriever: Retriever) -> None:
+    items = [GalleryItem(str(n), "the mug" if n % 2 else "the lamp") for n in range(40)]
+    gallery = EncodedGallery(tiny_retriever, items, None, batch_size=3)
+    assert len(np.unique(gallery.scores(["mug"])["text"])) == 2
+    assert [item.item_id for item in gallery.items] != sorted(item.item_id for item in items)
+    backwards = EncodedGallery(tiny_retriever, items[::-1], None)
+    assert backwards.items == gallery.items  # nor does a file's order decide a rank
+
+
+def test_without_pictures_fused_is_text_and_it_says_so(
+    run: Callable[..., dict[str, Any]], shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "images").rename(shop / "elsewhere")
+    results = run("--gallery", str(shop / "shop.gallery.jsonl"))
+    assert list(results["modes"]) == ["fused", "text", "bm25", "hybrid"]
+    assert results["per_query"]["fused"] == results["per_query"]["text"]
+    assert "There are no pictures, so fused is the same as text." in capsys.readouterr().out
+    assert list(run("--images", str(shop / "elsewhere"))["modes"]) == MODES
+
+
+def test_items_with_only_a_picture_or_only_text_are_ranked_by_what_they_have(
+    tiny_retriever: Retriever, shop: Path
+) -> None:
+    items = [
+        GalleryItem("mug-red", "the mug"),
+        GalleryItem("mug-blue", ""),  # picture only
+        GalleryItem("nowhere", "the lamp"),  # text only
+        GalleryItem("nothing", " "),
+    ]
+    gallery = EncodedGallery(tiny_retriever, items, PictureFolder(shop / "images"))
+    at = {item.item_id: n for n, item in enumerate(gallery.items)}
+    scores = {mode: own[0] for mode, own in gallery.scores(["red mug"]).items()}
+    for mode in ("fused", "average"):
+        assert scores[mode][at["mug-blue"]] == scores["image"][at["mug-blue"]]
+        assert scores[mode][at["nowhere"]] == scores["text"][at["nowhere"]]
+        assert scores[mode][at["nothing"]] == -np.inf
+    assert scores["image"][at["nowhere"]] == scores["text"][at["mug-blue"]] == -np.inf
+    assert np.isfinite(scores["fused"][at["mug-red"]])
+    assert any("2 of 4 items have no picture" in note for note in gallery.notes)
+    assert any("2 of 4 items have no text" in note for note in gallery.notes)
+    ranks = evaluate.rank(gallery, [ValidQuery("q", "red mug", {"nothing": ""})])
+    assert ranks["fused"][0].tolist() == [4]
+
+
+def test_ranks_do_not_depend_on_how_queries_are_chunked(
+    tiny_retriever: Retriever, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = _encoded(tiny_retriever, shop)
+    queries = list(read_valid(shop / "shop.valid.jsonl"))
+    whole = evaluate.rank(gallery, queries)
+    monkeypatch.setattr(EncodedGallery, "chunks", lambda self, count: (slice(n, n + 1) for n in range(count)))
+    single = evaluate.rank(gallery, queries)
+    for mode in MODES:
+        assert [own.tolist() for own in whole[mode]] == [own.tolist() for own in single[mode]]
+
+
+def test_a_model_that_ranks_well_measures_well(tiny_retriever: Retriever, shop: Path) -> None:
+    """The measure itself: with the queries' embeddings put in the place of the right items, every hit is at 1."""
+    gallery = _encoded(tiny_retriever, shop)
+    queries = [query for query in read_valid(shop / "shop.valid.jsonl") if len(query.items) == 1]
+    embedded = tiny_retriever.encode_queries([query.query for query in queries])
+    tokens = torch.zeros_like(gallery._both.tokens)
+    for query, vector in zip(queries, embedded, strict=True):
+        tokens[gallery._both.rows[gallery.columns[next(iter(query.items))]]] = vector
+    gallery._both = View(tokens, gallery._both.rows)
+    assert evaluate.summarise(evaluate.rank(gallery, queries))["fused"]["hit@1"] == 100
+
+
+def test_a_run_compared_with_itself_and_with_a_worse_one(
+    run: Callable[..., dict[str, Any]], shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run()
+    saved = shop / "before.json"
+    worse = {**first, "per_query": {"fused": dict.fromkeys(first["per_query"]["fused"], 9)}}
+    worse["per_query"]["fused"]["mug"] = first["per_query"]["fused"]["mug"]
+    saved.write_text(json.dumps(worse))
+    comparison = run("--compare", str(saved))["comparison"]
+    assert list(comparison["modes"]) == ["fused"]
+    change = comparison["modes"]["fused"]
+    expected = first["modes"]["fused"]["mrr"] - np.mean([100 / r for r in worse["per_query"]["fused"].values()])
+    assert change["difference"]["mrr"]["difference"] == pytest.approx(expected, abs=1e-3)
+    better = {query_id for query_id, rank in first["per_query"]["fused"].items() if rank < 9 and query_id != "mug"}
+    assert {entry["query_id"] for entry in change["better"]} == better
+    assert all(entry["after"] < entry["before"] for entry in change["better"])
+    assert change["worse"] == []
+    assert change["same"] == 6 - len(better)
+    assert "rank before" in capsys.readouterr().out
+
+    saved.write_text(json.dumps(first))
+    same = run("--compare", str(saved))["comparison"]["modes"]
+    assert list(same) == MODES
+    assert all(own["same"] == 6 and own["difference"]["mean"]["difference"] == 0 for own in same.values())
+
+
+def test_the_report_shows_the_table_the_plots_and_the_queries(run: Callable[..., dict[str, Any]], shop: Path) -> None:
+    folder = shop / "report"
+    results = run("--report", str(folder))
+    report = (folder / "report.md").read_text()
+    assert f"| fused   | {results['modes']['fused']['hit@1']:.1f} (" in report
+    for name in ("recall.png", "intervals.png", "best.png", "worst.png"):
+        assert f"({name})" in report
+        with Image.open(folder / name) as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 10  # something is drawn
+    assert "red mug" in report
+    again = run("--compare", str(folder), "--report", str(folder))  # a report is its own saved results
+    assert again["comparison"]["against"] == results["model_id"]
+    assert "## Comparison" in (folder / "report.md").read_text()
+
+
+def test_the_report_of_a_set_without_pictures_has_words_only(run: Callable[..., dict[str, Any]], shop: Path) -> None:
+    (shop / "images").rename(shop / "elsewhere")
+    lines = (shop / "shop.valid.jsonl").read_text().replace('"red lamp", "item_ids"', '"<b>red|lamp", "item_ids"')
+    (shop / "shop.valid.jsonl").write_text(lines)
+    run("--report", str(shop / "report"))
+    report = (shop / "report" / "report.md").read_text()
+    assert "best.png" not in report
+    assert not (shop / "report" / "best.png").exists()
+    assert "&lt;b>red&#124;lamp" in report
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "arguments", "message"),
+    [
+        ("shop.valid.jsonl", "{", [], r"shop\.valid\.jsonl, line 1: not JSON"),
+        (
+            "g.jsonl",
+            '{"item_id": "other", "text": "x"}',
+            ["--gallery", "g.jsonl"],
+            "mug-red answers query mug but is not in",
+        ),
+        ("a.json", "[1]", ["--compare", "a.json"], "not what `training.evaluate --json` writes"),
+        ("a.json", "{}", ["--compare", "none.json"], "no such results"),
+        (
+            "a.json",
+            '{"model_id": "m", "per_query": {"fused": {"x": 1}}}',
+            ["--compare", "a.json"],
+            "no query in common",
+        ),
+        (
+            "a.json",
+            '{"model_id": "m", "per_query": {"other": {"mug": 1}}}',
+            ["--compare", "a.json"],
+            "no mode in common",
+        ),
+        ("empty/x.txt", "", ["--images", "empty"], "none of the 9 items has a picture here"),
+        ("empty/x.txt", "", ["--images", "none"], "no such folder of pictures"),
+        ("images/mug-red.png", "broken", [], r"mug-red\.png: this picture cannot be decoded"),
+        ("empty/x.txt", "", ["--model", "none"], "no shipped model and no folder is called 'none'"),
+        ("empty/x.txt", "", ["--queries", "none.jsonl"], r"none\.jsonl"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    run: Callable[..., dict[str, Any]],
+    shop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    text: str,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(shop)
+    (shop / file).parent.mkdir(exist_ok=True)
+    (shop / file).write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        run(*arguments)

@@ -1,0 +1,150 @@
+"""Measure a retriever: `python -m training.evaluate --model compact --queries X.valid.jsonl`.
+
+Prints one table of recall (see `training.metrics` for the definitions) for every mode (see `training.gallery`), with
+95 % bootstrap intervals; writes it as JSON and as a Markdown report with plots and pictures; and compares it with a
+run that was saved before.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+import retriever
+from training import formats, report
+from training.compare import compare, load_results
+from training.formats import FormatError, PictureFolder, ValidQuery
+from training.gallery import EncodedGallery
+from training.metrics import METRICS, bootstrap_intervals, positive_ranks, query_metrics
+
+Ranks = dict[str, list[npt.NDArray[np.int64]]]  # mode → ranks of each query's positives, best first
+
+
+def rank(gallery: EncodedGallery, queries: Sequence[ValidQuery]) -> Ranks:
+    """Ranks of every query's positives over the whole gallery, under each mode.
+
+    Raises:
+        FormatError: a query's item is not in the gallery.
+    """
+    for query in queries:
+        if missing := [item_id for item_id in query.items if item_id not in gallery.columns]:
+            raise FormatError(f"item {missing[0]} answers query {query.query_id} but is not in the gallery")
+    ranks: Ranks = {mode: [] for mode in gallery.modes}
+    with tqdm(total=len(queries), desc="queries", unit="query") as bar:
+        for part in gallery.chunks(len(queries)):
+            chunk = queries[part]
+            positives = [[gallery.columns[item_id] for item_id in query.items] for query in chunk]
+            for mode, scores in gallery.scores([query.query for query in chunk]).items():
+                ranks[mode] += positive_ranks(scores, positives)
+            bar.update(len(chunk))
+    return ranks
+
+
+def summarise(ranks: Ranks) -> dict[str, dict[str, Any]]:
+    """Metrics in per cent with their intervals, `{mode: {"hit@1": …, …, "intervals": {"hit@1": [low, high], …}}}`."""
+    modes = {}
+    for mode, own in ranks.items():
+        values = query_metrics(own)
+        intervals = bootstrap_intervals(values)
+        modes[mode] = {
+            **{name: round(100 * float(values[name].mean()), 4) for name in METRICS},
+            "intervals": {name: [round(100 * bound, 4) for bound in intervals[name]] for name in METRICS},
+        }
+    return modes
+
+
+def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ranks) -> dict[str, Any]:
+    """What `--json` writes: figures, the model and the set's sizes, and the rank of each query's first positive."""
+    return {
+        "modes": summarise(ranks),
+        "model_id": gallery.retriever.model_id,
+        "queries": len(queries),
+        "gallery": len(gallery.items),
+        "notes": gallery.notes,
+        "per_query": {
+            mode: {query.query_id: int(positions[0]) for query, positions in zip(queries, own, strict=True)}
+            for mode, own in ranks.items()
+        },
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parse(arguments)
+    try:
+        _run(options)
+    except (FormatError, FileNotFoundError) as error:
+        sys.exit(f"training.evaluate: {error}")
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Whatever is wrong with the files is found before the model spends minutes on them.
+    queries = list(formats.read_valid(options.queries))
+    items = list(formats.read_gallery(options.gallery)) if options.gallery else formats.gallery_of(queries)
+    pictures = _pictures(options, [item.item_id for item in items])
+    previous = load_results(options.compare) if options.compare else None
+
+    model = retriever.load(options.model, device=options.device)
+    gallery = EncodedGallery(model, items, pictures, batch_size=options.batch_size)
+    ranks = rank(gallery, queries)
+    results = results_of(gallery, queries, ranks)
+    if previous is not None:
+        results["comparison"] = compare(results, previous)
+
+    print(f"\n{options.model} ({results['model_id']}): {len(queries)} queries over {len(items)} items\n")
+    print(report.table(results["modes"]))
+    for note in results["notes"]:
+        print(f"\n{note}")
+    if previous is not None:
+        print("\n" + report.comparison(results["comparison"], {query.query_id: query.query for query in queries}))
+    if options.json:
+        _write(options.json, results)
+    if options.report:
+        written = report.write(
+            options.report, f"{options.model} on {options.queries.name}", results, gallery, queries, ranks
+        )
+        print(f"\nReport: {written}")
+
+
+def _pictures(options: argparse.Namespace, item_ids: Sequence[str]) -> PictureFolder | None:
+    """The folder of pictures: the one named, or `images/` beside the queries if there is one."""
+    folder = options.images or options.queries.parent / "images"
+    if not options.images and not folder.is_dir():
+        return None
+    pictures = PictureFolder(folder)
+    if any(item_id in pictures for item_id in item_ids):
+        return pictures
+    if options.images:
+        raise FormatError(f"{folder}: none of the {len(item_ids)} items has a picture here, e.g. {item_ids[0]}.jpg")
+    return None
+
+
+def _write(path: Path, results: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description="Measure a retriever on a set in the seed's format."
+    )
+    parser.add_argument("--model", default="compact", help="shipped name, checkpoint folder or hub name (compact)")
+    parser.add_argument("--queries", type=Path, required=True, metavar="VALID.jsonl")
+    parser.add_argument("--gallery", type=Path, metavar="GALLERY.jsonl", help="candidates (the queries' own items)")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures by item id (images/ beside the queries)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write a Markdown report with plots and pictures")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="results or report folder of another run")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch-size", type=int, default=32, help="items encoded at once (32)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
