@@ -37,7 +37,7 @@ class TrainRecord:
     query_id: str
     query: str
     image_id: str
-    captions: tuple[str, ...]  # at least one; training draws one a step
+    captions: tuple[str, ...]  # training draws one a step; none: the item is to be found by its picture alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ def read_train(path: Path) -> Iterator[TrainRecord]:
     """
     for where, record in _json_list(path):
         captions = _field(record, "text_input", list, where)
-        if not captions or not all(isinstance(caption, str) and caption.strip() for caption in captions):
-            raise FormatError(f"{where}: text_input must be a list of at least one caption, none of them empty")
+        if not all(isinstance(caption, str) and caption.strip() for caption in captions):
+            raise FormatError(f"{where}: text_input must be a list of captions, none of them empty")
         yield TrainRecord(
             query_id=_id(record, "query_id", where),
             query=_text(record, "query_text", where),

@@ -69,7 +69,7 @@ def write(
     """Write `report.md`, its plots, and `results.json` (for a later `--compare`) into a folder.
 
     The report shows the best and worst queries of the fused mode. Best are those found at once which the other modes
-    rank lowest: what fusion is for.
+    rank lowest: what fusion is for. No two of them share an answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULTS).write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -79,8 +79,8 @@ def write(
 
     fused = first["fused"]
     others = np.stack([own for mode, own in first.items() if mode in ("text", "image")] or [fused])
-    best = np.lexsort((-others.min(axis=0), fused))[:_SHOWN]
-    worst = np.argsort(-fused, kind="stable")[:_SHOWN]
+    best = _distinct(np.lexsort((-others.min(axis=0), fused)), queries)
+    worst = _distinct(np.argsort(-fused, kind="stable"), queries)
     parts = [
         f"# {title}",
         f"Model `{results['model_id']}`, {results['queries']} queries over {results['gallery']} items. A query counts "
@@ -100,10 +100,21 @@ def write(
     return path
 
 
+def _distinct(order: npt.NDArray[np.int64], queries: Sequence[ValidQuery]) -> list[int]:
+    """The first queries of an order that share no answer: one hard item would otherwise fill the whole list."""
+    chosen: list[int] = []
+    answers: set[str] = set()
+    for n in order:
+        if len(chosen) < _SHOWN and answers.isdisjoint(queries[n].items):
+            chosen.append(int(n))
+            answers.update(queries[n].items)
+    return chosen
+
+
 def _examples(
     picture: Path,
     name: str,
-    chosen: npt.NDArray[np.int64],
+    chosen: Sequence[int],
     gallery: "EncodedGallery",
     queries: Sequence[ValidQuery],
     first: Mapping[str, npt.NDArray[np.int64]],
