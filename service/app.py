@@ -1,67 +1,31 @@
-"""The application: what is opened when it starts, closed when it ends, and which routes it has."""
+"""The application: its routes, its middleware, and a lifespan that opens and closes what they work with."""
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
-from typing import Annotated
 
-import torch
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
-import retriever
-from retriever.index import open_index
-from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
-from service import demo, problems
-from service.catalogue import Catalogue
-from service.encoder import Encoder
-from service.logs import StartupFailed
-from service.media import MediaStore
+from service import problems
 from service.metrics import Metrics
 from service.middleware import EscapedItemPathMiddleware, RequestMiddleware
+from service.routes import health, items, search
+from service.services import open_services
 from service.settings import Settings
-
-log = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "web"
 
 
-@dataclass(frozen=True)
-class Services:
-    """What routes work with, while the application runs."""
-
-    settings: Settings
-    metrics: Metrics
-    encoder: Encoder
-    index: ItemIndex
-    catalogue: Catalogue
-
-
-def services(request: Request) -> Services:
-    """The dependency that gives a route its `Services`."""
-    opened: Services = request.app.state.services
-    return opened
-
-
-ServicesDep = Annotated[Services, Depends(services)]
-
-
 def create_app(settings: Settings) -> FastAPI:
     """The ASGI application; nothing is loaded before its lifespan begins."""
-    # Routes need `ServicesDep` from here.
-    from service.routes import health, items, search
-
     metrics = Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _open(settings, metrics) as opened:
+        async with open_services(settings, metrics) as opened:
             app.state.services = opened
             yield
 
@@ -71,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("fused-product-search"),
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # `/items/` is no item, and not the list either
     )
     # Body limits are set where a router is included, inside the middleware: set on the application, they would answer
     # from outside it, without an id, a log line, or problem details.
@@ -93,75 +58,3 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _page() -> FileResponse:
     return FileResponse(WEB / "index.html")
-
-
-@contextlib.asynccontextmanager
-async def _open(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
-    """Loads the model, opens the index and starts the encoder; closes all in reverse.
-
-    Raises:
-        StartupFailed: the reason was logged.
-    """
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        device = _device(settings.device)
-        started = perf_counter()
-        model = await asyncio.to_thread(retriever.load, settings.model, device)
-        seconds = perf_counter() - started
-        index = await open_index(
-            data_dir=settings.data_dir,
-            dim=model.config.embed_dim,
-            model_id=model.model_id,
-            url=settings.qdrant_url,
-            api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
-        )
-        items = await index.count()
-    except (OSError, ValueError, RuntimeError, IndexUnavailable, ModelMismatch) as error:
-        log.critical("cannot start: %s", error)
-        raise StartupFailed(str(error)) from error
-    log.info("model %s (%s) loaded on %s in %.1f s", settings.model, model.model_id, device, seconds)
-    log.info("index %s: %d items", settings.qdrant_url or f"embedded in {settings.data_dir.resolve()}", items)
-    metrics.model.info({"model": settings.model, "model_id": model.model_id, "device": device})
-
-    encoder = Encoder(
-        model,
-        metrics,
-        max_batch=settings.max_batch or (4 if device == "cpu" else 32),
-        max_queue=settings.max_queue,
-        query_cache=settings.query_cache,
-    )
-    catalogue = Catalogue(
-        index,
-        encoder,
-        MediaStore(settings.data_dir / "media"),
-        metrics,
-        max_pixels=settings.max_pixels,
-        picture_side=settings.stored_picture_side,
-    )
-    encoder.start()
-    filling = None
-    if settings.demo_catalogue:
-        filling = asyncio.create_task(demo.fill(catalogue, index, settings.data_dir), name="demonstration catalogue")
-    log.info("open %s", _address(settings))
-    try:
-        yield Services(settings, metrics, encoder, index, catalogue)
-    finally:
-        if filling is not None:
-            filling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await filling
-        await encoder.close()
-        catalogue.close()
-        await index.close()
-        log.info("closed")
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
-
-
-def _address(settings: Settings) -> str:
-    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else settings.host
-    return f"http://{host}:{settings.port}/"

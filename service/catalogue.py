@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
 
 import numpy as np
+from retriever.index.base import IndexedItem, ItemIndex
 
 from retriever import ItemInput, item_text
-from retriever.index.base import IndexedItem, ItemIndex
 from service.encoder import Encoder, Vectors
 from service.media import MediaStore, Picture, decode
 from service.metrics import Metrics
@@ -111,7 +111,12 @@ class Catalogue:
             payload: Payload = {
                 **fields.model_dump(),
                 "images": [
-                    {"file": name, "width": picture.image.width, "height": picture.image.height, "sha256": picture.sha256}
+                    {
+                        "file": name,
+                        "width": picture.image.width,
+                        "height": picture.image.height,
+                        "sha256": picture.sha256,
+                    }
                     for name, picture in zip(names, item.pictures, strict=True)
                 ],
                 "version": previous["version"] + 1 if previous else 1,

@@ -11,14 +11,15 @@ import asyncio
 import contextlib
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from retriever import ItemInput, Retriever
 from service.metrics import Metrics
@@ -124,15 +125,16 @@ class Encoder:
         entries = [self._submit("item", item) for item in items]
         return list(await asyncio.gather(*(entry.done for entry in entries)))
 
-    async def check(self, timeout: float = 5.0) -> None:
+    async def check(self) -> None:
         """Runs the model once, ahead of the queue and past its bound: a busy service is a healthy one.
 
         Raises:
-            TimeoutError: no answer in `timeout` seconds.
+            TimeoutError: no answer in ten seconds.
             Exception: whatever the model raises.
         """
         entry = self._submit("query", "ready?", first=True)
-        await asyncio.wait_for(entry.done, timeout)
+        async with asyncio.timeout(10):
+            await entry.done
 
     def _submit(self, kind: Kind, value: str | ItemInput, *, first: bool = False) -> _Entry:
         entry = _Entry(value, asyncio.get_running_loop().create_future())
@@ -196,8 +198,7 @@ class Encoder:
 
     def _forward(self, kind: Kind, values: list[str | ItemInput]) -> Vectors:
         """The model itself, in its thread: (B, D) for queries, (B, Q, D) for items."""
-        if kind == "query":
-            vectors = self.retriever.encode_queries(values)  # type: ignore[arg-type]
-        else:
-            vectors = self.retriever.encode_items(values)  # type: ignore[arg-type]
-        return vectors.numpy()
+        encode: Callable[[Any], Tensor] = (
+            self.retriever.encode_queries if kind == "query" else self.retriever.encode_items
+        )
+        return encode(values).numpy()

@@ -13,12 +13,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from retriever.index.base import IndexUnavailable
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from retriever.index.base import IndexUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +108,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(IndexUnavailable, _on_index_unavailable)
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 class ProblemMiddleware:
@@ -148,6 +156,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        detail = f"The body is not JSON: {first['ctx']['error']} (at character {first['loc'][-1]})."
+        return Problem(400, _CODES[400], detail).response()
     # The refused values are left out: they may be long, private, or impossible to write as JSON.
     errors = [
         {
@@ -162,7 +174,9 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 async def _on_index_unavailable(request: Request, error: Exception) -> Response:
     log.warning("index unavailable: %s", error)
-    return Problem(503, "index_unavailable", f"The index does not answer: {error}", headers={"Retry-After": "2"}).response()
+    return Problem(
+        503, "index_unavailable", f"The index does not answer: {error}", headers={"Retry-After": "2"}
+    ).response()
 
 
 def _problem_of_status(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Problem:

@@ -1,6 +1,7 @@
 """What goes over the wire: the fields of an item, of a search, and of their answers."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn
 from urllib.parse import quote, unquote_to_bytes
@@ -12,8 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictBool,
-    StrictInt,
     StringConstraints,
 )
 
@@ -43,9 +42,30 @@ ItemId = Annotated[
     AfterValidator(_addressable),
 ]
 Word = Annotated[Text, Field(min_length=1, max_length=200)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-WholeNumber = Annotated[StrictInt, Field(ge=-(2**53), le=2**53)]  # what JSON readers everywhere keep exact
-AttributeValue = Annotated[Text, Field(max_length=4000)] | StrictBool | WholeNumber | Number | list[Word]
+
+
+def _attribute_value(value: Any) -> Any:
+    """One message for all that is refused, where a union's validator would give one for each of its members."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _short(value, 4000)
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return [_short(one, 200) for one in value]
+    if isinstance(value, int) and abs(value) > 2**53:
+        raise ValueError("is a larger whole number than JSON readers keep exact; send it as a string")
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return value
+    raise ValueError("must be a string, a finite number, a boolean, or a list of strings")
+
+
+def _short(text: str, longest: int) -> str:
+    if len(text) > longest:
+        raise ValueError(f"is longer than {longest} characters")
+    return _storable(text.strip())
+
+
+AttributeValue = Annotated[str | bool | int | float | list[str], BeforeValidator(_attribute_value)]
 Attributes = Annotated[dict[Word, AttributeValue], Field(max_length=200)]
 Category = Annotated[list[Word], Field(max_length=20)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -5,12 +5,12 @@ import logging
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from retriever.index.base import IndexUnavailable
 from starlette.responses import Response
 
-from retriever.index.base import IndexUnavailable
-from service.app import ServicesDep
 from service.problems import Problem, responses
 from service.schemas import Health, Readiness
+from service.services import ServicesDep
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,7 @@ async def ready(services: ServicesDep) -> Readiness:
         log.warning("not ready: the model failed: %r", error)
         raise Problem(503, "model_unavailable", "The model does not answer.", headers={"Retry-After": "2"}) from error
     await services.index.ready()
-    return Readiness(
-        status="ok", model_id=services.encoder.retriever.model_id, items=await services.index.count()
-    )
+    return Readiness(status="ok", model_id=services.encoder.retriever.model_id, items=await services.index.count())
 
 
 @router.get("/metrics", response_class=Response, summary="Metrics for Prometheus")

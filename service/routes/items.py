@@ -7,10 +7,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
 from starlette.responses import FileResponse
 
-from service.app import ServicesDep
 from service.disconnect import while_connected
 from service.problems import Problem, responses
 from service.schemas import Item, ItemFields, ItemForm, ItemList, PathItemId
+from service.services import ServicesDep
 
 router = APIRouter(tags=["items"])
 

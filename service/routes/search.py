@@ -6,10 +6,10 @@ from time import perf_counter
 
 from fastapi import APIRouter, Request
 
-from service.app import ServicesDep
 from service.disconnect import while_connected
 from service.problems import responses
 from service.schemas import Item, SearchHit, SearchRequest, SearchResponse, TookMs
+from service.services import ServicesDep
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ async def search(body: SearchRequest, request: Request, services: ServicesDep) -
     )
     log.info(
         "search",
-        extra={"fields": {"search_id": response.search_id, "hits": len(response.hits), **response.took_ms.model_dump()}},
+        extra={
+            "fields": {"search_id": response.search_id, "hits": len(response.hits), **response.took_ms.model_dump()}
+        },
     )
     return response

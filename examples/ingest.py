@@ -1,0 +1,242 @@
+"""Send a folder of pictures, or a JSONL file of products, to a running service.
+
+    python -m examples.ingest products.jsonl --url http://localhost:8000
+    python -m examples.ingest pictures/ --workers 8
+
+A line of JSONL is a product: `id` (or `item_id`), and any of `title`, `description`, `category` (list or string),
+`price`, `attributes` (object) and `image` (a path, or a list of paths, relative to the JSONL file). In a folder every
+JPEG, PNG or WebP is a product whose id is its path without the ending.
+
+It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
+not sent twice. Exit status: 0 when everything is there, 1 when something failed, 2 when nothing could be begun.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from tqdm import tqdm
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product, as the service takes it."""
+
+    id: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    pictures: tuple[Path, ...] = ()
+
+
+class Rejected(Exception):
+    """This product cannot be sent; the others can."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _parse(arguments)
+    started = time.monotonic()
+    counts: Counter[str] = Counter()
+    failures: list[str] = []
+    with httpx.Client(base_url=args.url, timeout=args.timeout) as client:
+        try:
+            client.get("/health/live").raise_for_status()
+        except httpx.HTTPError as error:
+            print(
+                f"No service answers at {args.url}: {error}. Start it with `make run`, or give --url.", file=sys.stderr
+            )
+            return 2
+        total = _count(args.source)
+        with tqdm(total=total, unit=" items", disable=args.quiet) as progress:
+            for outcome, message in _in_parallel(client, args):
+                counts[outcome] += 1
+                if outcome == "failed":
+                    failures.append(message)
+                    progress.write(message, file=sys.stderr)
+                progress.update()
+    seconds = time.monotonic() - started
+    print(
+        f"{counts['created']} new, {counts['replaced']} replaced, {counts['unchanged']} unchanged, "
+        f"{counts['failed']} failed; {seconds:.1f} s, {sum(counts.values()) / max(seconds, 1e-9):.1f} items/s"
+    )
+    if failures:
+        print(f"{len(failures)} failed; run the same command again to retry them. First:", file=sys.stderr)
+        for message in failures[:10]:
+            print(f"  {message}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.ingest", description="Send products to a running product-search service."
+    )
+    parser.add_argument("source", type=Path, help="a JSONL file of products, or a folder of pictures")
+    parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=4, help="requests at a time (default: %(default)s)")
+    parser.add_argument("--limit", type=int, help="send the first so many only")
+    parser.add_argument("--retries", type=int, default=8, help="tries after an overload or an outage (default: 8)")
+    parser.add_argument("--timeout", type=float, default=120, help="seconds for one request (default: %(default)s)")
+    parser.add_argument("--force", action="store_true", help="send also what is there already, unchanged")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    args = parser.parse_args(arguments)
+    if not args.source.exists():
+        parser.error(f"{args.source} does not exist")
+    if args.workers < 1 or args.retries < 0 or (args.limit is not None and args.limit < 0):
+        parser.error("--workers must be at least 1, --retries and --limit at least 0")
+    args.total_limit = sys.maxsize if args.limit is None else args.limit
+    return args
+
+
+def read_products(source: Path) -> Iterator[Product | Rejected]:
+    """The products of a JSONL file or a folder, one at a time; a line that is none is given as `Rejected`."""
+    if source.is_dir():
+        for path in sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURES):
+            yield Product(path.relative_to(source).with_suffix("").as_posix(), pictures=(path,))
+        return
+    with source.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    yield _product(json.loads(line), source.parent)
+                except (ValueError, TypeError, AttributeError) as error:
+                    yield Rejected(f"line {number}: {error}")
+
+
+def _product(row: dict[str, Any], folder: Path) -> Product:
+    item_id = row.get("id", row.get("item_id"))
+    if item_id in (None, ""):
+        raise ValueError("neither id nor item_id")
+    images = row.get("image") or []
+    pictures = tuple(folder / path for path in ([images] if isinstance(images, str) else images))
+    fields = {name: row[name] for name in ("title", "description", "category", "price", "attributes") if row.get(name)}
+    if isinstance(fields.get("price"), str):
+        fields["price"] = float(fields["price"])
+    return Product(str(item_id), fields, pictures)
+
+
+def _count(source: Path) -> int:
+    return sum(1 for _ in read_products(source))
+
+
+def _in_parallel(client: httpx.Client, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """(outcome, message) of each product, as they end. Only as many are read as are being sent."""
+    with ThreadPoolExecutor(args.workers) as pool:
+        running: set[Future[tuple[str, str]]] = set()
+        try:
+            for number, product in enumerate(read_products(args.source)):
+                if number >= args.total_limit:
+                    break
+                running.add(pool.submit(_handle, client, product, args))
+                if len(running) >= 2 * args.workers:
+                    ended, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        yield future.result()
+            for future in running:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _handle(client: httpx.Client, product: Product | Rejected, args: argparse.Namespace) -> tuple[str, str]:
+    if isinstance(product, Rejected):
+        return "failed", str(product)
+    try:
+        return send(client, product, retries=args.retries, force=args.force), ""
+    except (Rejected, httpx.HTTPError, OSError) as error:
+        return "failed", f"{product.id}: {error}"
+
+
+def send(client: httpx.Client, product: Product, *, retries: int, force: bool = False) -> str:
+    """Stores one product: "created", "replaced" or "unchanged".
+
+    Raises:
+        Rejected: the service refuses it, for the reason given.
+        httpx.HTTPError: the service could not be reached, however often it was tried.
+        OSError: a picture cannot be read.
+    """
+    pictures = [(path.name, path.read_bytes(), MEDIA_TYPES.get(path.suffix.lower(), "")) for path in product.pictures]
+    if not force:
+        stored = _request(client, retries, "GET", f"/items/{quote(product.id, safe='')}")
+        if stored.status_code == 200 and _same(stored.json(), product, [content for _, content, _ in pictures]):
+            return "unchanged"
+    form = {"id": product.id} | {
+        name: json.dumps(value) if name in ("category", "attributes") and not isinstance(value, str) else str(value)
+        for name, value in product.fields.items()
+    }
+    # Every field as a part: httpx makes a body multipart only where there is a file, and the service takes no other.
+    parts: list[tuple[str, Any]] = [(name, (None, value.encode())) for name, value in form.items()]
+    parts += [("image", picture) for picture in pictures]
+    answer = _request(client, retries, "POST", "/items", files=parts)
+    if answer.status_code not in (200, 201):
+        raise Rejected(_reason(answer))
+    return "created" if answer.status_code == 201 else "replaced"
+
+
+def _request(client: httpx.Client, retries: int, method: str, url: str, **kwargs: Any) -> httpx.Response:
+    """One request, repeated after an overload (as long as the service asks for) or an outage."""
+    for attempt in range(retries + 1):
+        try:
+            answer = client.request(method, url, **kwargs)
+        except httpx.TransportError:
+            if attempt == retries:
+                raise
+            pause = min(30.0, 0.5 * 2**attempt)
+        else:
+            if answer.status_code != 429 and answer.status_code < 500:
+                return answer
+            if attempt == retries:
+                return answer
+            asked = answer.headers.get("Retry-After", "")
+            pause = float(asked) if asked.isdigit() else min(30.0, 0.5 * 2**attempt)
+        # Workers that were refused together should not come back together.
+        time.sleep(pause * random.uniform(1.0, 1.25))
+    raise AssertionError("unreachable")
+
+
+def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:
+    """Whether the service has these very fields and pictures."""
+    fields = product.fields
+    category = fields.get("category", [])
+    if isinstance(category, str):
+        category = [step.strip() for step in category.split(" > ")]
+    return (
+        stored["title"] == str(fields.get("title", "")).strip()
+        and stored["description"] == str(fields.get("description", "")).strip()
+        and stored["category"] == [step.strip() for step in category]
+        and stored["price"] == fields.get("price")
+        and stored["attributes"] == {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()}
+        and [image["sha256"] for image in stored["images"]] == [hashlib.sha256(c).hexdigest() for c in contents]
+    )
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_stripped(one) for one in value]
+    return value.strip() if isinstance(value, str) else value
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        problem = answer.json()
+        return f"{problem['code']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same command goes on from here.")

@@ -1,0 +1,117 @@
+"""What the application works with while it runs: opened at its start, closed at its end."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Annotated
+
+import torch
+from fastapi import Depends, Request
+from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
+
+import retriever
+from retriever.index import open_index
+from service import demo
+from service.catalogue import Catalogue
+from service.encoder import Encoder
+from service.logs import StartupFailed
+from service.media import MediaStore
+from service.metrics import Metrics
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What routes work with, while the application runs."""
+
+    settings: Settings
+    metrics: Metrics
+    encoder: Encoder
+    index: ItemIndex
+    catalogue: Catalogue
+
+
+def services(request: Request) -> Services:
+    """The dependency that gives a route its `Services`."""
+    opened: Services = request.app.state.services
+    return opened
+
+
+ServicesDep = Annotated[Services, Depends(services)]
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
+    """Loads the model, opens the index and starts the encoder; closes all in reverse.
+
+    Raises:
+        StartupFailed: the reason was logged.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        device = _device(settings.device)
+        started = perf_counter()
+        model = await asyncio.to_thread(retriever.load, settings.model, device)
+        seconds = perf_counter() - started
+        index = await open_index(
+            data_dir=settings.data_dir,
+            dim=model.config.embed_dim,
+            model_id=model.model_id,
+            url=settings.qdrant_url,
+            api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
+        )
+        items = await index.count()
+    except (OSError, ValueError, RuntimeError, IndexUnavailable, ModelMismatch) as error:
+        log.critical("cannot start: %s", error)
+        raise StartupFailed(str(error)) from error
+    log.info("model %s (%s) loaded on %s in %.1f s", settings.model, model.model_id, device, seconds)
+    log.info("index %s: %d items", settings.qdrant_url or f"embedded in {settings.data_dir.resolve()}", items)
+    metrics.model.info({"model": settings.model, "model_id": model.model_id, "device": device})
+
+    encoder = Encoder(
+        model,
+        metrics,
+        max_batch=settings.max_batch or (4 if device == "cpu" else 32),
+        max_queue=settings.max_queue,
+        query_cache=settings.query_cache,
+    )
+    catalogue = Catalogue(
+        index,
+        encoder,
+        MediaStore(settings.data_dir / "media"),
+        metrics,
+        max_pixels=settings.max_pixels,
+        picture_side=settings.stored_picture_side,
+    )
+    encoder.start()
+    filling = None
+    if settings.demo_catalogue:
+        filling = asyncio.create_task(demo.fill(catalogue, index, settings.data_dir), name="demonstration catalogue")
+    log.info("open %s", _address(settings))
+    try:
+        yield Services(settings, metrics, encoder, index, catalogue)
+    finally:
+        if filling is not None:
+            filling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await filling
+        await encoder.close()
+        catalogue.close()
+        await index.close()
+        log.info("closed")
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def _address(settings: Settings) -> str:
+    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else settings.host
+    return f"http://{host}:{settings.port}/"

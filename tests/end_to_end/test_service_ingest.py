@@ -1,0 +1,111 @@
+"""`examples/ingest.py` against a running service: everything arrives, nothing twice, and failures are told."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.end_to_end.serving import Server, running
+from tests.service.helpers import picture_file
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Server]:
+    # A short queue, so that four workers are refused now and then and have to come back.
+    with running(tmp_path_factory.mktemp("service") / "data", tiny_checkpoint, SEARCH_MAX_QUEUE="2") as server:
+        yield server
+
+
+def ingest(server: Server, source: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "examples.ingest", str(source), "--url", server.url, *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ}, check=False)
+
+
+def products(folder: Path, count: int) -> Path:
+    """The format of a shop's export, with what real ones hold: prices as text, uneven attributes."""
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for n in range(count):
+        (folder / "images" / f"{n}.webp").write_bytes(picture_file((20 * n % 256, 0, 0), file_format="WEBP"))
+        rows.append(
+            {
+                "item_id": f"shop/{n}",
+                "image": f"images/{n}.webp",
+                "title": f" Mug {n}",
+                "description": "For tea. ",
+                "category": ["Home", "Mugs"],
+                "attributes": {"brand": "Kiln ", "Model ID": f"K{n}"},
+                "price": "600.0",
+            }
+        )
+    source = folder / "items.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return source
+
+
+def test_a_file_of_products_arrives_once(server: Server, tmp_path: Path) -> None:
+    source = products(tmp_path / "shop", 25)
+    first = ingest(server, source)
+    assert first.returncode == 0, first.stderr
+    assert "25 new, 0 replaced, 0 unchanged, 0 failed" in first.stdout
+    item = httpx.get(f"{server.url}/items/shop%2F7").json()
+    assert (item["title"], item["category"], item["price"]) == ("Mug 7", ["Home", "Mugs"], 600.0)
+    hits = httpx.post(f"{server.url}/search", json={"query": "K7"}).json()["hits"]
+    assert hits[0]["id"] == "shop/7"
+
+    again = ingest(server, source, "--workers", "2")
+    assert "0 new, 0 replaced, 25 unchanged, 0 failed" in again.stdout
+
+    (tmp_path / "shop/images/3.webp").write_bytes(picture_file("blue", file_format="WEBP"))
+    changed = ingest(server, source)
+    assert "0 new, 1 replaced, 24 unchanged, 0 failed" in changed.stdout
+
+
+def test_what_fails_is_named_and_the_rest_arrives(server: Server, tmp_path: Path) -> None:
+    source = products(tmp_path / "shop", 3)
+    with source.open("a") as file:
+        file.write("not json\n")
+        file.write(json.dumps({"title": "no id"}) + "\n")
+        file.write(json.dumps({"id": "no-picture", "title": "a", "image": "images/none.png"}) + "\n")
+        file.write(json.dumps({"id": "bad-price", "title": "a", "price": -1}) + "\n")
+        file.write(json.dumps({"id": "text-only", "title": "a lamp"}) + "\n")
+    result = ingest(server, source, "--force")
+    assert result.returncode == 1
+    assert " 4 failed" in result.stdout
+    for told in ("line 4", "line 5", "no-picture", "bad-price: validation_failed: body.price"):
+        assert told in result.stderr
+    assert httpx.get(f"{server.url}/items/text-only").status_code == 200
+    assert httpx.get(f"{server.url}/items/bad-price").status_code == 404
+
+
+def test_a_folder_of_pictures(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "pictures/summer").mkdir(parents=True)
+    (tmp_path / "pictures/red.png").write_bytes(picture_file("red"))
+    (tmp_path / "pictures/summer/blue hat.JPG").write_bytes(picture_file("blue", file_format="JPEG"))
+    (tmp_path / "pictures/notes.txt").write_text("no picture")
+    result = ingest(server, tmp_path / "pictures")
+    assert "2 new" in result.stdout, result.stderr
+    assert httpx.get(f"{server.url}/items/summer%2Fblue%20hat/image").status_code == 200
+
+
+def test_no_service_no_source(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "a.jsonl").write_text("")
+    nowhere = subprocess.run(
+        [sys.executable, "-m", "examples.ingest", str(tmp_path / "a.jsonl"), "--url", "http://127.0.0.1:1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert nowhere.returncode == 2
+    assert "No service answers" in nowhere.stderr
+    missing = ingest(server, tmp_path / "none.jsonl")
+    assert missing.returncode == 2
+    assert "does not exist" in missing.stderr

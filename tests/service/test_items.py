@@ -1,0 +1,144 @@
+"""The life of an item: put in, read, listed, replaced, removed."""
+
+import io
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from service.settings import Settings
+from tests.service.helpers import picture_file, post_item
+
+
+def test_a_new_item_is_answered_as_it_is_stored(client: TestClient) -> None:
+    answer = post_item(
+        client,
+        "mug-1",
+        picture_file("red"),
+        picture_file("blue", size=(30, 90)),
+        title=" A red mug ",
+        description="Holds tea.",
+        category="Home > Kitchen > Mugs",
+        price="12.50",
+        attributes='{"brand": "Kiln", "dishwasher": true, "ml": 350, "colours": ["red", "blue"]}',
+    )
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == "/items/mug-1"
+    item = answer.json()
+    assert item["title"] == "A red mug"
+    assert item["category"] == ["Home", "Kitchen", "Mugs"]
+    assert item["price"] == 12.5
+    assert item["attributes"] == {"brand": "Kiln", "dishwasher": True, "ml": 350, "colours": ["red", "blue"]}
+    assert [(image["url"], image["width"], image["height"]) for image in item["images"]] == [
+        ("/items/mug-1/image?n=0", 60, 40),
+        ("/items/mug-1/image?n=1", 30, 90),
+    ]
+    assert item["version"] == 1
+    assert client.get("/items/mug-1").json() == item
+
+
+@pytest.mark.parametrize(
+    "category", [["Home", "Kitchen"], ['["Home", "Kitchen"]'], ["Home > Kitchen"]], ids=["repeated", "json", "path"]
+)
+def test_category_may_be_written_three_ways(client: TestClient, category: list[str]) -> None:
+    assert post_item(client, "a", title="mug", category=category).json()["category"] == ["Home", "Kitchen"]
+
+
+def test_the_same_id_replaces(client: TestClient, settings: Settings) -> None:
+    first = post_item(client, "a", picture_file("red"), title="mug").json()
+    answer = post_item(client, "a", picture_file("blue"), title="lamp")
+    assert answer.status_code == 200
+    assert answer.json()["version"] == first["version"] + 1
+    assert client.get("/items").json()["total"] == 1
+    kept = Image.open(io.BytesIO(client.get("/items/a/image").content)).getpixel((5, 5))
+    assert isinstance(kept, tuple)
+    assert kept[2] > 200 > kept[0]
+    assert len(list(Path(settings.data_dir).rglob("*.jpg"))) == 1, "the old picture is removed"
+
+
+def test_replacing_a_picture_by_text_leaves_no_picture(client: TestClient, settings: Settings) -> None:
+    post_item(client, "a", picture_file())
+    assert post_item(client, "a", title="mug").json()["images"] == []
+    assert not list(Path(settings.data_dir).rglob("*.jpg"))
+    assert client.get("/items/a/image").status_code == 404
+
+
+def test_delete(client: TestClient, settings: Settings) -> None:
+    post_item(client, "a", picture_file(), title="red mug")
+    assert client.delete("/items/a").status_code == 204
+    for answer in (client.get("/items/a"), client.delete("/items/a"), client.get("/items/a/image")):
+        assert answer.status_code == 404
+        assert answer.json()["code"] == "item_not_found"
+    assert client.post("/search", json={"query": "red mug"}).json()["hits"] == []
+    assert not list(Path(settings.data_dir).rglob("*.jpg"))
+    assert post_item(client, "a", title="again").status_code == 201
+
+
+def test_a_picture_alone_is_an_item(client: TestClient) -> None:
+    assert post_item(client, "a", picture_file()).status_code == 201
+    assert [hit["id"] for hit in client.post("/search", json={"query": "mug"}).json()["hits"]] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "item_id", ["a/b", "a/image", "/", "a b", "蓝色/杯子", "50%", "a%2Fb", "x?y#z", "é+ü&=", "...", "image", "a\nb"]
+)
+def test_any_id_can_be_addressed(client: TestClient, item_id: str) -> None:
+    post_item(client, "a", picture_file("blue"))
+    stored = post_item(client, item_id, picture_file("red"), title="mug").json()
+    assert stored["id"] == item_id
+    address = f"/items/{quote(item_id, safe='')}"
+    assert client.get(address).json() == stored
+    image = client.get(stored["images"][0]["url"])
+    assert image.headers["content-type"] == "image/jpeg"
+    pixel = Image.open(io.BytesIO(image.content)).getpixel((1, 1))
+    assert isinstance(pixel, tuple)
+    assert pixel[0] > 200 > pixel[2]
+    assert client.delete(address).status_code == 204
+    assert client.get("/items/a").status_code == 200
+
+
+def test_a_client_that_has_the_picture_gets_304_until_it_changes(client: TestClient) -> None:
+    post_item(client, "a", picture_file("red"))
+    first = client.get("/items/a/image")
+    seen = {"If-None-Match": first.headers["etag"]}
+    assert client.get("/items/a/image", headers=seen).status_code == 304
+    post_item(client, "a", picture_file("blue"))
+    assert client.get("/items/a/image", headers=seen).status_code == 200
+
+
+def test_a_picture_that_an_item_does_not_have(client: TestClient) -> None:
+    post_item(client, "a", picture_file())
+    answer = client.get("/items/a/image?n=1")
+    assert (answer.status_code, answer.json()["code"]) == (404, "image_not_found")
+
+
+def test_the_list_pages_through_every_item_once(client: TestClient) -> None:
+    for n in range(7):
+        post_item(client, f"item-{n}", title="mug")
+    seen, cursor = [], None
+    for _ in range(4):
+        page = client.get("/items", params={"limit": 3} | ({"cursor": cursor} if cursor else {})).json()
+        assert page["total"] == 7
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert sorted(seen) == [f"item-{n}" for n in range(7)]
+
+
+def test_a_made_up_cursor_is_refused(client: TestClient) -> None:
+    answer = client.get("/items?cursor=nonsense")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
+
+
+def test_what_was_stored_is_there_after_a_restart(settings: Settings) -> None:
+    from service.app import create_app
+
+    with TestClient(create_app(settings)) as client:
+        stored = post_item(client, "a", picture_file(), title="red mug").json()
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/items/a").json() == stored
+        assert client.get("/items/a/image").status_code == 200
+        assert client.post("/search", json={"query": "red mug"}).json()["hits"][0]["id"] == "a"

@@ -1,0 +1,151 @@
+"""Every error, whoever raises it, has one shape: RFC 9457 with a stable code, and nothing of the service's insides."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from retriever.index.base import IndexUnavailable
+
+from service.app import create_app
+from service.problems import MEDIA_TYPE
+from service.settings import Settings
+from tests.service.helpers import picture_file, post_item
+
+
+def check(answer: Any, status: int, code: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    assert answer.headers["x-request-id"]
+    problem: dict[str, Any] = answer.json()
+    assert {"type", "title", "status", "detail", "code"} <= problem.keys()
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["type"] == f"urn:product-search:problem:{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert "Traceback" not in answer.text
+    assert ".py" not in answer.text
+    return problem
+
+
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "code"),
+    [
+        ("GET", "/nothing", None, {}, 404, "not_found"),
+        ("GET", "/items/a/b", None, {}, 404, "not_found"),
+        ("GET", "/items/", None, {}, 404, "not_found"),
+        ("GET", "/web/no-such-file.js", None, {}, 404, "not_found"),
+        ("GET", "/web/../settings.py", None, {}, 404, "not_found"),
+        ("GET", "/items/%FF", None, {}, 422, "validation_failed"),
+        ("GET", "/items/a%00b", None, {}, 422, "validation_failed"),
+        ("PUT", "/items", None, {}, 405, "method_not_allowed"),
+        ("GET", "/search", None, {}, 405, "method_not_allowed"),
+        ("POST", "/", None, {}, 405, "method_not_allowed"),
+        ("POST", "/items", b"{}", JSON, 415, "unsupported_media_type"),
+        ("POST", "/items", b"", {}, 415, "unsupported_media_type"),
+        (
+            "POST",
+            "/items",
+            b"id=a",
+            {"Content-Type": "application/x-www-form-urlencoded"},
+            415,
+            "unsupported_media_type",
+        ),
+        ("POST", "/items", b"nonsense", FORM, 400, "malformed_body"),
+        ("POST", "/items", b"x", {"Content-Type": "multipart/form-data"}, 400, "malformed_body"),
+        ("POST", "/items", b"--b\r\n\r\nx\r\n--b--", FORM, 400, "malformed_body"),
+        ("POST", "/search", b"{", JSON, 400, "malformed_body"),
+        ("POST", "/search", b'{"query": "\xe9"}', JSON, 400, "malformed_body"),
+        ("POST", "/search", b"[" * 60_000, JSON, 400, "malformed_body"),
+        ("POST", "/search", b'{"query": "a"}', {}, 422, "validation_failed"),
+    ],
+)
+def test_errors_that_the_framework_raises(
+    client: TestClient, method: str, path: str, body: bytes | None, headers: dict[str, str], status: int, code: str
+) -> None:
+    check(client.request(method, path, content=body, headers=headers), status, code)
+
+
+def test_405_says_what_is_allowed(client: TestClient) -> None:
+    assert "POST" in client.get("/search").headers["allow"]
+
+
+@pytest.mark.parametrize("path", ["/items", "/search"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["by header", "while reading"])
+def test_a_body_that_is_too_large(settings: Settings, path: str, chunked: bool) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+        for _ in range(40):
+            yield b"x" * 1000
+
+    small = settings.model_copy(update={"max_body_bytes": 20_000, "max_field_bytes": 20_000})
+    with TestClient(create_app(small), raise_server_exceptions=False) as client:
+        headers = FORM if path == "/items" else JSON
+        content = chunks() if chunked else b"".join(chunks())
+        check(client.post(path, content=content, headers=headers), 413, "body_too_large")
+        assert post_item(client, "a", picture_file()).status_code == 201
+
+
+def test_an_error_in_our_own_code_shows_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*args: Any, **kwargs: Any) -> None:
+        raise KeyError("the secret of service/app.py")
+
+    monkeypatch.setattr(client.app.state.services.index, "search", fail)  # type: ignore[attr-defined]
+    problem = check(client.post("/search", json={"query": "a"}), 500, "internal_error")
+    assert "secret" not in problem["detail"]
+
+
+def test_an_index_that_is_away(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*args: Any, **kwargs: Any) -> None:
+        raise IndexUnavailable("no connection")
+
+    index = client.app.state.services.index  # type: ignore[attr-defined]
+    for name in ("search", "upsert", "ready"):
+        monkeypatch.setattr(index, name, fail)
+    for answer in (
+        client.post("/search", json={"query": "a"}),
+        post_item(client, "a", title="mug"),
+        client.get("/health/ready"),
+    ):
+        check(answer, 503, "index_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/metrics").status_code == 200
+
+
+def test_a_full_disk(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("service.media.os.fsync", no_space)
+    problem = check(post_item(client, "a", picture_file()), 507, "storage_failed")
+    assert "No space left" in problem["detail"]
+    assert client.get("/items/a").status_code == 404
+
+
+def test_a_full_queue_names_a_time(settings: Settings) -> None:
+    with TestClient(create_app(settings.model_copy(update={"max_queue": 2}))) as client:
+        answer = post_item(client, "a", *[picture_file()] * 3)
+        check(answer, 429, "overloaded")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert post_item(client, "a", *[picture_file()] * 2).status_code == 201
+
+
+def test_the_openapi_document_promises_this_shape(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert document["components"]["schemas"]["ProblemDetails"]["required"] == [
+        "type",
+        "title",
+        "status",
+        "detail",
+        "code",
+    ]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert list(response["content"]) == [MEDIA_TYPE], (method, path, status)

@@ -1,0 +1,78 @@
+"""POST /search over the real index: ranking, paging, and what a query may be."""
+
+from typing import Any
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from retriever import ItemInput, Retriever, item_text
+from retriever.scoring import maxsim
+from tests.service.helpers import picture_file, post_item
+
+
+def search(client: TestClient, query: str, **more: Any) -> Any:
+    answer = client.post("/search", json={"query": query, **more})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_an_answer_is_whole(client: TestClient, tiny_retriever: Retriever) -> None:
+    stored = post_item(client, "mug", picture_file("red"), title="red mug").json()
+    answer = search(client, "red mug")
+    assert answer["total"] == 1
+    assert answer["model_id"] == tiny_retriever.model_id
+    assert answer["search_id"]
+    assert answer["took_ms"].keys() == {"queue", "encode", "retrieve", "total"}
+    assert answer["took_ms"]["encode"] > 0
+    (hit,) = answer["hits"]
+    assert (hit["id"], hit["item"]) == ("mug", stored)
+    assert search(client, " red mug ")["took_ms"]["encode"] == 0, "the same query again is not encoded again"
+
+
+def test_nothing_is_found_in_nothing(client: TestClient) -> None:
+    answer = search(client, "red mug")
+    assert (answer["hits"], answer["total"]) == ([], 0)
+
+
+def test_an_item_is_found_at_once_by_its_id_and_article_number(client: TestClient) -> None:
+    for n in range(5):
+        post_item(client, f"sku-{n}", title="mug", attributes=f'{{"article number": "AB{n}X-77"}}')
+    for n in range(5):
+        assert search(client, f"AB{n}X-77")["hits"][0]["id"] == f"sku-{n}"
+        assert search(client, f"sku-{n}")["hits"][0]["id"] == f"sku-{n}"
+
+
+def test_semantic_order_is_maxsim_of_picture_and_text_together(client: TestClient, tiny_retriever: Retriever) -> None:
+    colours = ["red", "blue", "green", "white", "black"]
+    for colour in colours:
+        post_item(client, colour, picture_file(colour), title="a mug")
+    inputs = [ItemInput(Image.new("RGB", (60, 40), colour), item_text("a mug")) for colour in colours]
+    query = "zzz"  # in no item's words, so that BM25 has nothing to say
+    scores = maxsim(tiny_retriever.encode_queries([query]), tiny_retriever.encode_items(inputs))[0]
+    expected = [colours[i] for i in torch.argsort(scores, descending=True)]
+    assert [hit["id"] for hit in search(client, query)["hits"]] == expected
+
+
+def test_every_picture_of_an_item_counts(client: TestClient, tiny_retriever: Retriever) -> None:
+    post_item(client, "two", picture_file("red"), picture_file("blue"), title="mug")
+    post_item(client, "one", picture_file("red"), title="mug")
+    post_item(client, "other", picture_file("blue"), title="mug")
+    hits = {hit["id"]: hit["score"] for hit in search(client, "zzz")["hits"]}
+    assert hits["two"] == pytest.approx(max(hits["one"], hits["other"]), abs=1e-4)
+
+
+def test_pages_follow_each_other(client: TestClient) -> None:
+    for n in range(6):
+        post_item(client, str(n), picture_file((40 * n, 0, 0)), title="mug")
+    everything = [hit["id"] for hit in search(client, "blue mug")["hits"]]
+    pages = [search(client, "blue mug", limit=2, offset=offset) for offset in (0, 2, 4, 6)]
+    assert [hit["id"] for page in pages for hit in page["hits"]] == everything
+    assert {page["total"] for page in pages} == {6}
+
+
+@pytest.mark.parametrize("query", ["🧢👟", "قميص أحمر", "红色 杯子", "x" * 1000, "'; DROP TABLE", "- -", "\t a \n"])
+def test_any_text_is_a_query(client: TestClient, query: str) -> None:
+    post_item(client, "a", picture_file(), title="mug")
+    assert [hit["id"] for hit in search(client, query)["hits"]] == ["a"]

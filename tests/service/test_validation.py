@@ -1,0 +1,127 @@
+"""Wrong input: each kind is refused by name, and nothing of it is stored."""
+
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.helpers import picture_file, post_item
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"price": "NaN"}, "price"),
+        ({"price": "inf"}, "price"),
+        ({"price": "1e999"}, "price"),
+        ({"price": "-1"}, "price"),
+        ({"price": "cheap"}, "price"),
+        ({"title": "a\x00b"}, "title"),
+        ({"title": "x" * 1001}, "title"),
+        ({"titel": "a"}, "titel"),
+        ({"attributes": "brand: Kiln"}, "attributes"),
+        ({"attributes": "[1]"}, "attributes"),
+        ({"attributes": '{"a": {"b": 1}}'}, "attributes"),
+        ({"attributes": '{"a": null}'}, "attributes"),
+        ({"attributes": '{"a": NaN}'}, "attributes"),
+        ({"attributes": '{"a": 1e999}'}, "attributes"),
+        ({"attributes": '{"a": 12345678901234567890}'}, "attributes"),
+        ({"attributes": '{"a": ' + "9" * 5000 + "}"}, "attributes"),
+        ({"attributes": '{"a": "\\u0000"}'}, "attributes"),
+        ({"attributes": '{"a": "\\ud800"}'}, "attributes"),
+        ({"attributes": '{"": "b"}'}, "attributes"),
+        ({"attributes": '{"a": ' + "[" * 30_000 + "]" * 30_000 + "}"}, "attributes"),
+        ({"category": "[1, 2]"}, "category"),
+        ({"category": '["a"'}, "category"),
+        ({"category": ["x"] * 21}, "category"),
+        ({"image": "not a file"}, "image"),
+    ],
+)
+def test_a_refused_field_is_named(client: TestClient, fields: dict[str, Any], named: str) -> None:
+    answer = post_item(client, "a", **({"title": "mug"} | fields))
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()
+    assert problem["code"] == "validation_failed"
+    assert problem["errors"][0]["field"].startswith(f"body.{named}")
+    assert client.get("/items/a").status_code == 404
+
+
+@pytest.mark.parametrize("item_id", ["", "  ", ".", "..", "x" * 201, "a\x00b"])
+def test_a_refused_id(client: TestClient, item_id: str) -> None:
+    answer = post_item(client, item_id, title="mug")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "body.id"
+
+
+def test_an_item_of_nothing(client: TestClient) -> None:
+    answer = post_item(client, "a", title="  ", price="3")
+    assert (answer.status_code, answer.json()["code"]) == (422, "empty_item")
+
+
+def test_an_empty_file_field_is_no_picture(client: TestClient) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="id"\r\n\r\na\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="title"\r\n\r\nmug\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename=""\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n\r\n--b--\r\n"
+    )
+    answer = client.post("/items", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    assert (answer.status_code, answer.json().get("images")) == (201, [])
+
+
+def test_a_bad_picture_among_good_ones(client: TestClient) -> None:
+    answer = post_item(client, "a", picture_file(), b"no picture", title="mug")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_image")
+    assert "image 2" in answer.json()["detail"]
+    assert client.get("/items/a").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"query": ""},
+        {"query": " \t\n "},
+        {"query": None},
+        {"query": 7},
+        {"query": "x" * 1001},
+        {"query": "a\x00b"},
+        {"query": "\ud800"},
+        {"query": "a", "limit": 0},
+        {"query": "a", "limit": 101},
+        {"query": "a", "limit": 10**30},
+        {"query": "a", "limit": "20"},
+        {"query": "a", "limit": 1.5},
+        {"query": "a", "limit": float("nan")},
+        {"query": "a", "limit": float("inf")},
+        {"query": "a", "limit": True},
+        {"query": "a", "offset": -1},
+        {"query": "a", "offset": 10_001},
+        {"query": "a", "limitt": 3},
+        {"query": "a", "\ud800": 3},
+        [],
+        "a",
+    ],
+    ids=lambda body: ascii(body)[:40],
+)
+def test_a_refused_search(client: TestClient, body: Any) -> None:
+    answer = client.post("/search", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["code"] == "validation_failed"
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", f"cursor={'x' * 501}"])
+def test_a_refused_list(client: TestClient, query: str) -> None:
+    assert client.get(f"/items?{query}").status_code == 422
+
+
+def test_limits_are_settings(settings: Settings) -> None:
+    tight = settings.model_copy(update={"max_pictures": 2, "max_field_bytes": 2000, "max_pixels": 100})
+    with TestClient(create_app(tight)) as client:
+        assert post_item(client, "a", picture_file(size=(10, 10)), title="x" * 900).status_code == 201
+        assert "Too many files" in post_item(client, "a", *[picture_file()] * 3).json()["detail"]
+        assert "exceeded maximum size" in post_item(client, "a", description="x" * 2001).json()["detail"]
+        assert post_item(client, "a", picture_file(size=(11, 10))).json()["code"] == "image_too_large"
