@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from retriever import ItemInput, Retriever
+from retriever import FusedRetriever, ItemInput, Processor, Retriever
 from retriever.scoring import maxsim
 from training import evaluate
-from training.formats import GalleryItem, PictureFolder, ValidQuery, read_gallery, read_valid
+from training.formats import FormatError, GalleryItem, PictureFolder, ValidQuery, read_gallery, read_valid
 from training.gallery import EncodedGallery, View
 from training.metrics import METRICS
 
@@ -292,3 +293,15 @@ def test_what_is_wrong_is_said_in_one_line(
     (shop / file).write_text(text)
     with pytest.raises(SystemExit, match=message):
         run(*arguments)
+
+
+def test_a_model_that_needs_pictures_is_measured_where_it_can_be(tiny_retriever: Retriever, shop: Path) -> None:
+    """BLIP-2 as published has no feature for a missing picture."""
+    config = replace(tiny_retriever.config, null_picture=False)
+    model = FusedRetriever(config)
+    strict = Retriever(model, Processor(config, tiny_retriever.processor.tokenizer), "strict")
+    gallery = _encoded(strict, shop)
+    assert list(gallery.scores(["red mug"])) == ["fused", "image", "bm25", "hybrid"]
+    assert any("text and average cannot be measured" in note for note in gallery.notes)
+    with pytest.raises(FormatError, match="name the folder with --images"):
+        EncodedGallery(strict, gallery.items, None)
