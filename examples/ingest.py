@@ -13,6 +13,7 @@ not sent twice. Exit status: 0 when everything is there, 1 when something failed
 
 import argparse
 import hashlib
+import itertools
 import json
 import random
 import sys
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"No service answers at {args.url}: {error}. Start it with `make run`, or give --url.", file=sys.stderr
             )
             return 2
-        total = _count(args.source)
+        total = sum(1 for _ in itertools.islice(read_products(args.source), args.limit))
         with tqdm(total=total, unit=" items", disable=args.quiet) as progress:
             for outcome, message in _in_parallel(client, args):
                 counts[outcome] += 1
@@ -95,7 +96,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"{args.source} does not exist")
     if args.workers < 1 or args.retries < 0 or (args.limit is not None and args.limit < 0):
         parser.error("--workers must be at least 1, --retries and --limit at least 0")
-    args.total_limit = sys.maxsize if args.limit is None else args.limit
     return args
 
 
@@ -126,18 +126,12 @@ def _product(row: dict[str, Any], folder: Path) -> Product:
     return Product(str(item_id), fields, pictures)
 
 
-def _count(source: Path) -> int:
-    return sum(1 for _ in read_products(source))
-
-
 def _in_parallel(client: httpx.Client, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """(outcome, message) of each product, as they end. Only as many are read as are being sent."""
     with ThreadPoolExecutor(args.workers) as pool:
         running: set[Future[tuple[str, str]]] = set()
         try:
-            for number, product in enumerate(read_products(args.source)):
-                if number >= args.total_limit:
-                    break
+            for product in itertools.islice(read_products(args.source), args.limit):
                 running.add(pool.submit(_handle, client, product, args))
                 if len(running) >= 2 * args.workers:
                     ended, running = wait(running, return_when=FIRST_COMPLETED)

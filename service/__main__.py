@@ -14,9 +14,8 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        # The field's own name is the variable's, without the prefix.
-        reasons = "; ".join(f"{'_'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        sys.exit(f"A setting is wrong (each is the environment variable SEARCH_<NAME>): {reasons}")
+        reasons = [f"{'_'.join(map(str, e['loc'])).upper()} {e['msg']}".strip() for e in error.errors()]
+        sys.exit(f"A setting is wrong (each is the environment variable SEARCH_<NAME>): {'; '.join(reasons)}")
     logs.configure(settings.log_level)
     uvicorn.run(
         create_app(settings),

@@ -163,7 +163,8 @@ class Encoder:
         kind: Kind = "query" if self._last == "item" or not self._waiting["item"] else "item"
         if not self._waiting[kind]:
             kind = "item" if kind == "query" else "query"
-        waiting, batch = self._waiting[kind], []
+        waiting = self._waiting[kind]
+        batch: list[_Entry] = []
         while waiting and len(batch) < self._max_batch:
             entry = waiting.popleft()
             if entry.done.done():  # cancelled: its client has gone

@@ -48,7 +48,7 @@ def decode(file: BinaryIO, *, max_pixels: int, max_side: int, name: str = "image
     data = file.read()
     try:
         # Naming the formats keeps Pillow's forty other parsers out of a stranger's reach.
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise _too_large(name, max_pixels) from None
     except Exception as error:

@@ -54,7 +54,7 @@ class ProblemDetails(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(examples=["There is no item 'A-17'."])
     code: str = Field(description="Stable; made for programs.", examples=["item_not_found"])
-    errors: list[FieldError] | None = Field(None, description="The refused fields, one by one.")
+    errors: list[FieldError] | None = Field(default=None, description="The refused fields, one by one.")
 
 
 class Problem(Exception):

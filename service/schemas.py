@@ -117,14 +117,14 @@ class ItemFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: ItemId = Field(description="The shop's own id; the same id again replaces the item.", examples=["mug-17"])
-    title: Annotated[Text, Field(max_length=1000)] = Field("", examples=["Stoneware mug"])
-    description: Text = Field("", examples=["Holds 350 ml. Dishwasher-safe."])
+    title: Annotated[Text, Field(max_length=1000)] = Field(default="", examples=["Stoneware mug"])
+    description: Text = Field(default="", examples=["Holds 350 ml. Dishwasher-safe."])
     category: Annotated[Category, BeforeValidator(parse_category)] = Field(
         default_factory=list,
         description="From broad to narrow: the field repeated, a JSON list, or one string joined by ` > `.",
         examples=[["Home", "Kitchen", "Mugs"]],
     )
-    price: Price | None = Field(None, examples=[12.5])
+    price: Price | None = Field(default=None, examples=[12.5])
     attributes: Annotated[Attributes, BeforeValidator(parse_attributes)] = Field(
         default_factory=dict,
         description="A JSON object; values are strings, numbers, booleans or lists of strings.",
@@ -186,8 +186,8 @@ class SearchRequest(BaseModel):
     query: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), AfterValidator(_storable)
     ] = Field(description="What a shopper types.")
-    limit: int = Field(20, ge=1, le=100, strict=True)
-    offset: int = Field(0, ge=0, le=10_000, strict=True)
+    limit: int = Field(default=20, ge=1, le=100, strict=True)
+    offset: int = Field(default=0, ge=0, le=10_000, strict=True)
 
 
 class SearchHit(BaseModel):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -12,45 +12,57 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SEARCH_", env_ignore_empty=True, populate_by_name=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
-    data_dir: Path = Field(Path("data"), description="Folder for pictures and, without `QDRANT_URL`, the index.")
-    model: str = Field("compact", description="Retriever: a shipped preset, a checkpoint folder, or a hub name.")
-    device: str = Field("auto", description="Where the model runs: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if any.")
-    demo_catalogue: bool = Field(False, description="Fill an empty catalogue with the demonstration products.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    data_dir: Path = Field(
+        default=Path("data"), description="Folder for pictures and, without `QDRANT_URL`, the index."
+    )
+    model: str = Field(
+        default="compact", description="Retriever: a shipped preset, a checkpoint folder, or a hub name."
+    )
+    device: str = Field(
+        default="auto", description="Where the model runs: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if any."
+    )
+    demo_catalogue: bool = Field(default=False, description="Fill an empty catalogue with the demonstration products.")
 
     qdrant_url: str | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("QDRANT_URL", "qdrant_url"),
         description="URL of a Qdrant server or cluster; without it the index is embedded, in the data folder.",
     )
     qdrant_api_key: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("QDRANT_API_KEY", "qdrant_api_key"),
         description="API key of the Qdrant server.",
     )
 
     max_batch: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Most inputs encoded in one run of the model; by default 4 on a CPU and 32 on a GPU.",
     )
     max_queue: int = Field(
-        128,
+        default=128,
         ge=1,
         description="Most inputs (queries, pictures) waiting for or inside the model; beyond it requests get 429.",
     )
-    query_cache: int = Field(10_000, ge=0, description="How many queries' embeddings are kept in memory.")
+    query_cache: int = Field(default=10_000, ge=0, description="How many queries' embeddings are kept in memory.")
 
-    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest upload, pictures included, in bytes.")
-    max_field_bytes: int = Field(64 * 2**10, ge=1024, description="Longest text field of an upload, in bytes.")
-    max_pictures: int = Field(8, ge=1, description="Most pictures of one item.")
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1024, description="Largest upload, pictures included, in bytes.")
+    max_field_bytes: int = Field(default=64 * 2**10, ge=1024, description="Longest text field of an upload, in bytes.")
+    max_pictures: int = Field(default=8, ge=1, description="Most pictures of one item.")
     max_pixels: int = Field(
-        40_000_000, ge=1, description="Most pixels of one picture, read from its header before decoding."
+        default=40_000_000, ge=1, description="Most pixels of one picture, read from its header before decoding."
     )
-    stored_picture_side: int = Field(1024, ge=64, description="Longer side of a stored picture, in pixels.")
+    stored_picture_side: int = Field(default=1024, ge=64, description="Longer side of a stored picture, in pixels.")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least severe log lines written."
+        default="INFO", description="Least severe log lines written."
     )
-    shutdown_seconds: int = Field(30, ge=0, description="How long SIGTERM lets running requests finish.")
+    shutdown_seconds: int = Field(default=30, ge=0, description="How long SIGTERM lets running requests finish.")
+
+    @model_validator(mode="after")
+    def _one_item_fits_the_queue(self) -> "Settings":
+        if self.max_queue < self.max_pictures:
+            raise ValueError(f"MAX_QUEUE ({self.max_queue}) must be at least MAX_PICTURES ({self.max_pictures})")
+        return self

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Server]:
     # A short queue, so that four workers are refused now and then and have to come back.
-    with running(tmp_path_factory.mktemp("service") / "data", tiny_checkpoint, SEARCH_MAX_QUEUE="2") as server:
+    tight = {"SEARCH_MAX_QUEUE": "2", "SEARCH_MAX_PICTURES": "2"}
+    with running(tmp_path_factory.mktemp("service") / "data", tiny_checkpoint, **tight) as server:
         yield server
 
 

@@ -100,6 +100,7 @@ def test_sigterm_ends_it_in_order_and_the_log_says_what_ran(tmp_path: Path, tiny
     [
         ({"SEARCH_MODEL": "no-such-model"}, "no-such-model"),
         ({"SEARCH_PORT": "many"}, "PORT"),
+        ({"SEARCH_MAX_QUEUE": "4"}, "MAX_QUEUE (4)"),
         ({"SEARCH_DATA_DIR": "/dev/null/data"}, "/dev/null"),
     ],
 )
