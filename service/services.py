@@ -57,6 +57,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         device = _device(settings.device)
         started = perf_counter()
         model = await asyncio.to_thread(retriever.load, settings.model, device)
+        # The first run is slow (allocations, kernels); no shopper should meet it, nor a model that cannot run at all.
+        await asyncio.to_thread(model.encode_queries, ["ready?"])
         seconds = perf_counter() - started
         index = await open_index(
             data_dir=settings.data_dir,

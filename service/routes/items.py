@@ -4,29 +4,21 @@ import hashlib
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
+from fastapi import APIRouter, Form, Query, Request, Response, status
 from starlette.responses import FileResponse
 
-from service.disconnect import while_connected
 from service.problems import Problem, responses
+from service.requests import body_of, while_connected
 from service.schemas import Item, ItemFields, ItemForm, ItemList, PathItemId
 from service.services import ServicesDep
 
 router = APIRouter(tags=["items"])
 
 
-async def multipart_only(request: Request) -> None:
-    """Says what is wrong with a JSON body, instead of that every field is missing."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise Problem(
-            415, "unsupported_media_type", "Send the item as multipart/form-data (curl -F), with its pictures as files."
-        )
-
-
 @router.post(
     "/items",
     status_code=status.HTTP_201_CREATED,
-    dependencies=[Depends(multipart_only)],
+    dependencies=[body_of("multipart/form-data", "each field a part, each picture a file, as `curl -F` sends them")],
     responses={200: {"model": Item, "description": "Replaced"}, **responses(400, 413, 415, 422, 429, 503, 507)},
     summary="Add or replace an item",
 )

@@ -6,8 +6,8 @@ from time import perf_counter
 
 from fastapi import APIRouter, Request
 
-from service.disconnect import while_connected
 from service.problems import responses
+from service.requests import body_of, while_connected
 from service.schemas import Item, SearchHit, SearchRequest, SearchResponse, TookMs
 from service.services import ServicesDep
 
@@ -16,7 +16,12 @@ log = logging.getLogger(__name__)
 router = APIRouter(tags=["search"])
 
 
-@router.post("/search", responses=responses(400, 413, 422, 429, 503), summary="Search by keywords")
+@router.post(
+    "/search",
+    dependencies=[body_of("application/json", 'send {"query": "…"} with the header Content-Type: application/json')],
+    responses=responses(400, 413, 415, 422, 429, 503),
+    summary="Search by keywords",
+)
 async def search(body: SearchRequest, request: Request, services: ServicesDep) -> SearchResponse:
     """Ranks the catalogue by what pictures and text together say about each item."""
     started = perf_counter()

@@ -1,14 +1,24 @@
-"""Work that ends when nobody waits for it any longer."""
+"""What routes ask of a request: that its body is of their kind, and that somebody still waits for the answer."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from service.problems import Problem
 
 T = TypeVar("T")
+
+
+def body_of(media_type: str, advice: str) -> Any:
+    """A dependency that refuses other bodies with 415, where validation would say that every field is missing."""
+
+    async def check(request: Request) -> None:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
+            raise Problem(415, "unsupported_media_type", f"The body must be {media_type}: {advice}.")
+
+    return Depends(check)
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
