@@ -103,7 +103,8 @@ class FusedRetriever(nn.Module):
             pooled = self.text_projection(self._pool(texts, attention_mask)) * has_text  # (B, D)
             tokens = tokens + pooled.unsqueeze(1)
         if self.config.num_concepts and pictures is not None:
-            concepts = pictures.concepts.to(tokens.dtype) @ self.concept_embeddings  # (B, D)
+            named = pictures.concepts.to(tokens.dtype) @ self.concept_embeddings
+            concepts = F.normalize(named, dim=-1)  # (B, D)
             if has_picture is not None:
                 concepts = concepts * has_picture.unsqueeze(1)
             tokens = tokens + self.concept_weight * concepts.unsqueeze(1)

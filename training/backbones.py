@@ -58,8 +58,9 @@ def start_from_bert(model: FusedRetriever, bert: dict[str, Tensor]) -> None:
         for new, old in renamed.items():
             source = source.replace(new, old)
         parameter.copy_(bert[source])
-    for projection in (model.text_projection, model.vision_projection):
-        torch.nn.init.eye_(projection.weight)
+    for projection, scale in ((model.text_projection, 1.0), (model.vision_projection, 0.25)):
+        # The query tokens' states mean nothing yet: they start as a small part beside text and concepts.
+        projection.weight.copy_(scale * torch.eye(*projection.weight.shape))
         torch.nn.init.zeros_(projection.bias)
 
 
@@ -73,6 +74,8 @@ def name_concepts(model: FusedRetriever, processor: Processor) -> None:
         model.concept_embeddings[start : start + len(vectors)] = vectors
     # What all names have in common says nothing about a picture.
     model.concept_embeddings -= model.concept_embeddings.mean(dim=0)
+    # About half the length of a pooled text state (7.7 on short texts), beside which it is added.
+    model.concept_weight.fill_(4.0)
 
 
 def _package_file(package: str, name: str) -> Path:

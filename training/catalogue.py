@@ -1,4 +1,4 @@
-"""A shop's catalogue → training pairs in the seed's format: `python -m training.catalogue items.jsonl --output train.json`.
+"""Training pairs from a catalogue: `python -m training.catalogue items.jsonl --output pairs.json`.
 
 A catalogue says what its products are but not what shoppers type. This writes queries that its own fields answer:
 the title, the kind of product, and kinds narrowed by colour, gender, pattern, material and other short attributes.
@@ -9,6 +9,7 @@ a query leave out what the query names where the picture shows it: that is what 
 import argparse
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -27,7 +28,6 @@ COLOURS = (
 _COLOUR = re.compile(rf"\b({COLOURS})\b", re.IGNORECASE)
 _WORDS = re.compile(r"[a-z0-9'&-]+")
 _NARROWING = ("pattern", "fabric", "material", "sleeve length", "neck", "design", "type", "ideal for", "shape")
-_BOILERPLATE = re.compile(r"\b(buy|online|rs\.|shipping|genuine products)\b", re.IGNORECASE)
 _KEEP_PLURAL = ("shoes", "jeans", "trousers", "pants", "shorts", "glasses", "leggings", "capris", "scissors", "body")
 
 
@@ -44,8 +44,6 @@ def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     colourless = [text for text in (_without_colour(title), *(_without_colour(part) for part in openings[:1])) if text]
 
     yield title, [*openings, item_text(None, None, category, attributes)] if openings else []
-    if openings and len(_WORDS.findall(openings[0].lower())) > 5 and not _BOILERPLATE.search(openings[0]):
-        yield openings[0], [title]  # a shopper may remember any phrase, and the title may be all the text there is
     for caption in item.get("captions") or ():
         yield caption, []
     if kind:
@@ -120,22 +118,57 @@ def _category(value: Any) -> list[str]:
     return [part for part in value or () if isinstance(part, str)]
 
 
-def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The seed's training rows of one `items.jsonl`; `photos.jsonl` beside it adds pictures of the same items."""
+def items(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Each item of an `items.jsonl` with the ids of its pictures; `photos.jsonl` beside it adds some.
+
+    Raises:
+        ValueError: a line is not an item; the message names file and line.
+    """
     photos: dict[str, list[str]] = {}
     beside = path.with_name("photos.jsonl")
     if beside.exists():
-        for line in beside.open(encoding="utf-8"):
-            photo = json.loads(line)
+        for photo in map(json.loads, beside.open(encoding="utf-8")):
             photos.setdefault(photo["photo_of"], []).append(Path(photo["image"]).stem)
     with path.open(encoding="utf-8") as lines:
-        for line in tqdm(lines, desc=str(path), unit="item"):
-            item = json.loads(line)
-            for image_id in [item["item_id"], *photos.get(item["item_id"], ())]:
-                for query, texts in pairs(item):
-                    query = query.strip().lower()
-                    if query:
-                        yield {"query_text": query, "image_id": image_id, "text_input": texts}
+        for number, line in enumerate(tqdm(lines, desc=str(path), unit="item"), start=1):
+            try:
+                item = json.loads(line)
+                image_id = str(item["item_id"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{path}, line {number}: not an item with an item_id ({error})") from error
+            yield item, [image_id, *photos.get(image_id, ())]
+
+
+def is_held_out(item: Mapping[str, Any], share: float) -> bool:
+    """Decided by a digest of the title, so that products of one title stay together."""
+    return zlib.crc32(str(item.get("title", "")).lower().encode()) % 1000 < 1000 * share
+
+
+def item_rows(path: Path, hold_out: float) -> Iterator[dict[str, Any]]:
+    """The seed's training rows of a catalogue, without what is held out."""
+    for item, image_ids in items(path):
+        if is_held_out(item, hold_out):
+            continue
+        written = [(query.strip().lower(), texts) for query, texts in pairs(item) if query.strip()]
+        for image_id in image_ids:
+            for query, texts in written:
+                yield {"query_text": query, "image_id": image_id, "text_input": texts}
+
+
+def write_held_out(path: Path, share: float, output: Path) -> None:
+    """`X.valid.jsonl` and `X.gallery.jsonl` beside `X.json`: known-item search by title over what is held out."""
+    answers: dict[str, dict[str, str]] = {}
+    for item, image_ids in items(path):
+        if is_held_out(item, share) and item.get("title"):
+            text = next(iter(_openings(item.get("description") or "", item["title"])), "")
+            answers.setdefault(item["title"].lower(), {}).update(dict.fromkeys(image_ids, text))
+    with output.with_suffix(".valid.jsonl").open("w", encoding="utf-8") as file:
+        for number, (title, item_ids) in enumerate(answers.items()):
+            file.write(json.dumps({"query_id": number, "query_text": title, "item_ids": item_ids}) + "\n")
+    with output.with_suffix(".gallery.jsonl").open("w", encoding="utf-8") as file:
+        for item_ids in answers.values():
+            for item_id, text in item_ids.items():
+                file.write(json.dumps({"item_id": item_id, "text": text}) + "\n")
 
 
 def caption_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -151,15 +184,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.catalogue", description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, help="items.jsonl of a catalogue, or queries in the seed's valid format")
     parser.add_argument("--output", type=Path, required=True, help="the training file to write (a JSON list)")
+    parser.add_argument("--hold-out", type=float, default=0.0, metavar="SHARE", help="keep this share for validation")
     options = parser.parse_args(arguments)
-    read = caption_rows if options.source.name.endswith(".valid.jsonl") else rows
+    if not 0 <= options.hold_out < 1:
+        parser.error(f"--hold-out is a share, at least 0 and below 1, not {options.hold_out}")
+    if options.source.name.endswith(".valid.jsonl"):
+        written = caption_rows(options.source)
+    else:
+        written = item_rows(options.source, options.hold_out)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with options.output.open("w", encoding="utf-8") as file:
         file.write("[")
-        for count, row in enumerate(read(options.source), start=1):
+        for count, row in enumerate(written, start=1):
             file.write((",\n" if count > 1 else "\n") + json.dumps({"query_id": count} | row, ensure_ascii=False))
         file.write("\n]\n")
+    if options.hold_out:
+        write_held_out(options.source, options.hold_out, options.output)
     print(f"{options.output}: {count:,} pairs")
 
 

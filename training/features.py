@@ -57,14 +57,26 @@ class FeatureCache:
                 bar.update(len(block))
         self._open()
 
-    def rows(self, paths: Sequence[Path]) -> np.ndarray:
-        """Row numbers of pictures that were added: `(N,)` int64. Raises KeyError for one that was not."""
-        return np.array([self._rows[_key(path)] for path in paths], dtype=np.int64)
+    def read(
+        self, paths: Sequence[Path], rng: np.random.Generator | None = None, share: float = 1.0
+    ) -> PictureFeatures:
+        """Features of pictures that were added, in float32.
 
-    def read(self, rows: np.ndarray, device: torch.device | str = "cpu") -> PictureFeatures:
-        """Features of these rows, float32, on the device."""
-        tokens, concepts = (torch.from_numpy(np.asarray(array[rows])).to(device) for array in self._arrays)
-        return PictureFeatures(tokens.float(), concepts.float())
+        With a generator, only this share of the patches, drawn at random and the same for all of them: it saves work
+        in training and is an augmentation at once (FLIP, Li et al., arXiv 2212.00794).
+
+        Raises:
+            KeyError: a picture was not added before.
+        """
+        rows = np.array([self._rows[_key(path)] for path in paths], dtype=np.int64)
+        tokens, concepts = self._arrays
+        if rng is not None and share < 1:
+            count = max(1, round(tokens.shape[1] * share))
+            keep = np.sort(rng.permutation(tokens.shape[1])[:count])
+            drawn = tokens[rows[:, None], keep[None]]
+        else:
+            drawn = tokens[rows]
+        return PictureFeatures(torch.from_numpy(drawn).float(), torch.from_numpy(concepts[rows]).float())
 
     def _load(self, path: Path) -> Tensor:
         try:

@@ -1,0 +1,136 @@
+"""Training pairs in the seed's format → batches, drawn so that any step can be drawn again.
+
+A batch comes from one file (a source): negatives from the same shop are harder than a handbag beside a leek. A pass
+goes over the items of a source, one of each item's pairs at a time, so that a product with forty queries does not
+count forty times.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.formats import FormatError, PictureFolder, read_train
+
+_NOT_WORDS = re.compile(r"[^\w]+")
+
+
+def normalise(query: str) -> str:
+    """The form in which two shoppers' queries count as the same: lower case, words only."""
+    return _NOT_WORDS.sub(" ", query.lower()).strip()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B training pairs. A picture is a path or None; a text may be empty, but an item has one of the two."""
+
+    queries: list[str]
+    pictures: list[Path | None]
+    texts: list[str]
+    positives: np.ndarray  # (B, B) bool: item j answers query i
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often a pair is changed before it is learned from; each a probability."""
+
+    drop_picture: float = 0.15  # modality dropout: keeps items that have only a text servable …
+    drop_text: float = 0.25  # … and those that have only a picture, and teaches the model to look
+    drop_word: float = 0.15  # one word of a long query
+    typo: float = 0.08  # two neighbouring letters swapped, or one lost or doubled
+
+
+class Source:
+    """The pairs of one training file, with the pictures of one folder (or none: captions without pictures).
+
+    Raises:
+        FormatError: the file is not in the training format, or a row has neither a picture nor a text.
+    """
+
+    def __init__(self, path: Path, images: Path | None = None) -> None:
+        self.path = path
+        folder = PictureFolder(images) if images else None
+        self.pairs: list[list[tuple[str, tuple[str, ...]]]] = []  # by item: (query, texts)
+        self.pictures: list[Path | None] = []  # by item
+        self.items_of: dict[str, set[int]] = {}  # normalised query → items
+        rows: dict[str, int] = {}
+        for record in read_train(path):
+            item = rows.setdefault(record.image_id, len(rows))
+            if item == len(self.pairs):
+                self.pairs.append([])
+                found = folder is not None and record.image_id in folder
+                self.pictures.append(folder.path(record.image_id) if found else None)  # type: ignore[union-attr]
+            if self.pictures[item] is None and not record.captions:
+                raise FormatError(f"{path}: {record.image_id} has neither a picture in {images} nor a text")
+            self.pairs[item].append((record.query, record.captions))
+            self.items_of.setdefault(normalise(record.query), set()).add(item)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def batch(self, items: Sequence[int], rng: np.random.Generator, augmentation: Augmentation) -> Batch:
+        """One pair of each of these items, with one of its captions, augmented."""
+        queries, pictures, texts, drawn = [], [], [], []
+        for item in items:
+            query, captions = self.pairs[item][rng.integers(len(self.pairs[item]))]
+            picture = self.pictures[item]
+            text = captions[rng.integers(len(captions))] if captions else ""
+            dice = rng.random()
+            if picture is not None and text:
+                if dice < augmentation.drop_picture:
+                    picture = None
+                elif dice < augmentation.drop_picture + augmentation.drop_text:
+                    text = ""
+            drawn.append(normalise(query))
+            queries.append(_augment(query, rng, augmentation))
+            pictures.append(picture)
+            texts.append(text)
+        positives = np.zeros((len(items), len(items)), dtype=bool)
+        for i, query in enumerate(drawn):
+            answers = self.items_of[query]
+            positives[i] = [item in answers for item in items]
+        return Batch(queries, pictures, texts, positives)
+
+
+class BatchSampler:
+    """`sampler.batch(step)` is a pure function of the seed and the step, so a resumed run sees the same order.
+
+    Each step takes one source, with a chance in proportion to its items, and then the next items of that source's
+    shuffled pass. Several processes take their own share of the step's items.
+    """
+
+    def __init__(self, sources: Sequence[Source], batch_size: int, seed: int, augmentation: Augmentation) -> None:
+        too_small = [source.path for source in sources if len(source) < 2]
+        if not sources or too_small:
+            raise ValueError(f"a source needs at least two items to contrast: {too_small or 'no source given'}")
+        self.sources, self.batch_size, self.seed, self.augmentation = list(sources), batch_size, seed, augmentation
+        sizes = np.array([len(source) for source in sources], dtype=np.float64)
+        self._chances = sizes / sizes.sum()
+
+    def batch(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, step])
+        source = self.sources[rng.choice(len(self.sources), p=self._chances)]
+        items = rng.choice(len(source), size=min(self.batch_size, len(source)), replace=False)
+        return source.batch(items.tolist(), rng, self.augmentation)
+
+
+def _augment(query: str, rng: np.random.Generator, augmentation: Augmentation) -> str:
+    words = query.split()
+    if len(words) > 3 and rng.random() < augmentation.drop_word:
+        del words[rng.integers(len(words))]
+    if rng.random() < augmentation.typo:
+        at = int(rng.integers(len(words)))
+        words[at] = _typo(words[at], rng)
+    return " ".join(words)
+
+
+def _typo(word: str, rng: np.random.Generator) -> str:
+    if len(word) < 4:
+        return word
+    at = int(rng.integers(1, len(word) - 1))
+    kind = rng.integers(3)
+    if kind == 0:
+        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    return word[:at] + (word[at] * 2 if kind == 1 else "") + word[at + 1 :]
