@@ -1,0 +1,48 @@
+"""Where item vectors live: Qdrant, embedded in a folder or on a server, behind one interface."""
+
+from pathlib import Path
+
+from retriever.index.base import (
+    Hit,
+    IndexedItem,
+    IndexUnavailable,
+    ItemIndex,
+    ModelMismatch,
+    Payload,
+    SearchResult,
+)
+from retriever.index.edge import EdgeIndex
+from retriever.index.server import ServerIndex, connect
+
+__all__ = [
+    "Hit",
+    "IndexUnavailable",
+    "IndexedItem",
+    "ItemIndex",
+    "ModelMismatch",
+    "Payload",
+    "SearchResult",
+    "open_index",
+]
+
+
+async def open_index(
+    *, data_dir: Path, dim: int, model_id: str, url: str | None = None, api_key: str | None = None
+) -> ItemIndex:
+    """The index of one model: on the Qdrant server at `url`, or embedded in `data_dir/index` without one.
+
+    Args:
+        dim: D, the width of the model's embeddings.
+
+    Raises:
+        IndexUnavailable: the server does not answer; another process has the folder open; its files cannot be read.
+        ModelMismatch: the index there was written by another model.
+    """
+    if not url:
+        return await EdgeIndex.open(data_dir / "index", dim, model_id)
+    client = connect(url, api_key)
+    try:
+        return await ServerIndex.open(client, dim, model_id)
+    except BaseException:
+        await client.close()
+        raise

@@ -1,0 +1,208 @@
+"""The embedded engine: Qdrant's own, in this process, in a folder. No server to run, and one process at a time.
+
+The `dense` vectors have no HNSW graph here: the engine would build it in `optimize()`, which stops every other thread
+for many seconds, and an exact scan takes milliseconds for as many items as one folder should hold (about 100,000).
+
+A call holds Python's global lock while it runs. They are made from threads all the same, so that the event loop goes
+on between the calls of one job, and writes go in small chunks.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import qdrant_edge as engine
+
+from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
+from retriever.index.fusion import Candidates
+from retriever.index.lexical import SparseVector
+from retriever.index.points import Payload, Point, Vector, caller_payload, chunks
+
+T = TypeVar("T")
+
+_CHUNK = 128 * 1024  # token components in one write: a few milliseconds
+# The write-ahead log makes each write outlive the process. Without a flush now and then it would grow for ever, and be
+# replayed whole at the next start; a flush takes about as long as writing a thousand items.
+_FLUSH_EVERY = 4096  # items
+
+
+class EdgeIndex(ItemIndex):
+    """Items in `<folder>/<model_id>`."""
+
+    def __init__(self, shard: Any, dim: int, model_id: str) -> None:
+        super().__init__(dim, model_id)
+        self._shard = shard
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="index")
+        self._writing = threading.Lock()
+        self._unflushed = 0
+        self._closed = False
+
+    @classmethod
+    async def open(cls, folder: Path, dim: int, model_id: str) -> "EdgeIndex":
+        """Opens a model's index, and creates it if the folder holds none.
+
+        Raises:
+            IndexUnavailable: another process has it open, or its files cannot be read.
+            ModelMismatch: the folder holds the index of another model only.
+        """
+        return cls(await asyncio.to_thread(_open_shard, folder, dim, model_id), dim, model_id)
+
+    async def count(self) -> int:
+        count: int = await self._run(lambda: self._shard.count(engine.CountRequest(exact=True)))
+        return count
+
+    async def ready(self) -> None:
+        await self._run(self._shard.info)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._threads.shutdown)
+        with _engine_errors():
+            await asyncio.to_thread(self._shard.flush)
+            await asyncio.to_thread(self._shard.close)
+
+    async def _run(self, job: Callable[[], T]) -> T:
+        if self._closed:
+            raise IndexUnavailable("the embedded index is closed")
+        with _engine_errors():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, job)
+
+    async def _write(self, points: Sequence[Point]) -> None:
+        def write() -> None:
+            for chunk in chunks(points, _CHUNK):
+                update = engine.UpdateOperation.upsert_points([_engine_point(point) for point in chunk])
+                with self._writing:
+                    self._shard.update(update)
+                    self._written(len(chunk))
+
+        await self._run(write)
+
+    async def _delete(self, point_ids: list[str]) -> int:
+        def delete() -> int:
+            with self._writing:
+                there = [record.id for record in self._shard.retrieve(point_ids, False, False)]
+                self._shard.update(engine.UpdateOperation.delete_points(there))
+                self._written(len(there))
+            return len(there)
+
+        return await self._run(delete)
+
+    def _written(self, items: int) -> None:
+        self._unflushed += items
+        if self._unflushed >= _FLUSH_EVERY:
+            self._shard.flush()
+            self._unflushed = 0
+
+    async def _payloads(self, point_ids: list[str]) -> dict[str, Payload]:
+        records = await self._run(lambda: self._shard.retrieve(point_ids, True, False))
+        return {str(record.id): caller_payload(record.payload) for record in records}
+
+    async def _scroll(self, cursor: str | None, limit: int) -> tuple[list[Payload], str | None]:
+        request = engine.ScrollRequest(offset=cursor, limit=limit, with_payload=True)
+        records, following = await self._run(lambda: self._shard.scroll(request))
+        return [caller_payload(record.payload) for record in records], None if following is None else str(following)
+
+    async def _candidates(self, query: Vector, words: SparseVector | None, depths: Sequence[int]) -> list[Candidates]:
+        vector = query.tolist()
+        near, rescore = engine.Query.Nearest(vector, "dense"), engine.Query.Nearest(vector, "tokens")
+        alike = words and engine.Query.Nearest(engine.SparseVector(words.indices, words.values), "lexical")
+        sources = [near, alike] if alike else [near]
+        requests = []
+        for depth in depths:
+            found = [engine.Prefetch(limit=depth, query=source) for source in sources]
+            requests.append(engine.QueryRequest(limit=depth * len(found), query=rescore, prefetches=found))
+            if alike:
+                requests.append(engine.QueryRequest(limit=depth, query=alike))
+        batch = engine.QueryBatchRequest(requests)
+        answers = [_scores(answer) for answer in await self._run(lambda: self._shard.query_batch(batch))]
+        if not alike:
+            return [Candidates(semantic, {}) for semantic in answers]
+        return [Candidates(*pair) for pair in zip(answers[::2], answers[1::2], strict=True)]
+
+
+@contextlib.contextmanager
+def _engine_errors() -> Iterator[None]:
+    """The engine raises bare `Exception`; anything more precise is a mistake of ours and passes."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise IndexUnavailable(f"the embedded index failed: {error}") from error
+
+
+def _scores(answer: list[Any]) -> dict[str, float]:
+    return {str(point.id): point.score for point in answer}
+
+
+def _engine_point(point: Point) -> Any:
+    return engine.Point(
+        point.id,
+        {
+            "dense": point.dense.tolist(),
+            "tokens": point.tokens.tolist(),
+            "lexical": engine.SparseVector(point.lexical.indices, point.lexical.values),
+        },
+        point.payload,
+    )
+
+
+def _config(dim: int) -> Any:
+    # Dot throughout: `dense` has unit length already, and the length of a token carries its weight.
+    return engine.EdgeConfig(
+        vectors={
+            "dense": engine.EdgeVectorParams(size=dim, distance=engine.Distance.Dot),
+            "tokens": engine.EdgeVectorParams(
+                size=dim,
+                distance=engine.Distance.Dot,
+                multivector_config=engine.MultiVectorConfig(engine.MultiVectorComparator.MaxSim),
+            ),
+        },
+        sparse_vectors={"lexical": engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)},
+        wal_enabled=True,
+    )
+
+
+def _open_shard(folder: Path, dim: int, model_id: str) -> Any:
+    ours = folder / model_id
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not ours.exists():
+            others = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+            if others:
+                raise ModelMismatch(
+                    f"the index in {folder} was written by the model {' and '.join(others)}, and this is the model "
+                    f"{model_id}: their vectors cannot be compared. Start with that model, or remove "
+                    f"{folder / others[0]} and send the items again."
+                )
+            _create_shard(ours, dim)
+    except OSError as error:
+        raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
+    try:
+        return engine.EdgeShard.load(str(ours), _config(dim))
+    except Exception as error:  # the engine raises nothing more precise
+        if "WouldBlock" in str(error):
+            raise IndexUnavailable(
+                f"the embedded index in {ours} is open already, here or in another process, and takes one at a time. "
+                "Stop that process, use another data folder, or share a Qdrant server (QDRANT_URL)."
+            ) from error
+        raise IndexUnavailable(f"the embedded index in {ours} cannot be opened: {error}") from error
+
+
+def _create_shard(folder: Path, dim: int) -> None:
+    """Makes a shard beside and moves it into place, so that a crash leaves all of it or nothing."""
+    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        engine.EdgeShard.create(str(beside), _config(dim)).close()
+        if not folder.exists():  # another process may have been quicker
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

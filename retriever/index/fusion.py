@@ -1,0 +1,67 @@
+"""How candidates become one ranking: MaxSim plus a share of BM25, and an order that pages can rely on."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+# What a perfect match of words adds to MaxSim, a cosine for most models.
+LEXICAL_WEIGHT = 0.15
+
+# How many candidates the nearest `dense` vectors, and BM25, each give to the first tier.
+CANDIDATES = 200
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The scores of one tier, by point id. Every point in `lexical` is in `semantic` too."""
+
+    semantic: Mapping[str, float]  # MaxSim
+    lexical: Mapping[str, float]  # BM25
+
+
+@dataclass(frozen=True)
+class Ranked:
+    point_id: str
+    score: float
+    semantic: float
+    lexical: float
+
+
+def depths(wanted: int) -> list[int]:
+    """Depths of candidate search, each twice the one before, until `wanted` items are sure to be ranked.
+
+    A deeper search may find an item that belongs before some already shown. Were a later page ranked from it alone,
+    that item would push another over the page's edge a second time. So depth grows in tiers, and what only a deeper
+    tier finds follows all of the tiers before.
+    """
+    found = [CANDIDATES]
+    while found[-1] < wanted:
+        found.append(2 * found[-1])
+    return found
+
+
+def rank(tiers: Iterable[Candidates], lexical_weight: float) -> list[Ranked]:
+    """The candidates of every tier, each once: by tier, then score, then point id."""
+    ranked: dict[str, Ranked] = {}
+    for tier in tiers:
+        best = max(tier.lexical.values(), default=0.0)
+        new = [
+            _ranked(point, semantic, tier.lexical.get(point, 0.0) / best if best > 0 else 0.0, lexical_weight)
+            for point, semantic in tier.semantic.items()
+            if point not in ranked
+        ]
+        new.sort(key=lambda one: (-one.score, one.point_id))
+        ranked.update((one.point_id, one) for one in new)
+    return list(ranked.values())
+
+
+def _ranked(point: str, semantic: float, lexical: float, weight: float) -> Ranked:
+    return Ranked(point, semantic + weight * lexical, semantic, lexical)
+
+
+def checked_cursor(cursor: str) -> str:
+    """A cursor is the id of the point to go on from. Raises ValueError."""
+    try:
+        return str(uuid.UUID(cursor))
+    except ValueError:
+        raise ValueError(f"{cursor!r} is not a cursor of this index") from None

@@ -1,0 +1,74 @@
+"""BM25 as sparse vectors: a weight for each word, which the engine multiplies by the word's IDF.
+
+The words come from the engine's own BM25 embedder (lower case, accents folded, English stemming), for both adapters.
+It leaves two things to do. A product's code must be found as a whole, though the embedder cuts it at every hyphen. And
+scripts that put no spaces between words would be one long word a sentence: the embedder's dictionaries for them drop
+every number and cut a word by its context, so runs of such scripts become single characters and pairs of
+neighbours, as in Lucene's CJKBigramFilter.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from qdrant_edge import Bm25, Bm25Config, StopwordsSet, TokenizerType
+
+# Only words that say nothing in any query. The usual English lists hold "down", "off", "under" and "on": a down jacket
+# and three well-known brands.
+_STOP_WORDS = {"a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "in", "is", "it", "of", "or", "that"}
+_STOP_WORDS |= {"the", "this", "to", "with"}
+_AVERAGE_WORDS = 32.0  # of a title, a few attributes and a line of description
+
+_EMBEDDER = Bm25(
+    Bm25Config(
+        avg_len=_AVERAGE_WORDS,
+        tokenizer=TokenizerType.Word,
+        language="english",
+        ascii_folding=True,
+        stopwords=StopwordsSet(custom=_STOP_WORDS),
+    )
+)
+
+# Words joined by hyphens, slashes, underscores or dots: "424522-100", "602.456.78", "T-shirt".
+_JOINED = re.compile(r"(?<![^\W_])[^\W_]++(?:[-‐‑–_/.][^\W_]++)+")  # possessive: in linear time, whatever the text
+_DECIMAL = re.compile(r"\w+\.\w+")  # "3.5mm" is not "35mm"
+# Thai to Myanmar, Khmer, kana and Han with its extensions, Hangul (which glues particles to its words).
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+
+
+@dataclass(frozen=True)
+class SparseVector:
+    """Word numbers and their weights; empty where a text has no words."""
+
+    indices: list[int]
+    values: list[float]
+
+
+def embed_document(text: str) -> SparseVector:
+    """BM25's term-frequency part for an item's text."""
+    vector = _EMBEDDER.embed_document(_words(text))
+    return SparseVector(vector.indices, vector.values)
+
+
+def embed_query(text: str) -> SparseVector | None:
+    """Weight 1 for each different word of a query; None if it has no words."""
+    vector = _EMBEDDER.embed_query(_words(text))
+    return SparseVector(vector.indices, vector.values) if vector.indices else None
+
+
+def _words(text: str) -> str:
+    """A text that the embedder cuts rightly at spaces and punctuation. Items and queries both come this way."""
+    # Half surrogate pairs are no Unicode and would stop the embedder.
+    text = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
+    codes = [
+        re.sub(r"[\W_]", "", match.group()) for match in _JOINED.finditer(text) if not _DECIMAL.fullmatch(match.group())
+    ]
+    return " ".join([_UNSPACED.sub(_characters_and_pairs, text), *codes])
+
+
+def _characters_and_pairs(match: re.Match[str]) -> str:
+    run = match.group()
+    return f" {' '.join([*run, *(run[i : i + 2] for i in range(len(run) - 1))])} "

@@ -1,0 +1,92 @@
+"""What an item becomes in the engine: one point with three named vectors and a payload."""
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from retriever.index import lexical
+from retriever.scoring import dense_vector
+
+Payload = dict[str, Any]
+Vector = npt.NDArray[np.float32]
+
+# The engine takes only numbers and UUIDs as ids. A name's UUID (RFC 9562, version 5) makes the same id the same point.
+_NAMESPACE = uuid.UUID("8d1b9a52-6f0e-5c1c-9a0c-3d4c1f6b7e21")
+
+
+@dataclass(frozen=True)
+class IndexedItem:
+    """An item as it is indexed."""
+
+    id: str  # the shop's own
+    tokens: Vector  # (T, D), as the model gives them; T = Q × pictures
+    text: str  # what BM25 sees
+    payload: Payload  # JSON, returned as it is; `id` is added to it
+
+
+@dataclass(frozen=True)
+class Point:
+    """An item as the engine stores it."""
+
+    id: str
+    dense: Vector  # (D,) unit length: finds candidates
+    tokens: Vector  # (T, D): ranks them by MaxSim
+    lexical: lexical.SparseVector
+    payload: Payload
+
+
+def point_id(item_id: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, item_id))
+
+
+def make_points(items: Sequence[IndexedItem], dim: int, model_id: str) -> list[Point]:
+    """Points of items, the last of each id. Raises ValueError for an item that cannot be indexed, and names it."""
+    return [_point(item, dim, model_id) for item in {item.id: item for item in items}.values()]
+
+
+def _point(item: IndexedItem, dim: int, model_id: str) -> Point:
+    tokens = np.ascontiguousarray(item.tokens, dtype=np.float32)  # (T, D)
+    if tokens.ndim != 2 or not len(tokens) or tokens.shape[1] != dim:
+        raise ValueError(f"item {item.id!r}: tokens must have shape (T, {dim}) with T ≥ 1, not {tokens.shape}")
+    # The embedded engine would store NaN without a word, and never find the item again.
+    if not np.isfinite(tokens).all():
+        raise ValueError(f"item {item.id!r}: its tokens hold NaN or infinity")
+    if item.payload.get("id", item.id) != item.id or "model_id" in item.payload:
+        raise ValueError(f"item {item.id!r}: the payload's 'id' must be the item's, and 'model_id' is the index's own")
+    try:
+        # Each engine has its own way with what is not JSON; here it is refused before either sees it.
+        json.dumps(item.payload, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"item {item.id!r}: the payload is not JSON: {error}") from error
+    return Point(
+        id=point_id(item.id),
+        dense=dense_vector(torch.from_numpy(tokens)).numpy(),
+        tokens=tokens,
+        lexical=lexical.embed_document(item.text),
+        payload={**item.payload, "id": item.id, "model_id": model_id},
+    )
+
+
+def caller_payload(stored: Payload) -> Payload:
+    """The payload as the caller gave it, and `id`."""
+    return {name: value for name, value in stored.items() if name != "model_id"}
+
+
+def chunks(points: Sequence[Point], max_numbers: int) -> Iterator[list[Point]]:
+    """Runs of points that hold at most `max_numbers` token components together, or a single larger point."""
+    chunk: list[Point] = []
+    size = 0
+    for point in points:
+        if chunk and size + point.tokens.size > max_numbers:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(point)
+        size += point.tokens.size
+    if chunk:
+        yield chunk

@@ -1,0 +1,164 @@
+"""A Qdrant server or cluster, through its client. The client's `:memory:` mode serves tests."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.http.exceptions import ApiException
+
+from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
+from retriever.index.fusion import Candidates
+from retriever.index.lexical import SparseVector
+from retriever.index.points import Payload, Point, Vector, caller_payload, chunks
+
+ALIAS = "items"  # names the collection of the model that serves
+
+_CHUNK = 1024 * 1024  # token components in one request: 4 MB over gRPC, 20 MB as JSON; the server takes 32 MB
+_TIMEOUT = 30  # seconds
+
+
+class ServerIndex(ItemIndex):
+    """Items in the collection `<alias>-<model_id>`, at which the alias must point."""
+
+    def __init__(self, client: AsyncQdrantClient, dim: int, model_id: str, alias: str = ALIAS) -> None:
+        super().__init__(dim, model_id)
+        self._client = client
+        # By its own name, not the alias: when the alias moves on to another model's collection, vectors of this model
+        # are of no use there.
+        self._collection = f"{alias}-{model_id}"
+
+    @classmethod
+    async def open(cls, client: AsyncQdrantClient, dim: int, model_id: str, alias: str = ALIAS) -> "ServerIndex":
+        """Opens a model's collection, and creates it with its alias if the server has none.
+
+        Raises:
+            IndexUnavailable: the server does not answer, or refuses.
+            ModelMismatch: the alias points at the collection of another model.
+        """
+        index = cls(client, dim, model_id, alias)
+        with _server_errors():
+            aliases = (await client.get_aliases()).aliases
+            target = next((one.collection_name for one in aliases if one.alias_name == alias), None)
+            if target not in (None, index._collection):
+                raise ModelMismatch(
+                    f"the server's alias {alias!r} points at the collection {target!r}, and this model's is "
+                    f"{index._collection!r}: vectors of two models cannot be compared. Start with that model, or "
+                    f"delete {target!r} and send the items again."
+                )
+            if not await client.collection_exists(index._collection):
+                await index._create()
+            if target is None:
+                point = models.CreateAlias(collection_name=index._collection, alias_name=alias)
+                await client.update_collection_aliases([models.CreateAliasOperation(create_alias=point)])
+        return index
+
+    async def _create(self) -> None:
+        dot = models.Distance.DOT  # `dense` has unit length already, and the length of a token carries its weight
+        try:
+            await self._client.create_collection(
+                self._collection,
+                vectors_config={
+                    "dense": models.VectorParams(size=self._dim, distance=dot),
+                    "tokens": models.VectorParams(
+                        size=self._dim,
+                        distance=dot,
+                        multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+                        hnsw_config=models.HnswConfigDiff(m=0),  # only ever rescored, never searched
+                    ),
+                },
+                sparse_vectors_config={"lexical": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                metadata={"model_id": self._model_id},
+            )
+        except (ApiException, grpc.RpcError):
+            # Another process that starts at the same time may have been quicker.
+            if not await self._client.collection_exists(self._collection):
+                raise
+
+    async def count(self) -> int:
+        with _server_errors():
+            return (await self._client.count(self._collection, exact=True)).count
+
+    async def ready(self) -> None:
+        with _server_errors():
+            if not await self._client.collection_exists(self._collection):
+                raise IndexUnavailable(f"the server has no collection {self._collection!r} any more")
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _write(self, points: Sequence[Point]) -> None:
+        with _server_errors():
+            for chunk in chunks(points, _CHUNK):
+                await self._client.upsert(self._collection, [_server_point(point) for point in chunk], wait=True)
+
+    async def _delete(self, point_ids: list[str]) -> int:
+        with _server_errors():
+            records = await self._client.retrieve(self._collection, point_ids, with_payload=False)
+            there: list[Any] = [record.id for record in records]
+            if there:
+                await self._client.delete(self._collection, models.PointIdsList(points=there), wait=True)
+        return len(there)
+
+    async def _payloads(self, point_ids: list[str]) -> dict[str, Payload]:
+        with _server_errors():
+            records = await self._client.retrieve(self._collection, point_ids, with_payload=True)
+        return {str(record.id): caller_payload(record.payload or {}) for record in records}
+
+    async def _scroll(self, cursor: str | None, limit: int) -> tuple[list[Payload], str | None]:
+        with _server_errors():
+            records, following = await self._client.scroll(
+                self._collection, offset=cursor, limit=limit, with_payload=True
+            )
+        payloads = [caller_payload(record.payload or {}) for record in records]
+        return payloads, None if following is None else str(following)
+
+    async def _candidates(self, query: Vector, words: SparseVector | None, depths: Sequence[int]) -> list[Candidates]:
+        vector = query.tolist()
+        alike = words and models.SparseVector(indices=words.indices, values=words.values)
+        requests = []
+        for depth in depths:
+            found = [models.Prefetch(query=vector, using="dense", limit=depth)]
+            if alike:
+                found.append(models.Prefetch(query=alike, using="lexical", limit=depth))
+            requests.append(
+                models.QueryRequest(prefetch=found, query=[vector], using="tokens", limit=depth * len(found))
+            )
+            if alike:
+                requests.append(models.QueryRequest(query=alike, using="lexical", limit=depth))
+        with _server_errors():
+            answers = await self._client.query_batch_points(self._collection, requests)
+        scores = [{str(point.id): point.score for point in answer.points} for answer in answers]
+        if not alike:
+            return [Candidates(semantic, {}) for semantic in scores]
+        return [Candidates(*pair) for pair in zip(scores[::2], scores[1::2], strict=True)]
+
+
+def connect(url: str, api_key: str | None) -> AsyncQdrantClient:
+    """A client that speaks gRPC (port 6334), and HTTP for the little that has no gRPC."""
+    # The check of versions would hold up the event loop for as long as a server that is away takes to answer.
+    return AsyncQdrantClient(url=url, api_key=api_key, prefer_grpc=True, timeout=_TIMEOUT, check_compatibility=False)
+
+
+@contextlib.contextmanager
+def _server_errors() -> Iterator[None]:
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise IndexUnavailable(f"the Qdrant server: {error.code().name.lower()}: {error.details()}") from error
+    except (ApiException, QdrantException, grpc.RpcError, OSError) as error:
+        raise IndexUnavailable(f"the Qdrant server: {error}") from error
+
+
+def _server_point(point: Point) -> models.PointStruct:
+    return models.PointStruct(
+        id=point.id,
+        vector={
+            "dense": point.dense.tolist(),
+            "tokens": point.tokens.tolist(),
+            "lexical": models.SparseVector(indices=point.lexical.indices, values=point.lexical.values),
+        },
+        payload=point.payload,
+    )

@@ -1,0 +1,159 @@
+"""What the embedded index adds to the contract: a folder that outlives the process, and one opener."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from retriever.index import IndexUnavailable, ModelMismatch, edge, open_index
+from tests.contract.helpers import DIM, item, query
+
+pytestmark = pytest.mark.anyio
+
+# Writes new items, and an old one again and again; says what it wrote only once that is acknowledged.
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from retriever.index import open_index
+from tests.contract.helpers import DIM, item
+
+async def main():
+    index = await open_index(data_dir=Path(sys.argv[1]), dim=DIM, model_id="model-a")
+    for i in range(1_000_000):
+        await index.upsert([item(f"sku-{i}-{j}", n=i) for j in range(3)] + [item("counter", n=i)])
+        if i % 10 == 9:
+            await index.delete([f"sku-{i - 5}-0"])
+        print(i, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    repository = Path(__file__).parents[2]
+    writer = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WRITER, str(tmp_path)),
+        cwd=repository,
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert writer.stdout is not None
+    acknowledged = -1
+    try:
+        async for line in writer.stdout:
+            acknowledged = int(line)
+            if acknowledged == 20:
+                with pytest.raises(IndexUnavailable, match="open already"):
+                    await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+            if acknowledged >= 300:
+                break
+    finally:
+        writer.kill()  # SIGKILL, in the middle of a write
+    for line in (await writer.stdout.read()).splitlines(keepends=True):  # said before it died
+        if line.endswith(b"\n"):
+            acknowledged = int(line)
+    assert await writer.wait() == -signal.SIGKILL
+    assert acknowledged >= 300
+
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    try:
+        deleted = {f"sku-{i - 5}-0" for i in range(9, acknowledged + 1, 10)}
+        written = {f"sku-{i}-{j}": i for i in range(acknowledged + 1) for j in range(3)}
+        found = await index.get(list(written))
+        assert {name: payload["n"] for name, payload in found.items()} == {
+            name: n for name, n in written.items() if name not in deleted
+        }
+        assert (await index.get(["counter"]))["counter"]["n"] in (acknowledged, acknowledged + 1)
+        assert (await index.search(query(0), "", limit=5)).total == await index.count()
+    finally:
+        await index.close()
+
+
+async def test_items_are_there_after_reopening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a flush on the way, and the one at the end."""
+    monkeypatch.setattr(edge, "_FLUSH_EVERY", 7)
+    items = [item(str(i), seed=i, text=f"shoe 4245-{i}", n=i) for i in range(30)]
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    for i in range(0, 30, 5):
+        await index.upsert(items[i : i + 5])
+    await index.delete(["3"])
+    before = await index.search(query(0), "4245-12", limit=30)
+    await index.close()
+
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    assert await index.count() == 29
+    after = await index.search(query(0), "4245-12", limit=30)
+    assert [(hit.id, hit.semantic, hit.payload) for hit in after.hits] == [
+        (hit.id, hit.semantic, hit.payload) for hit in before.hits
+    ]
+    # The engine counts a deleted item's words among all until it is opened again, so BM25 moves a little.
+    assert [hit.lexical for hit in after.hits] == pytest.approx([hit.lexical for hit in before.hits], abs=0.01)
+    await index.close()
+
+
+async def test_one_opener_at_a_time(tmp_path: Path) -> None:
+    first = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    with pytest.raises(IndexUnavailable, match=r"one at a time.*QDRANT_URL"):
+        await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    await first.upsert([item("a")])
+    await first.close()
+    second = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    assert await second.count() == 1
+    await second.close()
+
+
+async def test_another_models_index_must_be_removed_first(tmp_path: Path) -> None:
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    await index.close()
+    with pytest.raises(ModelMismatch, match=r"remove .*index/model-a"):
+        await open_index(data_dir=tmp_path, dim=8, model_id="model-b")
+    assert [path.name for path in (tmp_path / "index").iterdir()] == ["model-a"]
+
+    (tmp_path / "index" / "model-a").rename(tmp_path / "elsewhere")
+    index = await open_index(data_dir=tmp_path, dim=8, model_id="model-b")
+    await index.ready()
+    await index.close()
+
+
+async def test_a_creation_that_was_cut_short_is_no_index(tmp_path: Path) -> None:
+    (tmp_path / "index" / ".new-abc" / "segments").mkdir(parents=True)
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    await index.upsert([item("a")])
+    assert await index.count() == 1
+    await index.close()
+
+
+async def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "index" / "model-a"
+    folder.mkdir(parents=True)
+    (folder / "edge_config.json").write_text("not json")
+    with pytest.raises(IndexUnavailable, match="cannot be opened"):
+        await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IndexUnavailable, match="cannot be created"):
+        await open_index(data_dir=tmp_path / "file", dim=DIM, model_id="model-a")
+
+
+async def test_a_closed_index_says_so(tmp_path: Path) -> None:
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    await index.close()
+    await index.close()
+    for call in (index.count(), index.ready(), index.get(["a"]), index.upsert([item("a")])):
+        with pytest.raises(IndexUnavailable, match="closed"):
+            await call
+
+
+async def test_close_waits_for_a_write_under_way(tmp_path: Path) -> None:
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    write = asyncio.create_task(index.upsert([item(str(i)) for i in range(2000)]))
+    while not await index.count():  # noqa: ASYNC110 - the engine tells nobody that it has begun
+        await asyncio.sleep(0)
+    await asyncio.gather(index.close(), write)
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    assert await index.count() == 2000
+    await index.close()

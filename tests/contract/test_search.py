@@ -1,0 +1,228 @@
+"""What every index finds, and in which order."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from retriever.index import Hit, IndexedItem, ItemIndex, fusion
+from retriever.scoring import maxsim
+from tests.contract.helpers import DIM, item, query
+
+pytestmark = pytest.mark.anyio
+
+
+def ids(hits: Sequence[Hit]) -> list[str]:
+    return [hit.id for hit in hits]
+
+
+def exact(items: Sequence[IndexedItem], vector: np.ndarray) -> dict[str, float]:
+    """MaxSim as `retriever.scoring` defines it, of each item by id."""
+    question = torch.from_numpy(vector)[None]
+    return {one.id: maxsim(question, torch.from_numpy(one.tokens)[None]).item() for one in items}
+
+
+async def test_the_order_and_the_scores_are_those_of_exact_maxsim(index: ItemIndex) -> None:
+    """Items with one, two and three pictures: 4, 8 and 12 tokens."""
+    items = [item(f"sku-{i}", seed=i, pictures=1 + i % 3) for i in range(60)]
+    await index.upsert(items)
+    for seed in range(5):
+        scores = exact(items, query(seed))
+        found = await index.search(query(seed), "", limit=60)
+        assert ids(found.hits) == sorted(scores, key=lambda one: -scores[one])
+        assert found.total == 60
+        for hit in found.hits:
+            assert hit.semantic == pytest.approx(scores[hit.id], abs=1e-4)
+            assert (hit.score, hit.lexical) == (hit.semantic, 0)
+
+
+async def test_payloads_come_with_the_hits(index: ItemIndex) -> None:
+    await index.upsert([item("a", title="Red mug", tags=["x"])])
+    assert (await index.search(query(0), "", limit=1)).hits[0].payload == {"id": "a", "title": "Red mug", "tags": ["x"]}
+
+
+async def test_any_of_several_pictures_can_match(index: ItemIndex) -> None:
+    """The mean of three pictures is near to none of them; the token of one is what counts."""
+    front, back, side = np.eye(DIM, dtype=np.float32)[:3]
+    await index.upsert(
+        [
+            IndexedItem("three pictures", np.stack([front, back, side]), "", {}),
+            IndexedItem("one picture", (0.9 * back)[None], "", {}),
+        ]
+    )
+    found = (await index.search(back, "", limit=2)).hits
+    assert [(hit.id, round(hit.semantic, 4)) for hit in found] == [("three pictures", 1.0), ("one picture", 0.9)]
+
+
+async def test_words_are_added_by_their_weight(index: ItemIndex) -> None:
+    items = [item(str(i), seed=i, text=text) for i, text in enumerate(["red shoe", "shoe", "blue mug", "", "red mug"])]
+    await index.upsert(items)
+    semantic = exact(items, query(1))
+    for weight in (0.15, 0.5, 50):
+        found = (await index.search(query(1), "red shoes", limit=5, lexical_weight=weight)).hits
+        lexical = {hit.id: hit.lexical for hit in found}
+        assert lexical["0"] == 1, "both words"
+        assert 0 < lexical["1"] < 1
+        assert 0 < lexical["4"] < 1
+        assert lexical["2"] == lexical["3"] == 0
+        for hit in found:
+            assert hit.score == pytest.approx(semantic[hit.id] + weight * lexical[hit.id], abs=1e-4)
+        assert ids(found) == [hit.id for hit in sorted(found, key=lambda hit: -hit.score)]
+    assert found[0].id == "0"
+
+
+async def test_weight_zero_is_meaning_alone(index: ItemIndex) -> None:
+    items = [item(str(i), seed=i, text="red shoe" if i == 7 else "") for i in range(20)]
+    await index.upsert(items)
+    words = await index.search(query(0), "red shoe", limit=20, lexical_weight=0)
+    assert words == await index.search(query(0), "", limit=20)
+
+
+async def test_rare_words_count_for_more(index: ItemIndex) -> None:
+    await index.upsert(
+        [item(str(i), text="cotton shirt") for i in range(30)] + [item("rare", text="velvet shirt"), item("none")]
+    )
+    found = (await index.search(query(0), "velvet cotton", limit=32, lexical_weight=100)).hits
+    assert (found[0].id, found[0].lexical) == ("rare", 1)
+    assert 0 < found[1].lexical < 0.5
+
+
+CODES = ["424522-100", "424522-101", "424523-100", "602.456.78", "AB/12_7", "DM0029‑400"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("424522-100", 0),
+        ("424522 100", 0),
+        ("424522100", 0),
+        ("running shoe 424522-101", 1),
+        ("424523–100", 2),
+        ("602.456.78", 3),
+        ("60245678", 3),
+        ("ab/12_7", 4),
+        ("dm0029-400", 5),
+        ("DM0029400", 5),
+        ("４２４５２２-１０１", 1),
+    ],
+)
+async def test_an_article_number_finds_its_item(index: ItemIndex, text: str, expected: int) -> None:
+    """As it is written, with other hyphens, or without; and before the numbers that share a part with it."""
+    await index.upsert([item(str(i), text=f"Running shoe, article {code}. Size 42.") for i, code in enumerate(CODES)])
+    found = (await index.search(query(0), text, limit=10, lexical_weight=100)).hits
+    assert found[0].id == str(expected)
+    assert found[1].lexical < 0.9
+
+
+async def test_a_decimal_number_is_not_a_code(index: ItemIndex) -> None:
+    await index.upsert([item("jack", text="3.5mm jack"), item("lens", text="35mm lens")])
+    found = (await index.search(query(0), "35mm", limit=2, lexical_weight=100)).hits
+    assert [(hit.id, hit.lexical) for hit in found] == [("lens", 1), ("jack", 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("连衣裙", "zh"),
+        ("裙", "zh"),
+        ("红色的连衣裙", "zh"),
+        ("ドレス", "ja"),
+        ("드레스", "ko"),
+        ("แดง", "th"),
+        ("فستان", "ar"),
+        ("ПЛАТЬЕ", "ru"),
+        ("cafe creme", "fr"),
+        ("CAFÉ", "fr"),
+        ("tshirts", "en"),
+        ("t-shirt", "en"),
+        ("down", "en"),
+    ],
+)
+async def test_words_of_every_script(index: ItemIndex, text: str, expected: str) -> None:
+    texts = {
+        "zh": "夏季新款红色连衣裙，修身显瘦 👗",
+        "ja": "赤いドレス 夏",
+        "ko": "빨간 드레스를 입다",
+        "th": "ชุดเดรสสีแดง",
+        "ar": "فستان أحمر",
+        "ru": "красное платье",
+        "fr": "Robe café crème",
+        "en": "White T-Shirt with down",
+    }
+    await index.upsert([item(name, text=text) for name, text in texts.items()])
+    found = (await index.search(query(0), text, limit=8, lexical_weight=100)).hits
+    assert (found[0].id, found[0].lexical) == (expected, 1)
+    assert found[1].lexical < 0.7
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "the of a", "👗🔥", "\u200b", "?!…", "x\x00y", "\ud800", "word " * 5000, "a" * 10_000, "-._/-"]
+)
+async def test_text_without_matching_words_leaves_meaning(index: ItemIndex, text: str) -> None:
+    """In a query and in an item: neither breaks, and the ranking is that of MaxSim."""
+    items = [dataclasses.replace(item(str(i), seed=i), text=odd) for i, odd in enumerate([text, "shoe", ""])]
+    await index.upsert(items)
+    found = (await index.search(query(0), "unheard", limit=3)).hits
+    assert ids(found) == ids((await index.search(query(0), "", limit=3)).hits)
+    assert len((await index.search(query(0), text, limit=3)).hits) == 3
+
+
+async def test_pages_join_without_gaps_or_repeats(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the first tier of candidates too, whatever the size of the pages."""
+    monkeypatch.setattr(fusion, "CANDIDATES", 8)
+    items = [item(str(i), seed=i, text="red shoe" if i % 5 == 0 else "mug") for i in range(50)]
+    await index.upsert(items)
+    whole = await index.search(query(0), "red mug", limit=50)
+    assert sorted(ids(whole.hits)) == sorted(one.id for one in items)
+    for size in (1, 7, 20, 49):
+        paged = [
+            hit
+            for offset in range(0, 50, size)
+            for hit in (await index.search(query(0), "red mug", limit=size, offset=offset)).hits
+        ]
+        assert ids(paged) == ids(whole.hits)
+    beyond = await index.search(query(0), "red mug", limit=10, offset=50)
+    assert (beyond.hits, beyond.total) == ([], 50)
+    assert len((await index.search(query(0), "red mug", limit=10, offset=45)).hits) == 5
+
+
+async def test_items_alike_keep_one_order(index: ItemIndex) -> None:
+    items = [item(str(i), seed=1, text="shoe") for i in range(30)]
+    await index.upsert(items)
+    before = ids((await index.search(query(0), "shoe", limit=30)).hits)
+    await index.upsert(items[::-1])
+    assert ids((await index.search(query(0), "shoe", limit=30)).hits) == before
+
+
+async def test_words_bring_in_what_vectors_leave_out(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item far from the query in meaning is a candidate by its words, with its true MaxSim."""
+    monkeypatch.setattr(fusion, "CANDIDATES", 3)
+    near = [IndexedItem(str(i), (query(0) + 0.01 * query(i))[None], "", {}) for i in range(1, 10)]
+    far = IndexedItem("far", -query(0)[None], "424522-100", {})
+    await index.upsert([*near, far])
+    found = (await index.search(query(0), "424522-100", limit=2, lexical_weight=5)).hits
+    assert found[0].id == "far"
+    assert found[0].semantic == pytest.approx(-1, abs=1e-4)
+    assert "far" not in ids((await index.search(query(0), "", limit=2)).hits)
+
+
+@pytest.mark.parametrize(
+    ("vector", "arguments", "message"),
+    [
+        (np.full(DIM, np.nan), {"limit": 1}, "NaN"),
+        (np.ones(DIM + 1), {"limit": 1}, "shape"),
+        (np.ones((1, DIM)), {"limit": 1}, "shape"),
+        (query(0), {"limit": 0}, "limit"),
+        (query(0), {"limit": 1, "offset": -1}, "offset"),
+        (query(0), {"limit": 1, "lexical_weight": -0.1}, "lexical_weight"),
+        (query(0), {"limit": 1, "lexical_weight": float("nan")}, "lexical_weight"),
+    ],
+)
+async def test_searches_that_cannot_be_answered_are_refused(
+    index: ItemIndex, vector: np.ndarray, arguments: dict[str, float], message: str
+) -> None:
+    await index.upsert([item("a")])
+    with pytest.raises(ValueError, match=message):
+        await index.search(vector, "shoe", **arguments)  # type: ignore[arg-type]

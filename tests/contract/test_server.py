@@ -1,0 +1,73 @@
+"""What the server's adapter adds to the contract: collections behind an alias, and a server that is away."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from qdrant_client import AsyncQdrantClient, models
+
+from retriever.index import IndexUnavailable, ModelMismatch, open_index
+from retriever.index.server import ServerIndex
+from tests.contract.helpers import DIM, item
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def client() -> AsyncQdrantClient:
+    return AsyncQdrantClient(":memory:")
+
+
+async def aliases(client: AsyncQdrantClient) -> dict[str, str]:
+    return {one.alias_name: one.collection_name for one in (await client.get_aliases()).aliases}
+
+
+async def test_a_collection_named_by_the_model_behind_the_alias(client: AsyncQdrantClient) -> None:
+    await ServerIndex.open(client, DIM, "model-a")
+    assert await aliases(client) == {"items": "items-model-a"}
+    described = (await client.get_collection("items-model-a")).config.params
+    assert isinstance(described.vectors, dict)
+    assert described.vectors["dense"].hnsw_config is None, "the server's own HNSW"
+    assert described.vectors["tokens"].hnsw_config == models.HnswConfigDiff(m=0), "rescoring needs no graph"
+    assert described.sparse_vectors is not None
+    assert described.sparse_vectors["lexical"].modifier == models.Modifier.IDF
+
+
+async def test_opening_again_finds_the_items(client: AsyncQdrantClient) -> None:
+    await (await ServerIndex.open(client, DIM, "model-a")).upsert([item("a", n=1)])
+    again = await ServerIndex.open(client, DIM, "model-a")
+    assert await again.get(["a"]) == {"a": {"id": "a", "n": 1}}
+
+
+async def test_a_collection_that_lost_its_alias_gets_it_back(client: AsyncQdrantClient) -> None:
+    await (await ServerIndex.open(client, DIM, "model-a")).upsert([item("a")])
+    gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="items"))
+    await client.update_collection_aliases([gone])
+    again = await ServerIndex.open(client, DIM, "model-a")
+    assert await again.count() == 1
+    assert await aliases(client) == {"items": "items-model-a"}
+
+
+async def test_another_models_alias_leaves_the_server_as_it_was(client: AsyncQdrantClient) -> None:
+    await ServerIndex.open(client, DIM, "model-a")
+    with pytest.raises(ModelMismatch, match="items-model-a"):
+        await ServerIndex.open(client, DIM, "model-b")
+    assert await aliases(client) == {"items": "items-model-a"}
+    assert not await client.collection_exists("items-model-b")
+
+
+async def test_a_collection_that_went_away_is_not_ready(client: AsyncQdrantClient) -> None:
+    index = await ServerIndex.open(client, DIM, "model-a")
+    await index.ready()
+    await client.delete_collection("items-model-a")
+    with pytest.raises(IndexUnavailable, match="items-model-a"):
+        await index.ready()
+
+
+async def test_a_server_that_is_away(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: the port refuses
+        port = nobody.getsockname()[1]
+        with pytest.raises(IndexUnavailable, match="Qdrant server"):
+            await open_index(data_dir=tmp_path, dim=DIM, model_id="m", url=f"http://127.0.0.1:{port}", api_key=None)
+    assert not (tmp_path / "index").exists()
