@@ -1,0 +1,89 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from training import catalogue
+from training.catalogue import pairs
+
+SHIRT = {
+    "item_id": "s1",
+    "title": "Nordwind Men Striped Blue Tshirts",
+    "description": "Blue t-shirt made of cotton. Machine wash. Pair it with jeans.",
+    "category": ["Apparel", "Tshirts"],
+    "attributes": {"brand": "Nordwind", "gender": "Men", "colour": "Blue", "Pattern": "Striped", "year": "2011"},
+}
+
+
+def test_queries_name_what_shoppers_would_type() -> None:
+    queries = {query for query, _ in pairs(SHIRT)}
+    assert {
+        "t-shirt",
+        "blue t-shirt",
+        "men's blue t-shirt",
+        "men's striped t-shirt",
+        "Nordwind t-shirt".lower(),
+    } <= queries
+    assert SHIRT["title"] in queries
+
+
+def test_beside_a_query_for_a_colour_the_text_does_not_name_it() -> None:
+    for query, texts in pairs(SHIRT):
+        if "blue" in query and query != SHIRT["title"]:
+            assert texts
+            assert not any("blue" in text.lower() for text in texts)
+
+
+def test_a_title_is_searched_for_among_texts_that_do_not_repeat_it() -> None:
+    repeated = SHIRT | {"description": SHIRT["title"] + " is what you want. " + str(SHIRT["description"])}
+    texts = dict(pairs(repeated))[str(SHIRT["title"])]
+    assert not any(str(SHIRT["title"]) in text for text in texts)
+
+
+def test_a_product_with_only_a_title_is_to_be_found_by_its_picture() -> None:
+    assert dict(pairs({"item_id": "x", "title": "umbrella", "captions": ["parasol"]})) == {
+        "umbrella": [],
+        "parasol": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("category", "kind"),
+    [
+        ("Watches", "watch"),
+        ("Dresses", "dress"),
+        ("Casual Shoes", "casual shoes"),
+        ("Ties", "tie"),
+        ("soccer_balls", "soccer ball"),
+    ],
+)
+def test_kinds_are_singular(category: str, kind: str) -> None:
+    assert kind in {query for query, _ in pairs({"title": "Acme thing", "category": ["Shop", category]})}
+
+
+def test_held_out_titles_are_not_in_training(tmp_path: Path) -> None:
+    source, output = tmp_path / "items.jsonl", tmp_path / "shop.json"
+    items = [{"item_id": str(i), "title": f"thing {i // 2}", "description": "A useful thing."} for i in range(200)]
+    source.write_text("".join(json.dumps(item) + "\n" for item in items))
+    catalogue.main([str(source), "--output", str(output), "--hold-out", "0.3"])
+    trained = {row["image_id"] for row in json.loads(output.read_text())}
+    held = [json.loads(line) for line in (tmp_path / "shop.valid.jsonl").read_text().splitlines()]
+    held_ids = {item_id for query in held for item_id in query["item_ids"]}
+    assert trained | held_ids == {str(i) for i in range(200)}
+    assert not trained & held_ids
+    assert all(len(query["item_ids"]) == 2 for query in held)
+    gallery = {json.loads(line)["item_id"] for line in (tmp_path / "shop.gallery.jsonl").read_text().splitlines()}
+    assert gallery == held_ids
+
+
+def test_photographs_of_a_product_become_items(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text(json.dumps({"item_id": "leek", "title": "Leek"}) + "\n")
+    (tmp_path / "photos.jsonl").write_text(json.dumps({"photo_of": "leek", "image": "images/leek-01.webp"}) + "\n")
+    catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "pairs.json")])
+    assert {row["image_id"] for row in json.loads((tmp_path / "pairs.json").read_text())} == {"leek", "leek-01"}
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text('{"item_id": "a"}\n{"title": "no id"}\n')
+    with pytest.raises(ValueError, match="line 2"):
+        catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "pairs.json")])

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from retriever import Retriever
+from training import features
+from training.collate import Collator
+from training.features import FeatureCache
+
+
+def pictures(shop: Path) -> list[Path]:
+    return sorted((shop / "images").iterdir())
+
+
+def test_features_are_what_the_tower_says(tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
+    paths = pictures(toy_shop)
+    cache.add(paths)
+    cached = cache.read(paths)
+    from PIL import Image
+
+    with torch.inference_mode():
+        images = tiny_retriever.processor.images([Image.open(path) for path in paths])
+        direct = tiny_retriever.model.encode_pictures(images)
+    assert cached.tokens.shape == direct.tokens.shape
+    assert torch.cosine_similarity(cached.tokens, direct.tokens, dim=-1).min() > 0.99  # bfloat16 and float16
+    assert torch.allclose(cached.concepts, direct.concepts, atol=0.02)
+
+
+def test_a_second_run_encodes_nothing(
+    tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = pictures(toy_shop)
+    FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor).add(paths)
+    monkeypatch.setattr(features, "_encode", lambda *_: pytest.fail("encoded again"))
+    again = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
+    again.add(paths)
+    assert len(again.read(paths[:3]).tokens) == 3
+
+
+def test_what_a_killed_run_left_half_written_is_overwritten(
+    tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path
+) -> None:
+    paths = pictures(toy_shop)
+    first = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
+    first.add(paths[:2])
+    with (first.folder / "tokens.f16").open("ab") as file:
+        file.write(b"half a row")
+    resumed = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
+    resumed.add(paths)
+    whole = FeatureCache(tmp_path / "other", tiny_retriever.model.vision, tiny_retriever.processor)
+    whole.add(paths)
+    assert torch.allclose(resumed.read(paths).tokens, whole.read(paths).tokens, atol=0.05)
+
+
+def test_a_share_of_the_patches(tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
+    cache.add(pictures(toy_shop))
+    every = cache.read(pictures(toy_shop)[:1]).tokens
+    half = cache.read(pictures(toy_shop)[:1], np.random.default_rng(0), share=0.5).tokens
+    assert half.shape[1] == round(every.shape[1] / 2)
+    assert all((every[0] == row).all(dim=-1).any() for row in half[0])
+
+
+def test_a_broken_picture_is_named(tiny_retriever: Retriever, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a picture")
+    with pytest.raises(OSError, match=r"broken\.png"):
+        FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor).add([broken])
+
+
+def test_collated_items_equal_items_encoded_alone(tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path) -> None:
+    """A mixed batch with gaps gives each item what it would get by itself."""
+    cache = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
+    first, second, *_ = pictures(toy_shop)
+    cache.add([first, second])
+    collator = Collator(tiny_retriever.processor, cache)
+    items = [("red mug", first), ("", second), ("a blue lamp", None)]
+    model = tiny_retriever.model
+    with torch.inference_mode():
+        together = model.encode_item(**collator.items([text for text, _ in items], [path for _, path in items]))
+        alone = [model.encode_item(**collator.items([text], [path])) for text, path in items]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)

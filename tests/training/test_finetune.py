@@ -1,0 +1,92 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import retriever
+from training import finetune
+from training.finetune import TrainArgs, learning_rate
+
+
+def arguments(shop: Path, model: Path, output: Path, *more: str) -> list[str]:
+    images = shop / "images"
+    return [
+        *("--model", str(model), "--output", str(output), "--features", str(output.parent / "features")),
+        *("--train", f"{shop / 'pairs.json'}:{images}", "--valid", f"{shop / 'toy.valid.jsonl'}:{images}"),
+        *("--batch-size", "8", "--precision", "no", *more),
+    ]
+
+
+def test_training_learns_and_leaves_everything_behind(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    finetune.main(arguments(toy_shop, tiny_checkpoint, output, "--steps", "60", "--save-every", "30", "--lr", "0.003"))
+    records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    losses = [record["loss"] for record in records if "loss" in record]
+    assert losses[-1] < losses[0]
+    assert records[-1]["toy/mean"] > 50  # twelve items: chance is about 45, an untrained model below it
+    assert {path.name for path in output.iterdir()} >= {
+        *("args.json", "config.json", "model.safetensors", "tokenizer.json", "loss.png", "recall.png", "tensorboard")
+    }
+    assert retriever.load(output).encode_queries(["red mug"]).shape == (1, 16)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_weights(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    flags = ("--steps", "40", "--save-every", "5")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def command(output: Path) -> list[str]:
+        return [sys.executable, "-m", "training.finetune", *arguments(toy_shop, tiny_checkpoint, output, *flags)]
+
+    subprocess.run(command(whole), check=True, env=environment, capture_output=True)
+    process = subprocess.Popen(command(killed), env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (killed / "state" / "progress.json").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model.safetensors").exists()
+    subprocess.run(command(killed), check=True, env=environment, capture_output=True)
+
+    assert retriever.load(killed).model_id == retriever.load(whole).model_id
+    steps = [json.loads(line)["step"] for line in (killed / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+
+
+def test_another_runs_folder_is_not_overwritten(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    output.mkdir()
+    (output / "args.json").write_text(json.dumps({"steps": 1}))
+    with pytest.raises(SystemExit) as stopped:
+        finetune.main(arguments(toy_shop, tiny_checkpoint, output, "--steps", "2"))
+    assert stopped.value.code == 2
+    assert "another --output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--steps", "0"), ("--batch-size", "1"), ("--patches", "0"), ("--precision", "fp8")]
+)
+def test_values_out_of_range_name_their_flag(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        finetune.main(["--train", "pairs.json", flag, value])
+    assert flag in capsys.readouterr().err
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    args = TrainArgs(train=("pairs.json",), steps=1000, warmup=100)
+    rates = torch.tensor([learning_rate(step, args) for step in range(1001)])
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[99] == pytest.approx(1.0)
+    assert rates[1000] == pytest.approx(0.0, abs=1e-6)
+    assert (rates[100:].diff() <= 0).all()

@@ -1,0 +1,44 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from retriever.scoring import maxsim
+from training.losses import itc, itm
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def test_itc_with_one_positive_each_is_the_clip_loss() -> None:
+    queries, items = unit(5, 8), unit(5, 3, 8, seed=1)
+    logits = maxsim(queries, items) / 0.07
+    labels = torch.arange(5)
+    expected = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+    assert itc(queries, items, torch.eye(5, dtype=torch.bool), 0.07).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_itc_does_not_push_joint_positives_apart() -> None:
+    """Two items that answer the same query: at equal scores their gradients are equal, and both pull."""
+    query = unit(1, 8).expand(2, -1)
+    items = unit(1, 1, 8, seed=1).repeat(2, 1, 1).requires_grad_()
+    itc(query, items, torch.ones(2, 2, dtype=torch.bool), 0.07).backward()
+    assert torch.allclose(items.grad, torch.zeros_like(items), atol=1e-6)  # type: ignore[arg-type]
+
+    items.grad = None
+    itc(query, items, torch.eye(2, dtype=torch.bool), 0.07).backward()
+    loss_apart = itc(query, items, torch.eye(2, dtype=torch.bool), 0.07)
+    assert loss_apart.item() == pytest.approx(torch.log(torch.tensor(2.0)).item(), rel=1e-5)
+
+
+def test_itc_falls_when_the_positive_comes_closer() -> None:
+    queries, items = unit(4, 8), unit(4, 2, 8, seed=1)
+    positives = torch.eye(4, dtype=torch.bool)
+    closer = items.clone()
+    closer[:, 0] = queries
+    assert itc(queries, closer, positives, 0.05) < itc(queries, items, positives, 0.05)
+
+
+def test_itm_rewards_the_right_class() -> None:
+    right, wrong = torch.tensor([[-2.0, 2.0]]), torch.tensor([[2.0, -2.0]])
+    assert itm(right, wrong) < itm(wrong, right)
