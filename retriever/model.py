@@ -22,6 +22,8 @@ from retriever.vision import PictureFeatures, VisionEncoder
 class FusedRetriever(nn.Module):
     """Embeds keywords and items into one space, where `max_k ⟨query, item token k⟩` is their similarity."""
 
+    concept_embeddings: Tensor  # (C, D), of the names of the backbone's classes; a buffer: names are not learned
+
     def __init__(self, config: RetrieverConfig) -> None:
         super().__init__()
         self.config = config

@@ -61,7 +61,7 @@ def _merge_stages(final: Tensor, stages: list[Tensor], images: Tensor) -> Tensor
 
     Each stage is brought to unit variance first, so that no stage drowns another in the LayerNorm that follows.
     """
-    grid = final.shape[-2:]
+    grid = (final.shape[-2], final.shape[-1])
     parts = [F.adaptive_avg_pool2d(stage, grid).movedim(1, -1) for stage in [final, *stages]]  # (B, h, w, c)
     parts = [F.layer_norm(part, part.shape[-1:]) for part in parts]
     parts.append(F.adaptive_avg_pool2d(images, grid).movedim(1, -1))

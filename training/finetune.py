@@ -215,7 +215,7 @@ def train(args: TrainArgs) -> dict[str, float]:
         done = step + 1
         if done % LOG_EVERY == 0:
             logbook.add(step, {"loss": loss.item(), "temperature": temperature.item()})
-            steps.set_postfix(loss=f"{loss.item():.3f}", **{name: f"{value:.1f}" for name, value in last.items()})
+            steps.set_postfix({"loss": f"{loss.item():.3f}"} | {name: f"{value:.1f}" for name, value in last.items()})
         if done % args.save_every == 0 or done == args.steps:
             measured = {v.name: v.measure(accelerator.unwrap_model(pairs).model) for v in validations}
             logbook.add(step, {f"{name}/{k}": x for name, values in measured.items() for k, x in values.items()})
@@ -281,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if field.type is bool:
             parser.add_argument(flag, action="store_true")
         else:
-            parser.add_argument(flag, type=field.type, default=field.default)  # type: ignore[arg-type]
+            parser.add_argument(flag, type=field.type, default=field.default)
     values = vars(parser.parse_args(arguments))
     try:
         train(TrainArgs(**values | {"train": tuple(values["train"]), "valid": tuple(values["valid"])}))

@@ -98,13 +98,13 @@ def scarf(canvas: Canvas, cloth: Image.Image, colour: RGB) -> None:
 def suitcase(canvas: Canvas, cloth: Image.Image, colour: RGB) -> None:
     seam = shade(colour, -0.3)
     canvas.shadow(50, 92, 28)
-    for x in (42, 58):
+    for x in (42.0, 58.0):
         canvas.line([(x, 26), (x, 8)], METAL, 1.3)
     canvas.line([(41, 8), (59, 8)], (70, 72, 78), 2.8)
-    for x in (33, 67):
+    for x in (33.0, 67.0):
         canvas.dot(x, 90, 3.0, (52, 52, 56))
     canvas.fill(box(26, 24, 74, 89, 6), cloth, 0.26)
-    for x in (33, 41.5, 50, 58.5, 67):
+    for x in (33.0, 41.5, 50.0, 58.5, 67.0):
         canvas.line([(x, 30), (x, 84)], seam, 0.55)
         canvas.line([(x + 0.7, 30), (x + 0.7, 84)], shade(colour, 0.2), 0.3)
     for corner in ((28, 27), (72, 27), (28, 86), (72, 86)):
