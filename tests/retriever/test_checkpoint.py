@@ -1,0 +1,93 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import retriever
+from retriever import ItemInput, Retriever, checkpoint
+
+
+@pytest.fixture
+def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """A checkpoint that a test may damage."""
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint"))
+
+
+def test_a_saved_model_is_loaded_as_it_was(tiny_retriever: Retriever, tmp_path: Path) -> None:
+    model_id = checkpoint.save(tiny_retriever.model, tiny_retriever.processor.tokenizer, tmp_path)
+    loaded = retriever.load(tmp_path)
+    assert loaded.model_id == model_id
+    torch.testing.assert_close(loaded.encode_queries(["red mug"]), tiny_retriever.encode_queries(["red mug"]))
+
+
+def test_int8_is_smaller_and_says_nearly_the_same(tiny_retriever: Retriever, tmp_path: Path) -> None:
+    full, int8 = tmp_path / "full", tmp_path / "int8"
+    tokenizer = tiny_retriever.processor.tokenizer
+    checkpoint.save(tiny_retriever.model, tokenizer, full)
+    checkpoint.save(tiny_retriever.model, tokenizer, int8, storage="int8")
+    sizes = [(path / "model.safetensors").stat().st_size for path in (full, int8)]
+    assert sizes[1] < 0.6 * sizes[0]
+    items = [ItemInput(text="a red mug"), ItemInput(text="blue shirt")]
+    ours, theirs = tiny_retriever.encode_items(items), retriever.load(int8).encode_items(items)
+    assert torch.cosine_similarity(ours, theirs, dim=-1).min() > 0.995
+
+
+def test_int8_rows_keep_their_own_scale(tmp_path: Path) -> None:
+    weights = torch.randn(64, 64) * torch.logspace(-4, 2, 64).unsqueeze(1)
+    restored = checkpoint._expand(checkpoint._compress({"dense.weight": weights}))["dense.weight"]
+    assert ((weights - restored).abs() <= weights.abs().amax(dim=1, keepdim=True) / 127).all()
+
+
+@pytest.mark.parametrize("file", checkpoint.FILES)
+def test_the_id_changes_with_everything_that_decides_a_vector(folder: Path, file: str) -> None:
+    before = checkpoint.model_id(folder)
+    if file == "model.safetensors":
+        tensors = load_file(folder / file)
+        tensors["query_tokens"][0, 0, 0] += 1e-3
+        save_file(tensors, folder / file)
+    else:
+        content = json.loads((folder / file).read_text())
+        content["x"] = 1
+        (folder / file).write_text(json.dumps(content))
+    assert checkpoint.model_id(folder) != before
+
+
+def test_the_id_does_not_change_with_the_card(folder: Path) -> None:
+    before = checkpoint.model_id(folder)
+    (folder / "MODEL_CARD.md").write_text("# Card")
+    assert checkpoint.model_id(folder) == before
+
+
+def test_missing_files_are_all_named(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config\.json, tokenizer\.json missing"):
+        retriever.load(folder)
+
+
+def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_query_tokens": 9}))
+    with pytest.raises(ValueError, match=r"do not fit config\.json"):
+        retriever.load(folder)
+
+
+def test_a_field_of_a_newer_version_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"telepathy": True}))
+    with pytest.raises(ValueError, match="telepathy"):
+        retriever.load(folder)
+
+
+def test_no_pickle_is_ever_written(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == set(checkpoint.FILES)
+
+
+@pytest.mark.parametrize("name", ["nonesuch", "./no/such/folder", "some-team/some-model"])
+def test_an_unknown_name_says_what_there_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(FileNotFoundError, match="shipped models"):
+        retriever.load(name)
