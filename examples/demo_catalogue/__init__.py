@@ -54,7 +54,8 @@ def products() -> Iterator[DemoProduct]:
 
 def _variants(kind: Kind, number: int) -> Iterator[DemoProduct]:
     rng = random.Random(f"demo catalogue, {kind.prefix}")
-    colours = rng.sample(sorted(COLOURS), VARIANTS)
+    rest = sorted(set(COLOURS) - set(_ALWAYS))
+    colours = rng.sample([*_ALWAYS, *rng.sample(rest, VARIANTS - len(_ALWAYS))], VARIANTS)
     names = rng.sample(NAMES, VARIANTS)
     for variant, (colour, name) in enumerate(zip(colours, names, strict=True)):
         # Half of what can carry a pattern does.
@@ -76,4 +77,5 @@ def _variants(kind: Kind, number: int) -> Iterator[DemoProduct]:
         )
 
 
+_ALWAYS = ("red", "blue", "black")  # what people try first is there, whatever the kind
 _PLURAL = ("trousers", "trainers", "ankle boots", "bath towels")

@@ -1,0 +1,72 @@
+// One product in full.
+
+import { deleteItem } from "./api.js";
+import { $, closable, element, picture, price, toast } from "./dom.js";
+
+export function setUpDetail({ onEdit, onDeleted }) {
+  const dialog = $("#detail");
+  const remove = $("[data-delete]", dialog);
+  let item;
+  closable(dialog);
+
+  $("[data-edit]", dialog).addEventListener("click", () => {
+    dialog.close();
+    onEdit(item);
+  });
+
+  remove.addEventListener("click", async () => {
+    if (remove.dataset.sure !== "yes") {
+      remove.dataset.sure = "yes";
+      remove.textContent = "Really delete?";
+      return;
+    }
+    remove.disabled = true;
+    try {
+      await deleteItem(item.id);
+      dialog.close();
+      toast(`${item.title || item.id} is deleted.`);
+      onDeleted(item);
+    } catch (error) {
+      $(".problem", dialog).textContent = error.message;
+    } finally {
+      remove.disabled = false;
+    }
+  });
+
+  function show(number) {
+    $(".stage", dialog).replaceChildren(picture(item, number, false));
+    $(".thumbs", dialog)
+      .querySelectorAll("button")
+      .forEach((button, i) => button.setAttribute("aria-pressed", String(i === number)));
+  }
+
+  return (opened) => {
+    item = opened;
+    remove.dataset.sure = "no";
+    remove.textContent = "Delete";
+    $(".problem", dialog).textContent = "";
+    $(".path", dialog).textContent = item.category.join(" › ");
+    $("h2", dialog).textContent = item.title || item.id;
+    $(".price", dialog).textContent = price(item.price);
+    $(".description", dialog).textContent = item.description;
+    $(".id", dialog).textContent = `id ${item.id} · version ${item.version}`;
+    $(".attributes", dialog).replaceChildren(
+      ...Object.entries(item.attributes).flatMap(([name, value]) => [
+        element("dt", { textContent: name }),
+        element("dd", { textContent: Array.isArray(value) ? value.join(", ") : String(value) }),
+      ]),
+    );
+    $(".thumbs", dialog).replaceChildren(
+      ...(item.images.length < 2 ? [] : item.images).map((_, number) =>
+        element(
+          "button",
+          { type: "button", ariaLabel: `Picture ${number + 1}`, onclick: () => show(number) },
+          picture(item, number),
+        ),
+      ),
+    );
+    show(0);
+    dialog.showModal();
+    dialog.scrollTop = 0;
+  };
+}

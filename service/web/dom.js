@@ -1,0 +1,44 @@
+// Small helpers around the DOM. Text goes in as text: nothing here parses HTML.
+
+export const $ = (selector, root = document) => root.querySelector(selector);
+
+export function element(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export function price(value) {
+  return value === null || value === undefined
+    ? ""
+    : value.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+}
+
+export function picture(item, number = 0, lazy = true) {
+  const image = item.images[number];
+  if (!image) return element("span", { className: "letter", textContent: (item.title || item.id).charAt(0).toUpperCase() });
+  // The version makes a replaced picture a new address for the browser's cache.
+  return element("img", {
+    src: `${image.url}&v=${item.version}`,
+    alt: number ? `${item.title}, picture ${number + 1}` : item.title || item.id,
+    loading: lazy ? "lazy" : "eager",
+    decoding: "async",
+  });
+}
+
+let fading;
+export function toast(text) {
+  const node = $("#toast");
+  node.textContent = text;
+  node.classList.add("shown");
+  clearTimeout(fading);
+  fading = setTimeout(() => node.classList.remove("shown"), 3500);
+}
+
+// A dialog closes by its own buttons, by Escape, and by a click beside it; focus returns to where it was.
+export function closable(dialog) {
+  for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+}

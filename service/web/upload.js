@@ -1,0 +1,144 @@
+// The form that adds a product or replaces one.
+
+import { saveItem } from "./api.js";
+import { $, closable, element, toast } from "./dom.js";
+
+const PICTURES = new Set(["image/jpeg", "image/png", "image/webp"]);
+
+export function setUpUpload({ onSaved }) {
+  const dialog = $("#upload");
+  const form = $("form", dialog);
+  const drop = $(".drop", dialog);
+  const problem = $(".problem", dialog);
+  const submit = $("[type=submit]", dialog);
+  let files = [];
+  closable(dialog);
+
+  function addFiles(list) {
+    const refused = [...list].filter((file) => !PICTURES.has(file.type));
+    files.push(...[...list].filter((file) => PICTURES.has(file.type)));
+    problem.textContent = refused.length ? `Not a JPEG, PNG or WebP picture: ${refused.map((f) => f.name).join(", ")}` : "";
+    showFiles();
+  }
+
+  function showFiles() {
+    for (const image of dialog.querySelectorAll(".previews img")) URL.revokeObjectURL(image.src);
+    $(".previews", dialog).replaceChildren(
+      ...files.map((file, i) =>
+        element(
+          "li",
+          {},
+          element("img", { src: URL.createObjectURL(file), alt: file.name }),
+          element("button", {
+            type: "button",
+            textContent: "×",
+            ariaLabel: `Remove ${file.name}`,
+            onclick: () => {
+              files.splice(i, 1);
+              showFiles();
+            },
+          }),
+        ),
+      ),
+    );
+  }
+
+  function addRow(name = "", value = "") {
+    const row = element(
+      "div",
+      { className: "row" },
+      element("input", { value: name, placeholder: "colour", ariaLabel: "Attribute name" }),
+      element("input", { value, placeholder: "red", ariaLabel: "Attribute value" }),
+      element("button", { type: "button", textContent: "×", ariaLabel: "Remove attribute", onclick: () => row.remove() }),
+    );
+    $(".rows", dialog).append(row);
+    return row;
+  }
+
+  $("#files").addEventListener("change", (event) => {
+    addFiles(event.target.files);
+    event.target.value = "";
+  });
+  $("[data-row]", dialog).addEventListener("click", () => $("input", addRow()).focus());
+  for (const kind of ["dragover", "dragleave", "drop"])
+    dialog.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", kind === "dragover");
+      if (kind === "drop") addFiles(event.dataTransfer.files);
+    });
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+    problem.textContent = "";
+    submit.disabled = true;
+    try {
+      const saved = await saveItem(fieldsOf());
+      dialog.close();
+      toast(saved.version > 1 ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
+      onSaved(saved);
+    } catch (error) {
+      const fields = error.fields ?? [];
+      problem.textContent = fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message;
+      const wrong = fields.map((one) => form.elements[one.field]).filter((field) => field?.name);
+      for (const field of wrong) field.setAttribute("aria-invalid", "true");
+      wrong[0]?.focus();
+    } finally {
+      submit.disabled = false;
+    }
+  });
+
+  function fieldsOf() {
+    const body = new FormData();
+    for (const name of ["id", "title", "description", "category", "price"])
+      if (form.elements[name].value.trim()) body.append(name, form.elements[name].value.trim());
+    if (!body.has("id") && body.has("title")) body.append("id", slug(body.get("title")));
+    const pairs = [...dialog.querySelectorAll(".row")]
+      .map((row) => [...row.querySelectorAll("input")].map((input) => input.value.trim()))
+      .filter(([name, value]) => name && value);
+    if (pairs.length) body.append("attributes", JSON.stringify(Object.fromEntries(pairs)));
+    for (const file of files) body.append("image", file);
+    return body;
+  }
+
+  // Without an item the form is empty; with one it holds that item's fields and pictures.
+  return async (item = null) => {
+    form.reset();
+    files = [];
+    problem.textContent = "";
+    for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+    $("#upload-title").textContent = item ? "Edit the product" : "Add a product";
+    $(".rows", dialog).replaceChildren();
+    form.elements.id.readOnly = Boolean(item);
+    if (item) {
+      for (const name of ["id", "title", "description"]) form.elements[name].value = item[name];
+      form.elements.category.value = item.category.join(" > ");
+      form.elements.price.value = item.price ?? "";
+      for (const [name, value] of Object.entries(item.attributes)) addRow(name, String(value));
+    } else {
+      addRow();
+    }
+    showFiles();
+    dialog.showModal();
+    if (item) {
+      submit.disabled = true; // saving before the pictures are here would drop them
+      try {
+        files = await Promise.all(item.images.map(fetchPicture));
+        showFiles();
+        submit.disabled = false;
+      } catch {
+        problem.textContent = "The product's pictures could not be loaded, so it cannot be edited here now.";
+      }
+    }
+  };
+}
+
+async function fetchPicture(image, i) {
+  const response = await fetch(image.url);
+  if (!response.ok) throw new Error(`picture ${i + 1}: ${response.status}`);
+  return new File([await response.blob()], `picture-${i + 1}.jpg`, { type: "image/jpeg" });
+}
+
+const slug = (title) =>
+  title.toLowerCase().normalize("NFKD").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) +
+  "-" + Math.random().toString(36).slice(2, 6);

@@ -1,0 +1,241 @@
+"""The page in a real browser against a real service: what a shopper and a shop owner do with it."""
+
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from retriever.retriever import SHIPPED
+from tests.end_to_end.serving import Server, running
+
+# A browser that looks for updates, or for its maker's servers, has no place in a test.
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+SANDBOX = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
+COLOURS = {"red": (200, 40, 40), "blue": (40, 60, 200), "green": (40, 160, 70)}
+EVIL = "<img src=x onerror=\"document.title='hacked'\">"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("page") / "data", SHIPPED / "compact") as server:
+        for colour, rgb in COLOURS.items():
+            for kind in ("mug", "shirt"):
+                fields = {
+                    "id": f"{kind}-{colour}",
+                    "title": f"{colour} {kind}",
+                    "category": f"Shop > {kind}",
+                    "price": "9.5",
+                }
+                post(server, fields, picture(rgb))
+        for n in range(30):
+            post(server, {"id": f"filler-{n}", "title": f"filler number {n}"}, None)
+        post(server, {"id": "evil", "title": EVIL, "attributes": '{"material": "<b>wool</b>"}'}, picture((9, 9, 9)))
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium from the system, or else Playwright's own; without either these tests fail, as they should."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*QUIET, *SANDBOX])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """A fresh page on the start page, that must not log an error unless the test empties `errors`."""
+    context = browser.new_context(base_url=server.url, viewport={"width": 1200, "height": 800})
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto("/")
+    expect(page.locator(".card").first).to_be_visible()
+    yield page
+    context.close()
+    assert not errors
+
+
+def picture(rgb: tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (80, 60), rgb).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def post(server: Server, fields: dict[str, str], image: bytes | None) -> None:
+    files = {name: (None, value) for name, value in fields.items()}
+    parts = {**files, **({"image": ("a.png", image, "image/png")} if image else {})}
+    httpx.post(f"{server.url}/items", files=parts, timeout=30).raise_for_status()  # type: ignore[arg-type]
+
+
+def search(page: Page, words: str) -> None:
+    page.get_by_label("Search products").fill(words)
+    expect(page.locator("#status")).to_contain_text("Best")
+
+
+def test_the_start_page_browses_the_catalogue(page: Page) -> None:
+    expect(page.locator("#status")).to_have_text("37 products")
+    expect(page.locator(".card:not(.skeleton)")).to_have_count(24)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".card:not(.skeleton)")).to_have_count(37)
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+
+def test_searching_shows_hits_with_their_pictures(page: Page) -> None:
+    search(page, "red mug")
+    first = page.locator(".card").first
+    expect(first.get_by_role("heading")).to_have_text("red mug")
+    expect(first.locator("img")).to_be_visible()
+    assert first.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 80
+    assert page.url.endswith("/?q=red%20mug")
+    page.reload()
+    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("red mug")
+
+
+def test_only_the_answer_to_the_last_query_is_shown(page: Page) -> None:
+    """The answer to the first query is held back until the second one's is there."""
+    held = []
+
+    def hold_the_first(route):  # type: ignore[no-untyped-def]
+        if "blue" in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/search", hold_the_first)
+    box = page.get_by_label("Search products")
+    box.fill("blue shirt")
+    page.wait_for_timeout(400)
+    box.fill("green mug")
+    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("green mug")
+    assert len(held) == 1
+    held[0].abort()
+    page.wait_for_timeout(200)
+    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("green mug")
+    expect(page.locator("#message")).to_be_hidden()
+
+
+def test_a_product_is_added_found_edited_and_deleted(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "lamp.png"
+    file.write_bytes(picture((240, 200, 60)))
+    page.get_by_role("button", name="Add product").click()
+    form = page.get_by_role("dialog", name="Add a product")
+    form.locator("#files").set_input_files(file)
+    expect(form.get_by_alt_text("lamp.png")).to_be_visible()
+    form.get_by_label("Title").fill("quirky lamp")
+    form.get_by_label("Id", exact=True).fill("lamp/1")  # a slash in an id is the shop's right
+    form.get_by_label("Category").fill("Home > Lamps")
+    form.get_by_label("Price").fill("12.50")
+    form.get_by_label("Attribute name").fill("material")
+    form.get_by_label("Attribute value").fill("brass")
+    form.get_by_role("button", name="Save product").click()
+    expect(page.locator("#toast")).to_contain_text("is in the shop")
+
+    search(page, "quirky lamp")
+    page.locator(".card").first.get_by_role("button").click()
+    detail = page.locator("#detail")
+    expect(detail.get_by_role("heading")).to_have_text("quirky lamp")
+    expect(detail.locator(".price")).to_have_text("12.50")
+    expect(detail.locator(".attributes")).to_contain_text("brass")
+
+    detail.get_by_role("button", name="Edit").click()
+    form = page.get_by_role("dialog", name="Edit the product")
+    expect(form.get_by_alt_text("picture-1.jpg")).to_be_visible()
+    form.get_by_label("Price").fill("8")
+    form.get_by_role("button", name="Save product").click()
+    expect(page.locator("#toast")).to_contain_text("is replaced")
+    expect(page.locator(".card").first.locator(".price")).to_have_text("8.00")
+    expect(page.locator(".card").first.locator("img")).to_be_visible()  # the picture was kept
+
+    page.locator(".card").first.get_by_role("button").click()
+    detail.get_by_role("button", name="Delete").click()
+    detail.get_by_role("button", name="Really delete?").click()
+    expect(page.locator("#toast")).to_contain_text("is deleted")
+    expect(page.get_by_role("heading", name="quirky lamp")).to_have_count(0)
+
+
+def test_a_refused_field_is_marked_and_explained(page: Page) -> None:
+    page.get_by_role("button", name="Add product").click()
+    form = page.locator("#upload")
+    form.get_by_label("Title").fill("a mug")
+    form.get_by_label("Price").fill("-3")
+    form.get_by_role("button", name="Save product").click()
+    expect(form.get_by_role("alert")).to_contain_text("price")
+    expect(form.get_by_label("Price")).to_have_attribute("aria-invalid", "true")
+    expect(form.get_by_label("Price")).to_be_focused()
+
+
+def test_an_error_says_what_happened_and_can_be_tried_again(page: Page) -> None:
+    page.route("**/search", lambda route: route.abort())
+    page.get_by_label("Search products").fill("mug")
+    expect(page.locator("#message")).to_contain_text("The service does not answer")
+    page.unroute("**/search")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".card").first).to_be_visible()
+    expect(page.locator("#message")).to_be_hidden()
+
+
+def test_text_is_never_read_as_html(page: Page) -> None:
+    search(page, "img onerror document title hacked")
+    card = page.locator(".card", has_text="onerror").first
+    expect(card.get_by_role("heading")).to_have_text(EVIL)
+    card.get_by_role("button").click()
+    expect(page.locator("#detail dd").first).to_have_text("<b>wool</b>")
+    assert "hacked" not in page.title().replace("img onerror document title hacked", "")
+    assert page.locator("h3 img, dd b").count() == 0
+
+
+def test_the_page_is_used_by_keyboard_alone(page: Page) -> None:
+    expect(page.get_by_label("Search products")).to_be_focused()
+    page.keyboard.type("red shirt")
+    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("red shirt")
+    card = page.locator(".card").first.get_by_role("button")
+    while not card.evaluate("node => node === document.activeElement"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#detail")).to_be_hidden()
+    expect(card).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search products")).to_be_focused()
+
+
+def test_back_returns_to_the_search_before(page: Page) -> None:
+    box = page.get_by_label("Search products")
+    for words in ("red mug", "blue shirt"):
+        box.fill(words)
+        box.press("Enter")
+        expect(page.locator(".card").first.get_by_role("heading")).to_have_text(words)
+    page.go_back()
+    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("red mug")
+    expect(box).to_have_value("red mug")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, server: Server, scheme: str) -> None:
+    context = browser.new_context(
+        base_url=server.url,
+        viewport={"width": 360, "height": 740},
+        color_scheme=scheme,  # type: ignore[arg-type]
+    )
+    page = context.new_page()
+    page.goto("/?q=red%20mug")
+    expect(page.locator(".card").first).to_be_visible()
+    for dialog in (None, "#detail", "#upload"):
+        if dialog == "#detail":
+            page.locator(".card").first.get_by_role("button").click()
+        if dialog == "#upload":
+            page.keyboard.press("Escape")
+            page.get_by_role("button", name="Add product").click()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if dialog:
+            assert page.locator(dialog).evaluate("node => node.scrollWidth <= node.clientWidth")
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(20, 24, 26)") == (scheme == "dark")
+    context.close()
