@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from retriever.index import IndexedItem, IndexUnavailable
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -142,3 +143,38 @@ def test_what_was_stored_is_there_after_a_restart(settings: Settings) -> None:
         assert client.get("/items/a").json() == stored
         assert client.get("/items/a/image").status_code == 200
         assert client.post("/search", json={"query": "red mug"}).json()["hits"][0]["id"] == "a"
+
+
+def test_a_write_is_in_an_order_that_a_crash_cannot_spoil(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New pictures are on disk before the point names them; the old ones go only after it does."""
+    post_item(client, "a", picture_file("red"))
+    index = client.app.state.services.index  # type: ignore[attr-defined]
+    media, upsert, seen = settings.data_dir / "media", index.upsert, []
+
+    async def watch(items: list[IndexedItem]) -> None:
+        old = (await index.get(["a"]))["a"]["images"][0]["file"]
+        new = items[0].payload["images"][0]["file"]
+        seen.append([(media / old).exists(), (media / new).read_bytes()[:2] == b"\xff\xd8", old != new])
+        await upsert(items)
+
+    monkeypatch.setattr(index, "upsert", watch)
+    post_item(client, "a", picture_file("blue"))
+    assert seen == [[True, True, True]]
+
+
+def test_a_write_that_the_index_refuses_leaves_the_old_item_whole(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = post_item(client, "a", picture_file("red"), title="mug").json()
+    image = client.get("/items/a/image").content
+
+    async def fail(items: list[IndexedItem]) -> None:
+        raise IndexUnavailable("no connection")
+
+    monkeypatch.setattr(client.app.state.services.index, "upsert", fail)  # type: ignore[attr-defined]
+    assert post_item(client, "a", picture_file("blue"), title="lamp").status_code == 503
+    monkeypatch.undo()
+    assert client.get("/items/a").json() == before
+    assert client.get("/items/a/image").content == image
