@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
 
 import numpy as np
-from retriever.index.base import IndexedItem, ItemIndex
 
 from retriever import ItemInput, item_text
+from retriever.index.base import IndexedItem, ItemIndex
 from service.encoder import Encoder, Vectors
 from service.media import MediaStore, Picture, decode
 from service.metrics import Metrics

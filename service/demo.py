@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from examples.demo_catalogue import DemoProduct, products
-from retriever.index.base import ItemIndex
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from examples.demo_catalogue import DemoProduct, products
+from retriever.index.base import ItemIndex
 from service.catalogue import Catalogue
 from service.problems import Problem
 from service.schemas import ItemFields

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import torch
 from fastapi import Depends, Request
-from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
 
 import retriever
 from retriever.index import open_index
+from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
 from service import demo
 from service.catalogue import Catalogue
 from service.encoder import Encoder

@@ -5,9 +5,9 @@ import logging
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from retriever.index.base import IndexUnavailable
 from starlette.responses import Response
 
+from retriever.index.base import IndexUnavailable
 from service.problems import Problem, responses
 from service.schemas import Health, Readiness
 from service.services import ServicesDep

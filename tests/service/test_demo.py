@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 import pytest
-from examples.demo_catalogue import products
 from fastapi.testclient import TestClient
 
+from examples.demo_catalogue import products
 from service import demo
 from service.app import create_app
 from service.settings import Settings

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from retriever.index.base import IndexUnavailable
 
+from retriever.index.base import IndexUnavailable
 from service.app import create_app
 from service.problems import MEDIA_TYPE
 from service.settings import Settings
