@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import Blip2Config, Blip2ForImageTextRetrieval
 
 from retriever import PRESETS, FusedRetriever, RetrieverConfig
+from retriever.blip2_weights import build, from_huggingface
 from retriever.scoring import maxsim
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
@@ -61,10 +62,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
         # From-config weights are degenerate (query tokens of zero, vision weights of 1e-10): equal zeros prove little.
         scales = "norm" in name.lower() and name.endswith("weight")
         torch.nn.init.normal_(parameter, mean=1.0 if scales else 0.0, std=0.15)
-    ours = FusedRetriever(config).eval()
-    unset = ours.load_state_dict(from_huggingface(theirs.state_dict()), strict=False)
-    assert not unset.unexpected_keys
-    assert unset.missing_keys == ["null_picture"]
+    ours = build(from_huggingface(theirs.state_dict()), config)
     mask = torch.ones(3, 7, dtype=torch.long)
     mask[1, 4:] = 0
     return Pair(
@@ -106,33 +104,6 @@ def huggingface_config(config: RetrieverConfig) -> Blip2Config:
         num_query_tokens=config.num_query_tokens,
         image_text_hidden_size=config.embed_dim,
     )
-
-
-def from_huggingface(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their names → timm's for the tower, ours for the rest."""
-    renamed = {
-        "vision_model.embeddings.class_embedding": "vision.backbone.cls_token",
-        "vision_model.embeddings.position_embedding": "vision.backbone.pos_embed",
-        "vision_model.embeddings.patch_embedding.": "vision.backbone.patch_embed.proj.",
-        "vision_model.encoder.layers.": "vision.backbone.blocks.",
-        "vision_model.post_layernorm.": "vision_norm.",
-        "layer_norm": "norm",
-        "self_attn.projection": "attn.proj",
-        "self_attn.qkv.weight": "attn.qkv.weight",
-    }
-    ours: dict[str, Tensor] = {}
-    for name, tensor in theirs.items():
-        if name.endswith("self_attn.qkv.bias"):  # timm has no bias on the keys, and their bias there changes nothing
-            block = name.replace("vision_model.encoder.layers.", "vision.backbone.blocks.").removesuffix(
-                "self_attn.qkv.bias"
-            )
-            ours[f"{block}attn.q_bias"], _, ours[f"{block}attn.v_bias"] = tensor.chunk(3)
-            continue
-        for old, new in renamed.items():
-            if name.startswith("vision_model") or name.startswith("vision.backbone"):
-                name = name.replace(old, new)
-        ours[name] = tensor
-    return ours
 
 
 @torch.inference_mode()
