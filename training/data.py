@@ -1,8 +1,9 @@
 """Training pairs in the seed's format → batches, drawn so that any step can be drawn again.
 
-A batch comes from one file (a source): negatives from the same shop are harder than a handbag beside a leek. A pass
-goes over the items of a source, one of each item's pairs at a time, so that a product with forty queries does not
-count forty times.
+A batch comes from one file (a source): negatives from the same shop are harder than a handbag beside a leek. Half of
+the batches come from the items of one common query, T-shirts among T-shirts, which are harder still. Items are drawn
+evenly, so that a product with forty queries does not count forty times; of an item's pairs, those with a query that
+few items answer are drawn more often, since they say more about it.
 """
 
 import re
@@ -20,6 +21,10 @@ _NOT_WORDS = re.compile(r"[^\w]+")
 def normalise(query: str) -> str:
     """The form in which two shoppers' queries count as the same: lower case, words only."""
     return _NOT_WORDS.sub(" ", query.lower()).strip()
+
+
+RARITY = 0.4  # a pair's weight falls with the number of items that answer its query, to this power
+ALIKE = 0.5  # share of batches whose items answer one common query
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,26 @@ class Source:
             self.pairs[item].append((record.query, record.captions))
             self.items_of.setdefault(normalise(record.query), set()).add(item)
 
+        self._chances = [self._rarity(pairs) for pairs in self.pairs]
+        self._common = [np.array(sorted(items)) for items in self.items_of.values()]
+
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def alike(self, size: int) -> list[np.ndarray]:
+        """Groups of at least `size` items, but not half of all, that answer one query."""
+        return [items for items in self._common if size <= len(items) <= len(self) / 2]
+
+    def _rarity(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> np.ndarray:
+        weights = np.array([len(self.items_of[normalise(query)]) for query, _ in pairs], dtype=np.float64) ** -RARITY
+        chances: np.ndarray = weights / weights.sum()
+        return chances
 
     def batch(self, items: Sequence[int], rng: np.random.Generator, augmentation: Augmentation) -> Batch:
         """One pair of each of these items, with one of its captions, augmented."""
         queries, pictures, texts, drawn = [], [], [], []
         for item in items:
-            query, captions = self.pairs[item][rng.integers(len(self.pairs[item]))]
+            query, captions = self.pairs[item][rng.choice(len(self.pairs[item]), p=self._chances[item])]
             picture = self.pictures[item]
             text = captions[rng.integers(len(captions))] if captions else ""
             dice = rng.random()
@@ -97,8 +114,7 @@ class Source:
 class BatchSampler:
     """`sampler.batch(step)` is a pure function of the seed and the step, so a resumed run sees the same order.
 
-    Each step takes one source, with a chance in proportion to its items, and then the next items of that source's
-    shuffled pass. Several processes take their own share of the step's items.
+    Each step takes one source, with a chance in proportion to its items, and draws items from it without replacement.
     """
 
     def __init__(self, sources: Sequence[Source], batch_size: int, seed: int, augmentation: Augmentation) -> None:
@@ -108,11 +124,16 @@ class BatchSampler:
         self.sources, self.batch_size, self.seed, self.augmentation = list(sources), batch_size, seed, augmentation
         sizes = np.array([len(source) for source in sources], dtype=np.float64)
         self._chances = sizes / sizes.sum()
+        self._alike = [source.alike(batch_size) for source in sources]
 
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
-        source = self.sources[rng.choice(len(self.sources), p=self._chances)]
-        items = rng.choice(len(source), size=min(self.batch_size, len(source)), replace=False)
+        chosen = rng.choice(len(self.sources), p=self._chances)
+        source, groups = self.sources[chosen], self._alike[chosen]
+        pool = np.arange(len(source))
+        if groups and rng.random() < ALIKE:
+            pool = groups[rng.integers(len(groups))]
+        items = rng.choice(pool, size=min(self.batch_size, len(pool)), replace=False)
         return source.batch(items.tolist(), rng, self.augmentation)
 
 

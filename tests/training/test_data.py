@@ -52,6 +52,23 @@ def test_typos_change_a_word_and_keep_the_positives(toy_shop: Path) -> None:
     assert misspelt.positives.diagonal().all()
 
 
+def test_half_of_the_batches_are_of_items_that_answer_one_query(toy_shop: Path) -> None:
+    sampler = BatchSampler([Source(toy_shop / "pairs.json", toy_shop / "images")], 6, 0, AS_WRITTEN)
+    kinds = []
+    for step in range(40):
+        pictures = sampler.batch(step).pictures
+        kinds.append(len({picture.stem.split("-")[0] for picture in pictures if picture}))
+    assert 10 < kinds.count(1) < 35  # all mugs or all lamps
+
+
+def test_queries_that_few_items_answer_are_drawn_more_often(toy_shop: Path) -> None:
+    source = Source(toy_shop / "pairs.json", toy_shop / "images")
+    rng = np.random.default_rng(0)
+    drawn = [query for _ in range(50) for query in source.batch(range(len(source)), rng, AS_WRITTEN).queries]
+    narrow = sum(" " in query for query in drawn)  # "red mug", answered by one; "mug" by six
+    assert 0.55 < narrow / len(drawn) < 0.8
+
+
 def test_pairs_without_picture_and_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "pairs.json"
     path.write_text(json.dumps([{"query_id": 1, "query_text": "mug", "image_id": "a", "text_input": []}]))
