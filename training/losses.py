@@ -1,6 +1,5 @@
-"""The contrastive and matching losses, each a few lines."""
+"""The contrastive loss."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,11 +20,3 @@ def itc(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor |
     to_items = F.cross_entropy(logits, targets / targets.sum(dim=1, keepdim=True))
     to_queries = F.cross_entropy(logits.T, (targets / targets.sum(dim=0, keepdim=True)).T)
     return (to_items + to_queries) / 2
-
-
-def itm(positive_logits: Tensor, negative_logits: Tensor) -> Tensor:
-    """Two-way matching loss over the ITM head's `(B, 2)` logits of true pairs and of `(M, 2)` hard negatives."""
-    logits = torch.cat([positive_logits, negative_logits])
-    labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-    labels[: len(positive_logits)] = 1
-    return F.cross_entropy(logits, labels)

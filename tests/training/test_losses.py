@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from retriever.scoring import maxsim
-from training.losses import itc, itm
+from training.losses import itc
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -37,8 +37,3 @@ def test_itc_falls_when_the_positive_comes_closer() -> None:
     closer = items.clone()
     closer[:, 0] = queries
     assert itc(queries, closer, positives, 0.05) < itc(queries, items, positives, 0.05)
-
-
-def test_itm_rewards_the_right_class() -> None:
-    right, wrong = torch.tensor([[-2.0, 2.0]]), torch.tensor([[2.0, -2.0]])
-    assert itm(right, wrong) < itm(wrong, right)
