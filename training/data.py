@@ -23,7 +23,7 @@ def normalise(query: str) -> str:
     return _NOT_WORDS.sub(" ", query.lower()).strip()
 
 
-RARITY = 0.4  # a pair's weight falls with the number of items that answer its query, to this power
+RARITY = 0.6  # a pair's weight falls with the number of items that answer its query, to this power
 ALIKE = 0.5  # share of batches whose items answer one common query
 
 

@@ -7,6 +7,7 @@ run that was saved before.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,11 +19,13 @@ import torch
 from tqdm import tqdm
 
 import retriever
+from retriever.index import IndexUnavailable, ModelMismatch
 from training import formats, report
 from training.compare import compare, load_results
 from training.formats import FormatError, PictureFolder, ValidQuery
 from training.gallery import EncodedGallery
 from training.metrics import METRICS, bootstrap_intervals, positive_ranks, query_metrics
+from training.through_index import rank_through_index
 
 Ranks = dict[str, list[npt.NDArray[np.int64]]]  # mode → ranks of each query's positives, best first
 
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     try:
         _run(options)
-    except (FormatError, FileNotFoundError) as error:
+    except (FormatError, FileNotFoundError, IndexUnavailable, ModelMismatch) as error:
         sys.exit(f"training.evaluate: {error}")
 
 
@@ -93,6 +96,8 @@ def _run(options: argparse.Namespace) -> None:
     model = retriever.load(options.model, device=options.device)
     gallery = EncodedGallery(model, items, pictures, batch_size=options.batch_size)
     ranks = rank(gallery, queries)
+    if options.through_index:
+        ranks |= rank_through_index(gallery, queries, os.environ.get("QDRANT_URL"), os.environ.get("QDRANT_API_KEY"))
     results = results_of(gallery, queries, ranks)
     if previous is not None:
         results["comparison"] = compare(results, previous)
@@ -138,6 +143,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=Path, required=True, metavar="VALID.jsonl")
     parser.add_argument("--gallery", type=Path, metavar="GALLERY.jsonl", help="candidates (the queries' own items)")
     parser.add_argument("--images", type=Path, metavar="DIR", help="pictures by item id (images/ beside the queries)")
+    parser.add_argument(
+        "--through-index",
+        action="store_true",
+        help="also through the index (embedded, or the server at QDRANT_URL): what the engine loses",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write a Markdown report with plots and pictures")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="results or report folder of another run")

@@ -115,6 +115,14 @@ class EncodedGallery:
         }
         return {mode: scores[mode] for mode in self.modes}
 
+    def tokens(self, column: int) -> npt.NDArray[np.float32]:
+        """What the fused mode scores an item by, `(Q, D)`: both together, or the one that it has."""
+        for view in (self._both, self._text, self._image):
+            if view.has[column]:
+                tokens: npt.NDArray[np.float32] = view.tokens[view.rows[column]].cpu().numpy()
+                return tokens
+        raise FormatError(f"{self.items[column].item_id} has neither a text nor a picture")
+
     def chunks(self, count: int) -> Iterator[slice]:
         """Slices of `count` queries, small enough that scoring one of them needs about 128 MB a view."""
         size = max(1, min(64, (1 << 25) // (len(self.items) * self.retriever.config.num_query_tokens)))

@@ -305,3 +305,11 @@ def test_a_model_that_needs_pictures_is_measured_where_it_can_be(tiny_retriever:
     assert any("text and average cannot be measured" in note for note in gallery.notes)
     with pytest.raises(FormatError, match="name the folder with --images"):
         EncodedGallery(strict, gallery.items, None)
+
+
+def test_through_the_index_the_exact_ranking_comes_back(run: Callable[..., dict[str, Any]]) -> None:
+    """Nine items are all candidates, so the engine can lose nothing by meaning."""
+    modes = run("--through-index")["modes"]
+    assert [*modes] == [*MODES, "index", "index hybrid"]
+    assert modes["index"]["hit@5"] == modes["fused"]["hit@5"]
+    assert modes["index"]["ndcg@10"] == pytest.approx(modes["fused"]["ndcg@10"], abs=1e-3)
