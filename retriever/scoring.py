@@ -14,6 +14,15 @@ def maxsim(queries: Tensor, items: Tensor) -> Tensor:
     return torch.einsum("bd,nqd->bnq", queries, items).amax(dim=-1)
 
 
+def maxsim_sum(queries: Tensor, items: Tensor) -> Tensor:
+    """`Σ_m max_k ⟨q_m, t_k⟩` for one query of several rows `(M, D)` and item tokens `(N, Q, D)` → `(N,)`.
+
+    ColBERT's late interaction. A row's length is its weight, so a picture, words and what is not wanted (a negative
+    weight) combine into one query: engines score it in one pass.
+    """
+    return maxsim(queries, items).sum(dim=0)
+
+
 def dense_vector(tokens: Tensor) -> Tensor:
     """The one vector that finds an item's candidates before MaxSim ranks them: `(…, T, D)` → `(…, D)`, unit length."""
     return F.normalize(tokens.mean(dim=-2), dim=-1)

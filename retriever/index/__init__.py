@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from retriever.index.base import (
+    Facet,
     Hit,
     IndexedItem,
     IndexUnavailable,
@@ -12,9 +13,13 @@ from retriever.index.base import (
     SearchResult,
 )
 from retriever.index.edge import EdgeIndex
+from retriever.index.filters import FilterError
+from retriever.index.selection import Sort
 from retriever.index.server import ServerIndex, connect
 
 __all__ = [
+    "Facet",
+    "FilterError",
     "Hit",
     "IndexUnavailable",
     "IndexedItem",
@@ -22,6 +27,7 @@ __all__ = [
     "ModelMismatch",
     "Payload",
     "SearchResult",
+    "Sort",
     "open_index",
 ]
 

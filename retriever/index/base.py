@@ -1,22 +1,28 @@
 """An index of items: what is stored, how it is searched, and what may go wrong.
 
-`ItemIndex` holds all that does not depend on the engine. An engine's adapter adds six calls, named with an underscore
-here, and says how it is opened.
+`ItemIndex` holds all that does not depend on the engine. An engine's adapter adds the calls that are abstract here,
+most of them named with an underscore, and says how it is opened.
 """
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from retriever.index import fusion, lexical
-from retriever.index.points import IndexedItem, Payload, Point, Vector, make_points, point_id
+from retriever.index import fusion, lexical, selection
+from retriever.index.fields import MAX_FIELDS, WORDS_KEY, Kind, field_name, fold, key, kinds_of
+from retriever.index.filters import AnyOf, Condition, conjoin, resolve
+from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
+from retriever.index.selection import Sort
 
-__all__ = ["Hit", "IndexUnavailable", "IndexedItem", "ItemIndex", "ModelMismatch", "Payload", "SearchResult"]
+__all__ = ["Facet", "Hit", "IndexUnavailable", "IndexedItem", "ItemIndex", "ModelMismatch", "Payload", "SearchResult"]
+
+log = logging.getLogger(__name__)
 
 
 class IndexUnavailable(Exception):
@@ -33,27 +39,40 @@ class Hit:
 
     id: str
     score: float
-    semantic: float  # MaxSim of the query and the item's tokens, as `retriever.scoring.maxsim` has it
+    semantic: float  # MaxSim of the query and the item's tokens, as `retriever.scoring` has it; 0 without a query
     lexical: float  # BM25 divided by the best BM25 of this query: 0 (no word in common) to 1
     payload: Payload
+    group: str | None = None  # the value of `group_by` that it stands for
+    group_size: int = 1  # ranked items that have this value
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """One page of hits, and how many items could be ranked in all."""
+    """One page of hits, and how many items the whole ranking holds."""
 
     hits: list[Hit]
     total: int
 
 
+@dataclass(frozen=True)
+class Facet:
+    """A field's values among some items: keywords with counts, most common first, and the least and greatest number."""
+
+    values: list[tuple[str, int]]
+    low: float | None
+    high: float | None
+    dates: bool = False  # `low` and `high` are seconds since 1970
+
+
 class ItemIndex(ABC):
-    """Items by the shop's own id, searched by meaning and by words.
+    """Items by the shop's own id, searched by meaning and by words, within what filters let through.
 
     Every method raises `IndexUnavailable` when the engine does not do what it was asked.
     """
 
     def __init__(self, dim: int, model_id: str) -> None:
         self._dim, self._model_id = dim, model_id
+        self._known: dict[str, set[Kind]] = {}
 
     async def upsert(self, items: Sequence[IndexedItem]) -> None:
         """Writes items; an id that is there already, or comes twice, keeps the last. When it returns, they are durable.
@@ -66,6 +85,7 @@ class ItemIndex(ABC):
         """
         points = await asyncio.to_thread(make_points, items, self._dim, self._model_id)
         if points:
+            await self._learn_fields(points)
             await self._write(points)
 
     async def get(self, ids: Sequence[str]) -> dict[str, Payload]:
@@ -73,11 +93,18 @@ class ItemIndex(ABC):
         payloads = await self._payloads([point_id(item_id) for item_id in ids]) if ids else {}
         return {payload["id"]: payload for payload in payloads.values()}
 
+    async def tokens(self, ids: Sequence[str]) -> dict[str, Vector]:
+        """The tokens `(T, D)` of those ids that are there."""
+        found = await self._tokens([point_id(item_id) for item_id in ids]) if ids else {}
+        return {item_id: found[point_id(item_id)] for item_id in ids if point_id(item_id) in found}
+
     async def delete(self, ids: Sequence[str]) -> int:
         """Deletes items, durably; returns how many were there."""
         return await self._delete(list({point_id(item_id) for item_id in ids})) if ids else 0
 
-    async def scroll(self, cursor: str | None = None, limit: int = 100) -> tuple[list[tuple[str, Payload]], str | None]:
+    async def scroll(
+        self, cursor: str | None = None, limit: int = 100, filter: Condition | None = None
+    ) -> tuple[list[tuple[str, Payload]], str | None]:
         """Up to `limit` items from a cursor on, in an order that stays; and the next page's cursor, None at the end.
 
         Raises:
@@ -85,17 +112,41 @@ class ItemIndex(ABC):
         """
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
-        payloads, following = await self._scroll(None if cursor is None else fusion.checked_cursor(cursor), limit)
+        start = None if cursor is None else fusion.checked_cursor(cursor)
+        payloads, following = await self._scroll(start, limit, filter)
         return [(payload["id"], payload) for payload in payloads], following
+
+    async def fields(self, *names: str) -> Mapping[str, set[Kind]]:
+        """The fields that can be filtered by, with the kinds of their values.
+
+        The engine is asked again if one of `names` is not known: another process may have brought it.
+        """
+        if not self._known or any(field_name(name) not in self._known for name in names):
+            self._known = await self._read_fields()
+        return self._known
+
+    async def facets(self, names: Sequence[str], filter: Condition | None = None, limit: int = 20) -> dict[str, Facet]:
+        """What values these fields have among the items that a filter lets through; `limit` keywords of each at most.
+
+        Raises:
+            FilterError: an unknown field.
+        """
+        known = await self.fields(*names)
+        return {name: await self._field_facet(resolve(name, known, "facets"), filter, limit) for name in names}
 
     async def search(
         self,
-        query: npt.NDArray[np.floating[Any]],
+        query: npt.NDArray[np.floating[Any]] | None,
         text: str,
         *,
         limit: int,
         offset: int = 0,
         lexical_weight: float = fusion.LEXICAL_WEIGHT,
+        filter: Condition | None = None,
+        sort: Sequence[Sort] = (),
+        group_by: str | None = None,
+        min_score: float | None = None,
+        relevance_floor: float | None = None,
     ) -> SearchResult:
         """The items that fit a query best.
 
@@ -103,45 +154,120 @@ class ItemIndex(ABC):
         over their tokens ranks them, with `lexical_weight` × BM25 added (0: meaning alone). Pages of one query join
         without gaps or repeats for as long as the items stay as they are.
 
+        With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best
+        `selection.POOL` candidates, and `total` says how many of them are left.
+
         Args:
-            query: The query's embedding `(D,)`.
+            query: The query's embedding `(D,)`, or `(M, D)` rows whose MaxSim are added, each row weighted by its
+                length; None to rank by words alone.
             text: Its words, for BM25; may be empty.
+            filter: Only items that it lets through are ranked.
+            sort: An order by fields in place of relevance, within what the floors leave.
+            group_by: The payload key of a field: one item, the first, for each of its values.
+            min_score: Only items that score at least this.
+            relevance_floor: Only items that score at least this share of the best.
 
         Raises:
             ValueError: a query of another shape or not finite, a limit under 1, a negative offset or weight.
         """
-        vector = self._checked_query(query)
+        rows = None if query is None else self._checked_query(query)
         if limit < 1 or offset < 0:
             raise ValueError(f"limit must be at least 1 and offset at least 0, not {limit} and {offset}")
         if not 0 <= lexical_weight < float("inf"):
             raise ValueError(f"lexical_weight must be 0 or a positive number, not {lexical_weight}")
         words = lexical.embed_query(text) if lexical_weight else None
-        total = await self.count()
-        if offset >= total:
+        if rows is None:
+            if words is None:
+                return SearchResult([], 0)
+            # An item without any of the words is no match.
+            filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
+        total = await self.count(filter)
+        selected = bool(sort or group_by or min_score is not None or relevance_floor is not None)
+        if not total or (offset >= total and not selected):
             return SearchResult([], total)
-        tiers = await self._candidates(vector, words, fusion.depths(min(offset + limit, total)))
-        page = fusion.rank(tiers, lexical_weight)[offset : offset + limit]
+        wanted = min(total, selection.POOL if selected else offset + limit)
+        tiers = await self._candidates(rows, words, fusion.depths(wanted), filter)
+        ranked = fusion.rank(tiers, lexical_weight)
+        if selected:
+            chosen = await self._select(ranked[: selection.POOL], sort, group_by, min_score, relevance_floor)
+            total = len(chosen)
+        else:
+            chosen = [selection.Chosen(one) for one in ranked[: offset + limit]]
+        page = chosen[offset : offset + limit]
         # Payloads are fetched for the page alone: sent along with every candidate they would double the whole search.
-        payloads = await self._payloads([ranked.point_id for ranked in page]) if page else {}
+        payloads = await self._payloads([one.ranked.point_id for one in page]) if page else {}
         hits = [
-            Hit(payload["id"], ranked.score, ranked.semantic, ranked.lexical, payload)
-            for ranked in page
+            Hit(
+                payload["id"],
+                one.ranked.score,
+                one.ranked.semantic,
+                one.ranked.lexical,
+                payload,
+                one.group,
+                one.group_size,
+            )
+            for one in page
             # An item deleted since it was ranked has no payload.
-            if (payload := payloads.get(ranked.point_id)) is not None
+            if (payload := payloads.get(one.ranked.point_id)) is not None
         ]
         return SearchResult(hits, total)
 
+    async def _select(
+        self,
+        ranked: Sequence[fusion.Ranked],
+        sort: Sequence[Sort],
+        group_by: str | None,
+        min_score: float | None,
+        relevance_floor: float | None,
+    ) -> list[selection.Chosen]:
+        left = selection.above(ranked, min_score, relevance_floor)
+        keys = [*(one.key for one in sort), *([group_by] if group_by else [])]
+        values = await self._values([one.point_id for one in left], keys) if keys and left else {}
+        left = selection.ordered(left, sort, values)
+        return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
+
+    async def _learn_fields(self, points: Sequence[Point]) -> None:
+        new = {pair for point in points for pair in kinds_of(fields_of(point))}
+        new -= {(kind, name) for name, kinds in self._known.items() for kind in kinds}
+        if not new:
+            return
+        known = await self._read_fields()
+        for kind, name in sorted(new):
+            if kind in known.get(name, ()):
+                continue
+            if sum(map(len, known.values())) >= MAX_FIELDS:
+                log.warning("field %r cannot be filtered by: there are %d fields already", name, MAX_FIELDS)
+                continue
+            await self._create_field(key(kind, name), "float" if kind in ("number", "date") else "keyword")
+            known.setdefault(name, set()).add(kind)
+        self._known = known
+
+    async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
+        kinds = self._known[name]
+        values: list[tuple[str, int]] = []
+        low = high = None
+        number: Kind | None = "number" if "number" in kinds else "date" if "date" in kinds else None
+        for kind in ("keyword", "boolean"):
+            if kind in kinds:
+                # A keyword is stored as given and folded: more values than are shown.
+                found = await self._counts(key(kind, name), filter, 4 * limit)
+                values += _merged(found)
+        if number:
+            low = await self._extreme(key(number, name), filter, descending=False)
+            high = await self._extreme(key(number, name), filter, descending=True)
+        return Facet(sorted(values, key=lambda one: (-one[1], one[0]))[:limit], low, high, number == "date")
+
     def _checked_query(self, query: npt.NDArray[np.floating[Any]]) -> Vector:
-        vector = np.asarray(query, dtype=np.float32)
-        if vector.shape != (self._dim,):
-            raise ValueError(f"the query's embedding must have shape ({self._dim},), not {vector.shape}")
-        if not np.isfinite(vector).all():
+        rows = np.atleast_2d(np.asarray(query, dtype=np.float32))  # (M, D)
+        if rows.ndim != 2 or not len(rows) or rows.shape[1] != self._dim:
+            raise ValueError(f"the query's embedding must have shape ({self._dim},), not {np.shape(query)}")
+        if not np.isfinite(rows).all():
             raise ValueError("the query's embedding holds NaN or infinity")
-        return vector
+        return rows
 
     @abstractmethod
-    async def count(self) -> int:
-        """How many items there are."""
+    async def count(self, filter: Condition | None = None) -> int:
+        """How many items there are, or how many of them a filter lets through."""
 
     @abstractmethod
     async def ready(self) -> None:
@@ -163,10 +289,55 @@ class ItemIndex(ABC):
         """By point id, for those that are there, through `caller_payload`."""
 
     @abstractmethod
-    async def _scroll(self, cursor: str | None, limit: int) -> tuple[list[Payload], str | None]: ...
+    async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
+        """`(T, D)` by point id, for those that are there."""
+
+    @abstractmethod
+    async def _scroll(
+        self, cursor: str | None, limit: int, filter: Condition | None
+    ) -> tuple[list[Payload], str | None]: ...
 
     @abstractmethod
     async def _candidates(
-        self, query: Vector, words: lexical.SparseVector | None, depths: Sequence[int]
+        self,
+        query: Vector | None,
+        words: lexical.SparseVector | None,
+        depths: Sequence[int],
+        filter: Condition | None,
     ) -> list[fusion.Candidates]:
-        """For each depth N: MaxSim of the N nearest by `dense` and the N best by `lexical`, and BM25 of the latter."""
+        """For each depth N: MaxSim of the N nearest by `dense` and the N best by `lexical`, and BM25 of the latter.
+
+        Without a query `(M, D)`, the N best by `lexical`, each with a MaxSim of 0.
+        """
+
+    @abstractmethod
+    async def _values(self, point_ids: list[str], keys: Sequence[str]) -> selection.Values:
+        """The values that these payload keys have, by point id."""
+
+    @abstractmethod
+    async def _read_fields(self) -> dict[str, set[Kind]]:
+        """The fields that have a payload index, with the kinds of their values."""
+
+    @abstractmethod
+    async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
+        """Makes a field's payload index, if it is not there; durable when it returns."""
+
+    @abstractmethod
+    async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
+        """How many items have each keyword, the most common first."""
+
+    @abstractmethod
+    async def _extreme(self, payload_key: str, filter: Condition | None, *, descending: bool) -> float | None:
+        """The least or greatest number, None where there is none."""
+
+
+def _merged(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """One entry for keywords that differ in letter case only, under the most common spelling.
+
+    Every item with any spelling has the folded one too, so the folded one's count is the count of all.
+    """
+    spelling: dict[str, str] = {}
+    for value, _ in counts:
+        if value != fold(value):
+            spelling.setdefault(fold(value), value)
+    return [(spelling.get(value, value), count) for value, count in counts if value == fold(value)]

@@ -15,14 +15,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import qdrant_edge as engine
 
 from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
-from retriever.index.fusion import Candidates
+from retriever.index.fields import SECTION, WORDS_KEY, Kind, fields_at, values_at
+from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
+from retriever.index.fusion import Candidates, candidates
 from retriever.index.lexical import SparseVector
-from retriever.index.points import Payload, Point, Vector, caller_payload, chunks
+from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
+from retriever.index.selection import Values
 
 T = TypeVar("T")
 
@@ -30,6 +34,7 @@ _CHUNK = 128 * 1024  # token components in one write: a few milliseconds
 # The write-ahead log makes each write outlive the process. Without a flush now and then it would grow for ever, and be
 # replayed whole at the next start; a flush takes about as long as writing a thousand items.
 _FLUSH_EVERY = 4096  # items
+_CALLERS = engine.PayloadSelector.Exclude([SECTION])  # the part of a payload that callers see
 
 
 class EdgeIndex(ItemIndex):
@@ -53,9 +58,14 @@ class EdgeIndex(ItemIndex):
         """
         return cls(await asyncio.to_thread(_open_shard, folder, dim, model_id), dim, model_id)
 
-    async def count(self) -> int:
-        # Exact while there is one segment, and only `optimize()` makes more; a `CountRequest` would visit every item.
-        count: int = (await self._run(self._shard.info)).points_count
+    async def count(self, filter: Condition | None = None) -> int:
+        count: int
+        if filter is None:
+            # Exact while there is one segment, and only `optimize()` makes more; a `CountRequest` visits every item.
+            count = (await self._run(self._shard.info)).points_count
+        else:
+            request = engine.CountRequest(exact=True, filter=_engine_filter(filter))
+            count = await self._run(lambda: self._shard.count(request))
         return count
 
     async def ready(self) -> None:
@@ -103,30 +113,71 @@ class EdgeIndex(ItemIndex):
             self._unflushed = 0
 
     async def _payloads(self, point_ids: list[str]) -> dict[str, Payload]:
-        records = await self._run(lambda: self._shard.retrieve(point_ids, True, False))
+        records = await self._run(lambda: self._shard.retrieve(point_ids, _CALLERS, False))
         return {str(record.id): caller_payload(record.payload) for record in records}
 
-    async def _scroll(self, cursor: str | None, limit: int) -> tuple[list[Payload], str | None]:
-        request = engine.ScrollRequest(offset=cursor, limit=limit, with_payload=True)
+    async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
+        records = await self._run(lambda: self._shard.retrieve(point_ids, False, ["tokens"]))
+        return {str(record.id): np.asarray(record.vector["tokens"], dtype=np.float32) for record in records}
+
+    async def _values(self, point_ids: list[str], keys: Sequence[str]) -> Values:
+        only = engine.PayloadSelector.Include(list(keys))
+        records = await self._run(lambda: self._shard.retrieve(point_ids, only, False))
+        return {str(record.id): values_at(record.payload, keys) for record in records}
+
+    async def _read_fields(self) -> dict[str, set[Kind]]:
+        return fields_at((await self._run(self._shard.info)).payload_schema)
+
+    async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
+        kind = engine.PayloadSchemaType.Float if schema == "float" else engine.PayloadSchemaType.Keyword
+        update = engine.UpdateOperation.create_field_index(payload_key, kind)
+
+        def create() -> None:
+            with self._writing:
+                self._shard.update(update)
+
+        await self._run(create)
+
+    async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
+        request = engine.FacetRequest(payload_key, limit=limit, exact=True, filter=_engine_filter(filter))
+        answer = await self._run(lambda: self._shard.facet(request))
+        return [(hit.value, hit.count) for hit in answer.hits]
+
+    async def _extreme(self, payload_key: str, filter: Condition | None, *, descending: bool) -> float | None:
+        direction = engine.Direction.Desc if descending else engine.Direction.Asc
+        order = engine.OrderBy(payload_key, direction=direction)
+        request = engine.ScrollRequest(limit=1, filter=_engine_filter(filter), order_by=order, with_payload=False)
+        records, _ = await self._run(lambda: self._shard.scroll(request))
+        return float(records[0].order_value) if records else None
+
+    async def _scroll(
+        self, cursor: str | None, limit: int, filter: Condition | None
+    ) -> tuple[list[Payload], str | None]:
+        request = engine.ScrollRequest(offset=cursor, limit=limit, with_payload=_CALLERS, filter=_engine_filter(filter))
         records, following = await self._run(lambda: self._shard.scroll(request))
         return [caller_payload(record.payload) for record in records], None if following is None else str(following)
 
-    async def _candidates(self, query: Vector, words: SparseVector | None, depths: Sequence[int]) -> list[Candidates]:
-        vector = query.tolist()
-        near, rescore = engine.Query.Nearest(vector, "dense"), engine.Query.Nearest(vector, "tokens")
-        alike = words and engine.Query.Nearest(engine.SparseVector(words.indices, words.values), "lexical")
-        sources = [near, alike] if alike else [near]
+    async def _candidates(
+        self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None
+    ) -> list[Candidates]:
+        allowed = _engine_filter(filter)
+        alike = None
+        if words is not None:
+            alike = engine.Query.Nearest(engine.SparseVector(words.indices, words.values), "lexical")
+        sources = [alike] if alike else []
+        rescore = alike
+        if query is not None:
+            sources = [engine.Query.Nearest(dense_query(query), "dense"), *sources]
+            rescore = engine.Query.Nearest(query.tolist(), "tokens")
         requests = []
         for depth in depths:
-            found = [engine.Prefetch(limit=depth, query=source) for source in sources]
+            found = [engine.Prefetch(limit=depth, query=source, filter=allowed) for source in sources]
             requests.append(engine.QueryRequest(limit=depth * len(found), query=rescore, prefetches=found))
             if alike:
-                requests.append(engine.QueryRequest(limit=depth, query=alike))
+                requests.append(engine.QueryRequest(limit=depth, query=alike, filter=allowed))
         batch = engine.QueryBatchRequest(requests)
         answers = [_scores(answer) for answer in await self._run(lambda: self._shard.query_batch(batch))]
-        if not alike:
-            return [Candidates(semantic, {}) for semantic in answers]
-        return [Candidates(*pair) for pair in zip(answers[::2], answers[1::2], strict=True)]
+        return candidates(answers, by_meaning=query is not None, by_words=alike is not None)
 
 
 @contextlib.contextmanager
@@ -138,6 +189,24 @@ def _engine_errors() -> Iterator[None]:
         if type(error) is not Exception:
             raise
         raise IndexUnavailable(f"the embedded index failed: {error}") from error
+
+
+def _engine_filter(condition: Condition | None) -> Any:
+    """The engine's own form of a condition."""
+    match condition:
+        case None:
+            return None
+        case And(parts):
+            return engine.Filter(must=[_engine_filter(part) for part in parts])
+        case Or(parts):
+            return engine.Filter(should=[_engine_filter(part) for part in parts])
+        case Not(part):
+            return engine.Filter(must_not=[_engine_filter(part)])
+        case AnyOf(key, values):
+            return engine.Filter(must=[engine.FieldCondition(key, match=engine.MatchAny(list(values)))])
+        case Range(key, gt, gte, lt, lte):
+            bounds = engine.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte)
+            return engine.Filter(must=[engine.FieldCondition(key, range=bounds)])
 
 
 def _scores(answer: list[Any]) -> dict[str, float]:
@@ -202,7 +271,9 @@ def _create_shard(folder: Path, dim: int) -> None:
     """Makes a shard beside and moves it into place, so that a crash leaves all of it or nothing."""
     beside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
-        engine.EdgeShard.create(str(beside), _config(dim)).close()
+        shard = engine.EdgeShard.create(str(beside), _config(dim))
+        shard.update(engine.UpdateOperation.create_field_index(WORDS_KEY, engine.PayloadSchemaType.Integer))
+        shard.close()
         if not folder.exists():  # another process may have been quicker
             beside.rename(folder)
     finally:

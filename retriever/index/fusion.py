@@ -1,7 +1,7 @@
 """How candidates become one ranking: MaxSim plus a share of BM25, and an order that pages can rely on."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 # What a perfect match of words adds to MaxSim, a cosine for most models.
@@ -25,6 +25,14 @@ class Ranked:
     score: float
     semantic: float
     lexical: float
+
+
+def candidates(answers: Sequence[Mapping[str, float]], *, by_meaning: bool, by_words: bool) -> list[Candidates]:
+    """An engine's answers to the queries of every tier: by meaning, and after each of them by words, if asked for."""
+    if not by_words:
+        return [Candidates(semantic, {}) for semantic in answers]
+    pairs = zip(answers[::2], answers[1::2], strict=True)
+    return [Candidates(semantic if by_meaning else dict.fromkeys(words, 0.0), words) for semantic, words in pairs]
 
 
 def depths(wanted: int) -> list[int]:

@@ -9,7 +9,10 @@ neighbours, as in Lucene's CJKBigramFilter.
 
 import re
 import unicodedata
+import zlib
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
 from qdrant_edge import Bm25, Bm25Config, StopwordsSet, TokenizerType
 
@@ -57,6 +60,38 @@ def embed_query(text: str) -> SparseVector | None:
     """Weight 1 for each different word of a query; None if it has no words."""
     vector = _EMBEDDER.embed_query(_words(text))
     return SparseVector(vector.indices, vector.values) if vector.indices else None
+
+
+def word_numbers(text: str) -> list[int]:
+    """A number for each different word of an item's text and each pair of neighbours: what `required` looks for."""
+    numbers = _numbers(text)
+    return sorted({*numbers, *map(_pair, pairwise(numbers)), *embed_document(text).indices})
+
+
+def required(phrase: str) -> list[int]:
+    """The numbers that an item with all words of a phrase, each beside the next, has; empty if it has no words.
+
+    A phrase of three words is looked for as two pairs, so an item that has both pairs apart is found as well.
+    """
+    numbers = _numbers(phrase)
+    return [_pair(pair) for pair in pairwise(numbers)] if len(numbers) > 1 else numbers
+
+
+def _numbers(text: str) -> list[int]:
+    """Numbers of the words in their order, those that say nothing left out."""
+    text = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
+    words = re.findall(r"\w+", _UNSPACED.sub(lambda run: f" {' '.join(run.group())} ", text))
+    return [number for word in words if (number := _number(word)) is not None]
+
+
+@lru_cache(maxsize=1 << 17)
+def _number(word: str) -> int | None:
+    indices = _EMBEDDER.embed_query(word).indices
+    return int(indices[0]) if indices else None
+
+
+def _pair(pair: tuple[int, int]) -> int:
+    return (1 << 32) | zlib.crc32(pair[0].to_bytes(8) + pair[1].to_bytes(8))  # beyond every word's number
 
 
 def _words(text: str) -> str:

@@ -2,8 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from retriever.index import lexical
+from retriever.index.fields import SECTION, FieldValue, Stored, store
 from retriever.scoring import dense_vector
 
 Payload = dict[str, Any]
@@ -18,6 +19,8 @@ Vector = npt.NDArray[np.float32]
 
 # The engine takes only numbers and UUIDs as ids. A name's UUID (RFC 9562, version 5) makes the same id the same point.
 _NAMESPACE = uuid.UUID("8d1b9a52-6f0e-5c1c-9a0c-3d4c1f6b7e21")
+
+_OWN = {"model_id", SECTION}  # parts of a payload that callers neither give nor see
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class IndexedItem:
     tokens: Vector  # (T, D), as the model gives them; T = Q × pictures
     text: str  # what BM25 sees
     payload: Payload  # JSON, returned as it is; `id` is added to it
+    fields: Mapping[str, FieldValue] = field(default_factory=dict)  # what it can be filtered and sorted by
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def _point(item: IndexedItem, dim: int, model_id: str) -> Point:
     # The embedded engine would store NaN without a word, and never find the item again.
     if not np.isfinite(tokens).all():
         raise ValueError(f"item {item.id!r}: its tokens hold NaN or infinity")
-    if item.payload.get("id", item.id) != item.id or "model_id" in item.payload:
-        raise ValueError(f"item {item.id!r}: the payload's 'id' must be the item's, and 'model_id' is the index's own")
+    if item.payload.get("id", item.id) != item.id or _OWN & item.payload.keys():
+        raise ValueError(f"item {item.id!r}: the payload's 'id' must be the item's, and {_OWN} are the index's own")
     try:
         # Each engine has its own way with what is not JSON; here it is refused before either sees it.
         json.dumps(item.payload, allow_nan=False, ensure_ascii=False).encode()
@@ -69,13 +73,29 @@ def _point(item: IndexedItem, dim: int, model_id: str) -> Point:
         dense=dense_vector(torch.from_numpy(tokens)).numpy(),
         tokens=tokens,
         lexical=lexical.embed_document(item.text),
-        payload={**item.payload, "id": item.id, "model_id": model_id},
+        payload={
+            **item.payload,
+            "id": item.id,
+            "model_id": model_id,
+            SECTION: {**store(item.fields), "words": lexical.word_numbers(item.text)},
+        },
     )
+
+
+def dense_query(rows: Vector) -> list[float]:
+    """What finds candidates for a query `(M, D)`: the direction of its rows together."""
+    total = rows.sum(axis=0)
+    numbers: list[float] = (total / max(float(np.linalg.norm(total)), 1e-12)).tolist()
+    return numbers
 
 
 def caller_payload(stored: Payload) -> Payload:
     """The payload as the caller gave it, and `id`."""
-    return {name: value for name, value in stored.items() if name != "model_id"}
+    return {name: value for name, value in stored.items() if name not in _OWN}
+
+
+def fields_of(point: Point) -> Stored:
+    return {kind: own for kind, own in point.payload[SECTION].items() if kind != "words"}
 
 
 def chunks(points: Sequence[Point], max_numbers: int) -> Iterator[list[Point]]:

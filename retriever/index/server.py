@@ -1,24 +1,30 @@
 """A Qdrant server or cluster, through its client. The client's `:memory:` mode serves tests."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import grpc  # type: ignore[import-untyped]
+import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
 from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
-from retriever.index.fusion import Candidates
+from retriever.index.fields import SECTION, WORDS_KEY, Kind, fields_at, values_at
+from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
+from retriever.index.fusion import Candidates, candidates
 from retriever.index.lexical import SparseVector
-from retriever.index.points import Payload, Point, Vector, caller_payload, chunks
+from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
+from retriever.index.selection import Values
 
 ALIAS = "items"  # names the collection of the model that serves
 
 # Token components in one request: 1 MB over gRPC. The client turns them into messages on the event loop: keep it short.
 _CHUNK = 256 * 1024
 _TIMEOUT = 30  # seconds
+_CALLERS = models.PayloadSelectorExclude(exclude=[SECTION])  # the part of a payload that callers see
 
 
 class ServerIndex(ItemIndex):
@@ -30,6 +36,7 @@ class ServerIndex(ItemIndex):
         # By its own name, not the alias: when the alias moves on to another model's collection, vectors of this model
         # are of no use there.
         self._collection = f"{alias}-{model_id}"
+        self._created: dict[str, set[Kind]] = {}
 
     @classmethod
     async def open(cls, client: AsyncQdrantClient, dim: int, model_id: str, alias: str = ALIAS) -> "ServerIndex":
@@ -73,14 +80,16 @@ class ServerIndex(ItemIndex):
                 sparse_vectors_config={"lexical": models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 metadata={"model_id": self._model_id},
             )
+            lookup = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False)
+            await self._create_index(WORDS_KEY, lookup)
         except (ApiException, grpc.RpcError):
             # Another process that starts at the same time may have been quicker.
             if not await self._client.collection_exists(self._collection):
                 raise
 
-    async def count(self) -> int:
+    async def count(self, filter: Condition | None = None) -> int:
         with _server_errors():
-            return (await self._client.count(self._collection, exact=True)).count
+            return (await self._client.count(self._collection, _server_filter(filter), exact=True)).count
 
     async def ready(self) -> None:
         with _server_errors():
@@ -103,38 +112,98 @@ class ServerIndex(ItemIndex):
                 await self._client.delete(self._collection, models.PointIdsList(points=there), wait=True)
         return len(there)
 
+    async def _create_index(self, payload_key: str, schema: Any) -> None:
+        with warnings.catch_warnings():
+            # The client's local mode filters without indexes, and says so each time.
+            warnings.filterwarnings("ignore", message="Payload indexes have no effect")
+            await self._client.create_payload_index(self._collection, payload_key, schema, wait=True)
+
     async def _payloads(self, point_ids: list[str]) -> dict[str, Payload]:
         with _server_errors():
-            records = await self._client.retrieve(self._collection, point_ids, with_payload=True)
+            records = await self._client.retrieve(self._collection, point_ids, with_payload=_CALLERS)
         return {str(record.id): caller_payload(record.payload or {}) for record in records}
 
-    async def _scroll(self, cursor: str | None, limit: int) -> tuple[list[Payload], str | None]:
+    async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
+        with _server_errors():
+            records = await self._client.retrieve(
+                self._collection, point_ids, with_payload=False, with_vectors=["tokens"]
+            )
+        return {str(record.id): np.asarray(record.vector["tokens"], dtype=np.float32) for record in records}  # type: ignore[index,call-overload]
+
+    async def _values(self, point_ids: list[str], keys: Sequence[str]) -> Values:
+        with _server_errors():
+            records = await self._client.retrieve(self._collection, point_ids, with_payload=list(keys))
+        return {str(record.id): values_at(record.payload, keys) for record in records}
+
+    async def _read_fields(self) -> dict[str, set[Kind]]:
+        with _server_errors():
+            schema = (await self._client.get_collection(self._collection)).payload_schema
+        known = fields_at(schema)
+        # The client's local mode keeps no list of indexes.
+        for name, kinds in self._created.items():
+            known.setdefault(name, set()).update(kinds)
+        return known
+
+    async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
+        with _server_errors():
+            await self._create_index(payload_key, models.PayloadSchemaType(schema))
+        for name, kinds in fields_at([payload_key]).items():
+            self._created.setdefault(name, set()).update(kinds)
+
+    async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
+        with _server_errors():
+            answer = await self._client.facet(
+                self._collection, payload_key, facet_filter=_server_filter(filter), limit=limit, exact=True
+            )
+        return [(str(hit.value), hit.count) for hit in answer.hits]
+
+    async def _extreme(self, payload_key: str, filter: Condition | None, *, descending: bool) -> float | None:
+        direction = models.Direction.DESC if descending else models.Direction.ASC
+        order = models.OrderBy(key=payload_key, direction=direction)
+        only = [payload_key]
+        with _server_errors():
+            records, _ = await self._client.scroll(
+                self._collection, scroll_filter=_server_filter(filter), limit=1, order_by=order, with_payload=only
+            )
+        values = values_at(records[0].payload, only).get(payload_key) if records else None
+        return (max(values) if descending else min(values)) if values else None
+
+    async def _scroll(
+        self, cursor: str | None, limit: int, filter: Condition | None
+    ) -> tuple[list[Payload], str | None]:
         with _server_errors():
             records, following = await self._client.scroll(
-                self._collection, offset=cursor, limit=limit, with_payload=True
+                self._collection,
+                offset=cursor,
+                limit=limit,
+                scroll_filter=_server_filter(filter),
+                with_payload=_CALLERS,
             )
         payloads = [caller_payload(record.payload or {}) for record in records]
         return payloads, None if following is None else str(following)
 
-    async def _candidates(self, query: Vector, words: SparseVector | None, depths: Sequence[int]) -> list[Candidates]:
-        vector = query.tolist()
+    async def _candidates(
+        self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None
+    ) -> list[Candidates]:
+        allowed = _server_filter(filter)
         alike = words and models.SparseVector(indices=words.indices, values=words.values)
         requests = []
         for depth in depths:
-            found = [models.Prefetch(query=vector, using="dense", limit=depth)]
+            found = []
+            if query is not None:
+                found.append(models.Prefetch(query=dense_query(query), using="dense", limit=depth, filter=allowed))
             if alike:
-                found.append(models.Prefetch(query=alike, using="lexical", limit=depth))
-            requests.append(
-                models.QueryRequest(prefetch=found, query=[vector], using="tokens", limit=depth * len(found))
-            )
+                found.append(models.Prefetch(query=alike, using="lexical", limit=depth, filter=allowed))
+            rescore: dict[str, Any] = {"query": alike, "using": "lexical"}
+            if query is not None:
+                rescore = {"query": query.tolist(), "using": "tokens"}
+            requests.append(models.QueryRequest(prefetch=found, limit=depth * len(found), **rescore))
             if alike:
-                requests.append(models.QueryRequest(query=alike, using="lexical", limit=depth))
+                requests.append(models.QueryRequest(query=alike, using="lexical", limit=depth, filter=allowed))
         with _server_errors():
             answers = await self._client.query_batch_points(self._collection, requests)
         scores = [{str(point.id): point.score for point in answer.points} for answer in answers]
-        if not alike:
-            return [Candidates(semantic, {}) for semantic in scores]
-        return [Candidates(*pair) for pair in zip(scores[::2], scores[1::2], strict=True)]
+        return candidates(scores, by_meaning=query is not None, by_words=alike is not None)
 
 
 def connect(url: str, api_key: str | None) -> AsyncQdrantClient:
@@ -151,6 +220,24 @@ def _server_errors() -> Iterator[None]:
         raise IndexUnavailable(f"the Qdrant server: {error.code().name.lower()}: {error.details()}") from error
     except (ApiException, QdrantException, grpc.RpcError, OSError) as error:
         raise IndexUnavailable(f"the Qdrant server: {error}") from error
+
+
+def _server_filter(condition: Condition | None) -> models.Filter | None:
+    """The server's own form of a condition."""
+    match condition:
+        case None:
+            return None
+        case And(parts):
+            return models.Filter(must=[_server_filter(part) for part in parts])  # type: ignore[misc]
+        case Or(parts):
+            return models.Filter(should=[_server_filter(part) for part in parts])  # type: ignore[misc]
+        case Not(part):
+            return models.Filter(must_not=[_server_filter(part)])  # type: ignore[list-item]
+        case AnyOf(key, values):
+            return models.Filter(must=[models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))])
+        case Range(key, gt, gte, lt, lte):
+            bounds = models.Range(gt=gt, gte=gte, lt=lt, lte=lte)
+            return models.Filter(must=[models.FieldCondition(key=key, range=bounds)])
 
 
 def _server_point(point: Point) -> models.PointStruct:

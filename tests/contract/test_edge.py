@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.index import IndexUnavailable, ModelMismatch, edge, open_index
+from retriever.index import IndexedItem, IndexUnavailable, ModelMismatch, edge, open_index
 from tests.contract.helpers import DIM, item, query
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +92,17 @@ async def test_items_are_there_after_reopening(tmp_path: Path, monkeypatch: pyte
     ]
     # The engine counts a deleted item's words among all until it is opened again, so BM25 moves a little.
     assert [hit.lexical for hit in after.hits] == pytest.approx([hit.lexical for hit in before.hits], abs=0.01)
+    await index.close()
+
+
+async def test_fields_are_known_after_reopening(tmp_path: Path) -> None:
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
+    await index.upsert(
+        [IndexedItem("a", item("a").tokens, "", {}, {"price": 3, "the colour": "red", "made": "2026-01-02"})]
+    )
+    await index.close()
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
+    assert await index.fields() == {"price": {"number"}, "the colour": {"keyword"}, "made": {"keyword", "date"}}
     await index.close()
 
 

@@ -1,0 +1,109 @@
+"""What items can be filtered, counted and sorted by: named fields, each with values of one or more kinds.
+
+A field's values are stored apart by kind, under `_index` in the point's payload, since an engine's payload index takes
+one kind: `{"keyword": {"colour": ["Red", "red"]}, "number": {"price": [12.5]}}`. The index of a field is made when
+its first value is written, so the engine's list of indexes is also the list of fields that there are.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Literal
+
+Kind = Literal["keyword", "number", "boolean", "date"]
+FieldValue = str | bool | int | float | datetime | Sequence[str]
+Stored = dict[str, dict[str, list[Any]]]  # kind → field → values
+
+SECTION = "_index"  # the part of a payload that is the index's own
+WORDS_KEY = f"{SECTION}.words"  # numbers of the words and pairs of words in an item's text
+MAX_FIELDS = 256  # each costs the engine memory; a shop's attributes beyond them are kept, but cannot be filtered by
+MAX_KEYWORD = 256  # characters; a longer string is prose
+
+_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def field_name(name: str) -> str:
+    """The form in which names are the same field: letter case, spaces around and double quotes do not count."""
+    return " ".join(name.casefold().replace('"', "'").split())
+
+
+def fold(value: str) -> str:
+    """The form in which two keywords are the same value."""
+    return value.strip().casefold()
+
+
+def key(kind: Kind, name: str) -> str:
+    """The payload path of a field, as engines write it: quoted, since names may hold dots and spaces."""
+    return f'{SECTION}.{kind}."{name}"'
+
+
+def parse_key(path: str) -> tuple[Kind, str] | None:
+    """The reverse of `key`; None for a path that is no field's. Engines leave out quotes that a name does not need."""
+    match = re.fullmatch(rf'{SECTION}\.(keyword|number|boolean|date)\.(?:"([^"]*)"|([^".]+))', path)
+    return (match[1], match[2] if match[2] is not None else match[3]) if match else None  # type: ignore[return-value]
+
+
+def store(values: Mapping[str, FieldValue]) -> Stored:
+    """Fields as they are stored. Keywords are stored as given and folded, so that a filter finds either."""
+    stored: Stored = {}
+    for given, value in values.items():
+        name = field_name(given)
+        for kind, own in _by_kind(value).items():
+            if name and own:
+                stored.setdefault(kind, {}).setdefault(name, []).extend(own)
+    return stored
+
+
+def kinds_of(stored: Stored) -> Iterable[tuple[Kind, str]]:
+    return ((kind, name) for kind, own in stored.items() for name in own)  # type: ignore[misc]
+
+
+def timestamp(text: str) -> float:
+    """Seconds since 1970 of an ISO date or time; UTC where it names no zone. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _by_kind(value: FieldValue) -> dict[Kind, list[Any]]:
+    if isinstance(value, bool):
+        return {"boolean": [str(value).lower()]}
+    if isinstance(value, (int, float)):
+        return {"number": [float(value)]}
+    if isinstance(value, (datetime, date)):
+        return {"date": [timestamp(value.isoformat())]}
+    texts = [value] if isinstance(value, str) else list(value)
+    keywords = [text.strip() for text in texts if 0 < len(text.strip()) <= MAX_KEYWORD]
+    kinds: dict[Kind, list[Any]] = {"keyword": list(dict.fromkeys([*keywords, *map(fold, keywords)]))}
+    # Catalogues come from spreadsheets, where numbers and dates are text: both readings can be asked for.
+    numbers = [float(text) for text in keywords if _NUMBER.fullmatch(text)]
+    dates = [moment for text in keywords if (moment := _moment(text)) is not None]
+    return {**kinds, **({"number": numbers} if numbers else {}), **({"date": dates} if dates else {})}
+
+
+def _moment(text: str) -> float | None:
+    if not _DATE.match(text):
+        return None
+    try:
+        return timestamp(text)
+    except ValueError:
+        return None
+
+
+def fields_at(paths: Iterable[str]) -> dict[str, set[Kind]]:
+    """The fields, with their kinds, among payload paths that have an index."""
+    fields: dict[str, set[Kind]] = {}
+    for path in paths:
+        if found := parse_key(path):
+            fields.setdefault(found[1], set()).add(found[0])
+    return fields
+
+
+def values_at(payload: Mapping[str, Any] | None, keys: Iterable[str]) -> dict[str, list[Any]]:
+    """The values under each of these keys that a payload has."""
+    values = {}
+    for path in keys:
+        found = parse_key(path)
+        if found and (own := (payload or {}).get(SECTION, {}).get(found[0], {}).get(found[1])):
+            values[path] = own
+    return values

@@ -1,0 +1,171 @@
+"""The filter grammar: JSON → conditions, checked against the fields that there are.
+
+    {"price": {"gte": 10, "lte": 50}, "colour": ["red", "blue"], "brand": "Nike"}
+
+is a conjunction; `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A value stands for itself, a list for any of
+its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of ISO dates.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from retriever.index.fields import Kind, field_name, fold, key, timestamp
+
+Fields = Mapping[str, set[Kind]]  # name → kinds of its values
+
+_BOUNDS = ("gt", "gte", "lt", "lte")
+_MAX_DEPTH = 16
+_MAX_CONDITIONS = 256
+_ATTRIBUTE = "attributes."
+
+
+class FilterError(ValueError):
+    """A filter, facet, sort or group that cannot be: `code` is stable, `path` says where (`filter.colour`)."""
+
+    def __init__(self, code: str, path: str, message: str) -> None:
+        super().__init__(f"{path} {message}")
+        self.code, self.path, self.message = code, path, message
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """The field has one of these keywords (or integers)."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """The field has a number within these bounds."""
+
+    key: str
+    gt: float | None = None
+    gte: float | None = None
+    lt: float | None = None
+    lte: float | None = None
+
+
+@dataclass(frozen=True)
+class And:
+    parts: "tuple[Condition, ...]"
+
+
+@dataclass(frozen=True)
+class Or:
+    parts: "tuple[Condition, ...]"
+
+
+@dataclass(frozen=True)
+class Not:
+    part: "Condition"
+
+
+Condition = AnyOf | Range | And | Or | Not
+
+
+def resolve(name: str, fields: Fields, path: str) -> str:
+    """The field that a caller means: its name, or `attributes.` before an attribute's.
+
+    Raises:
+        FilterError: `unknown_field`, with the names that there are.
+    """
+    wanted = field_name(name)
+    for candidate in (wanted, wanted.removeprefix(_ATTRIBUTE)):
+        if candidate in fields:
+            return candidate
+    known = ", ".join(sorted(fields)[:20]) or "none yet"
+    raise FilterError("unknown_field", path, f"is no field of any item; there are: {known}")
+
+
+def parse(value: Any, fields: Fields, path: str = "filter") -> Condition | None:
+    """Conditions of a filter; None for an empty one.
+
+    Raises:
+        FilterError: `invalid_filter` (not the grammar), `unknown_field`, `wrong_type` (a range of keywords, say).
+    """
+    budget = [_MAX_CONDITIONS]
+    return _conjunction(value, fields, path, 0, budget)
+
+
+def _conjunction(value: Any, fields: Fields, path: str, depth: int, budget: list[int]) -> Condition | None:
+    if not isinstance(value, Mapping):
+        raise FilterError("invalid_filter", path, 'must be an object such as {"colour": "red"}')
+    if depth > _MAX_DEPTH:
+        raise FilterError("invalid_filter", path, f"is nested more than {_MAX_DEPTH} deep")
+    parts = [_member(name, own, fields, f"{path}.{name}", depth, budget) for name, own in value.items()]
+    return _joined(And, [part for part in parts if part is not None])
+
+
+def _member(name: str, value: Any, fields: Fields, path: str, depth: int, budget: list[int]) -> Condition | None:
+    budget[0] -= 1
+    if budget[0] < 0:
+        raise FilterError("invalid_filter", path, f"is one condition too many: at most {_MAX_CONDITIONS}")
+    if name in ("and", "or"):
+        if not isinstance(value, list) or not value:
+            raise FilterError("invalid_filter", path, "must be a list of at least one filter")
+        parts = [_conjunction(part, fields, f"{path}[{n}]", depth + 1, budget) for n, part in enumerate(value)]
+        if name == "or" and None in parts:  # an empty filter holds for all
+            return None
+        return _joined(And if name == "and" else Or, [part for part in parts if part is not None])
+    if name == "not":
+        part = _conjunction(value, fields, path, depth + 1, budget)
+        if part is None:
+            raise FilterError("invalid_filter", path, "must hold a condition")
+        return Not(part)
+    return _condition(resolve(name, fields, path), value, fields, path)
+
+
+def _joined(join: type[And] | type[Or], parts: list[Condition]) -> Condition | None:
+    return None if not parts else parts[0] if len(parts) == 1 else join(tuple(parts))
+
+
+def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
+    kinds = fields[name]
+    if isinstance(value, Mapping):
+        return _range(name, value, kinds, path)
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise FilterError("invalid_filter", path, "must name at least one value")
+    if len(values) > _MAX_CONDITIONS:
+        raise FilterError("invalid_filter", path, f"must name at most {_MAX_CONDITIONS} values")
+    keywords: dict[Kind, list[str]] = {}
+    parts: list[Condition] = []
+    for one in values:
+        if isinstance(one, bool):
+            keywords.setdefault(_checked("boolean", kinds, path), []).append(str(one).lower())
+        elif isinstance(one, (int, float)):
+            parts.append(Range(key(_checked("number", kinds, path), name), gte=float(one), lte=float(one)))
+        elif isinstance(one, str):
+            keywords.setdefault(_checked("keyword", kinds, path), []).append(fold(one))
+        else:
+            raise FilterError("invalid_filter", path, "must be a string, a number, true, false, a list or a range")
+    parts += [AnyOf(key(kind, name), tuple(own)) for kind, own in keywords.items()]
+    return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+
+def _range(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> Condition:
+    if not value or any(bound not in _BOUNDS for bound in value):
+        raise FilterError("invalid_filter", path, f"must have bounds among {', '.join(_BOUNDS)}")
+    if all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in value.values()):
+        numbers = {bound: float(number) for bound, number in value.items()}
+        return Range(key(_checked("number", kinds, path), name), **numbers)
+    if all(isinstance(bound, str) for bound in value.values()):
+        kind = _checked("date", kinds, path)
+        try:
+            return Range(key(kind, name), **{bound: timestamp(moment) for bound, moment in value.items()})
+        except ValueError:
+            raise FilterError("wrong_type", path, "must be bounded by ISO dates, such as 2026-01-31") from None
+    raise FilterError("wrong_type", path, "must be bounded by numbers, or by ISO dates such as 2026-01-31")
+
+
+def _checked(kind: Kind, kinds: set[Kind], path: str) -> Kind:
+    if kind not in kinds:
+        raise FilterError("wrong_type", path, f"holds {' and '.join(sorted(kinds))} values, and this is a {kind}")
+    return kind
+
+
+def conjoin(*conditions: Condition | None) -> Condition | None:
+    """All of these at once; None for none."""
+    return _joined(And, [condition for condition in conditions if condition is not None])

@@ -1,0 +1,71 @@
+"""From ranked candidates to what is shown: a floor of relevance, an order by fields, one item of each group.
+
+These need every candidate at once, where plain relevance pages need only the best. So they look at a pool of fixed
+depth, and all pages of one search come from the same pool.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from retriever.index.fields import fold
+from retriever.index.fusion import Ranked
+
+POOL = 1000  # candidates that are sorted, grouped or held against a floor
+
+# Sorting by price must not bring junk to the top: only candidates with this share of the best score are sorted.
+RELEVANCE_FLOOR = 0.75
+
+Values = Mapping[str, Mapping[str, list[Any]]]  # point id → key → values
+
+
+@dataclass(frozen=True)
+class Sort:
+    """An order by a field of numbers, dates or keywords, given by its payload key; items without it come last."""
+
+    key: str
+    descending: bool
+
+
+@dataclass(frozen=True)
+class Chosen:
+    ranked: Ranked
+    group: str | None = None  # the value by which it was grouped
+    group_size: int = 1  # candidates with that value
+
+
+def above(ranked: Sequence[Ranked], min_score: float | None, relevance_floor: float | None) -> list[Ranked]:
+    """Those that reach `min_score` and `relevance_floor` × the best score. Keeps the order."""
+    best = max((one.score for one in ranked), default=0.0)
+    floor = max(
+        float("-inf") if min_score is None else min_score,
+        float("-inf") if relevance_floor is None else relevance_floor * best,
+    )
+    return [one for one in ranked if one.score >= floor]
+
+
+def ordered(ranked: Sequence[Ranked], sorts: Sequence[Sort], values: Values) -> list[Ranked]:
+    """By each of `sorts` in turn; among equals, relevance decides."""
+    result = list(ranked)
+    for sort in reversed(sorts):  # a stable sort by the last key first is a sort by all of them
+        have = [one for one in result if values.get(one.point_id, {}).get(sort.key)]
+        lack = [one for one in result if not values.get(one.point_id, {}).get(sort.key)]
+        have.sort(key=lambda one: values[one.point_id][sort.key][0], reverse=sort.descending)
+        result = have + lack
+    return result
+
+
+def grouped(ranked: Sequence[Ranked], key: str, values: Values) -> list[Chosen]:
+    """The first item of each value of a field; an item without one stands for itself."""
+    first: dict[str, int] = {}
+    chosen: list[Chosen] = []
+    for one in ranked:
+        own = values.get(one.point_id, {}).get(key)
+        if not own:
+            chosen.append(Chosen(one))
+        elif (place := first.get(fold(str(own[0])))) is not None:
+            chosen[place] = replace(chosen[place], group_size=chosen[place].group_size + 1)
+        else:
+            first[fold(str(own[0]))] = len(chosen)
+            chosen.append(Chosen(one, str(own[0])))
+    return chosen

@@ -1,0 +1,226 @@
+"""What filters let through, how fields are counted, and orders other than relevance: the same on every engine."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retriever.index import FilterError, IndexedItem, ItemIndex, Sort
+from retriever.index.fields import WORDS_KEY, FieldValue, key
+from retriever.index.filters import And, AnyOf, Condition, Not, parse
+from retriever.index.lexical import required
+from tests.contract.helpers import DIM, item, query
+
+pytestmark = pytest.mark.anyio
+
+
+def product(item_id: str, text: str = "", **fields: FieldValue) -> IndexedItem:
+    one = item(item_id, text=text)
+    return IndexedItem(item_id, one.tokens, text, {}, fields)
+
+
+SHOP = [
+    product("mug", price=8.5, colour="Red", category=["Home", "Home > Kitchen"], available=True, made="2025-03-01"),
+    product("cup", price=12, colour="red", category=["Home", "Home > Kitchen"], available=False, made="2026-01-15"),
+    product("lamp", price=40.0, colour=["Blue", "White"], category=["Home"], available=True, brand="Lumo"),
+    product("shoe", price=60.0, colour="blue", category=["Shoes"], available=True, **{"article no.": "42-A"}),
+    product("gift card", available=True, updated=datetime(2026, 6, 1, tzinfo=UTC)),
+]
+
+
+async def through(index: ItemIndex, filter: dict[str, Any]) -> list[str]:
+    """Ids that a filter lets through, by search; listing and counting must agree."""
+    condition = parse(filter, await index.fields(*filter))
+    found = {hit.id for hit in (await index.search(query(0), "", limit=50, filter=condition)).hits}
+    listed, _ = await index.scroll(limit=50, filter=condition)
+    assert found == {item_id for item_id, _ in listed}
+    assert await index.count(condition) == len(found)
+    return sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        ({"colour": "red"}, ["cup", "mug"]),
+        ({"Colour": "RED"}, ["cup", "mug"]),
+        ({"attributes.colour": ["white", "red"]}, ["cup", "lamp", "mug"]),
+        ({"price": {"gte": 10, "lte": 50}}, ["cup", "lamp"]),
+        ({"price": {"gt": 12}}, ["lamp", "shoe"]),
+        ({"price": 12}, ["cup"]),
+        ({"price": [12, 8.5]}, ["cup", "mug"]),
+        ({"category": "Home > Kitchen"}, ["cup", "mug"]),
+        ({"category": "Home"}, ["cup", "lamp", "mug"]),
+        ({"available": False}, ["cup"]),
+        ({"article no.": "42-a"}, ["shoe"]),
+        ({"made": {"gte": "2026-01-01"}}, ["cup"]),
+        ({"made": {"lt": "2026-01-15T00:00:00Z"}}, ["mug"]),
+        ({"updated": {"gte": "2026-06-01"}}, ["gift card"]),
+        ({"colour": "blue", "price": {"lt": 50}}, ["lamp"]),
+        ({"or": [{"colour": "blue"}, {"price": {"lt": 10}}]}, ["lamp", "mug", "shoe"]),
+        ({"and": [{"colour": "blue"}, {"not": {"category": "Shoes"}}]}, ["lamp"]),
+        ({"not": {"or": [{"colour": "blue"}, {"colour": "red"}]}}, ["gift card"]),
+        ({"colour": "green"}, []),
+        ({}, ["cup", "gift card", "lamp", "mug", "shoe"]),
+    ],
+)
+async def test_filters(index: ItemIndex, filter: dict[str, Any], expected: list[str]) -> None:
+    await index.upsert(SHOP)
+    assert await through(index, filter) == expected
+
+
+@pytest.mark.parametrize(
+    ("filter", "code", "message"),
+    [
+        ({"colur": "red"}, "unknown_field", "filter.colur is no field of any item; there are: .*colour"),
+        ({"colour": {"gte": 3}}, "wrong_type", "filter.colour holds keyword values, and this is a number"),
+        ({"price": "cheap"}, "wrong_type", "filter.price holds number values"),
+        ({"price": {"gte": "cheap"}}, "wrong_type", "filter.price"),
+        ({"made": {"gte": "soon"}}, "wrong_type", "ISO dates"),
+        ({"price": {"from": 3}}, "invalid_filter", "bounds"),
+        ({"price": {}}, "invalid_filter", "bounds"),
+        ({"colour": []}, "invalid_filter", "at least one"),
+        ({"colour": None}, "invalid_filter", "must be a string"),
+        ({"or": []}, "invalid_filter", "filter.or must be a list"),
+        ({"or": {"colour": "red"}}, "invalid_filter", "filter.or must be a list"),
+        ({"or": [{"nope": 1}]}, "unknown_field", r"filter.or\[0\].nope"),
+        ({"not": {}}, "invalid_filter", "filter.not"),
+        ([], "invalid_filter", "must be an object"),
+    ],
+)
+async def test_filters_that_cannot_be(index: ItemIndex, filter: Any, code: str, message: str) -> None:
+    await index.upsert(SHOP)
+    with pytest.raises(FilterError, match=message) as raised:
+        parse(filter, await index.fields())
+    assert raised.value.code == code
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"not": nested(depth - 1)} if depth else {"colour": "red"}
+
+
+@pytest.mark.parametrize("filter", [nested(50), {"or": [{"price": n} for n in range(1000)]}])
+async def test_filters_larger_than_anybody_needs_are_refused(index: ItemIndex, filter: Any) -> None:
+    await index.upsert(SHOP)
+    with pytest.raises(FilterError):
+        parse(filter, await index.fields())
+
+
+async def test_facets_count_under_the_filter(index: ItemIndex) -> None:
+    await index.upsert(SHOP)
+    facets = await index.facets(["colour", "price", "available", "category"])
+    assert facets["colour"].values == [("Blue", 2), ("Red", 2), ("White", 1)]
+    assert (facets["price"].low, facets["price"].high) == (8.5, 60)
+    assert facets["available"].values == [("true", 4), ("false", 1)]
+    assert facets["category"].values == [("Home", 3), ("Home > Kitchen", 2), ("Shoes", 1)]
+
+    cheap = parse({"price": {"lt": 20}}, await index.fields())
+    facets = await index.facets(["colour", "price"], cheap)
+    assert facets["colour"].values == [("Red", 2)]
+    assert (facets["price"].low, facets["price"].high) == (8.5, 12)
+    with pytest.raises(FilterError, match="facets"):
+        await index.facets(["nope"])
+
+
+async def test_a_replaced_item_leaves_its_old_values(index: ItemIndex) -> None:
+    await index.upsert(SHOP)
+    await index.upsert([product("mug", colour="Green")])
+    assert await through(index, {"colour": "red"}) == ["cup"]
+    assert await through(index, {"colour": "green"}) == ["mug"]
+
+
+@pytest.mark.parametrize("name", ["a.b", "with space", "ünïcode", 'say "hi"', "[0]", "a-b/c", "x" * 100])
+async def test_any_name_is_a_field(index: ItemIndex, name: str) -> None:
+    await index.upsert([product("a", **{name: "yes"}), product("b", **{name: "no"}), product("c", **{name: 3})])
+    assert await through(index, {name: "yes"}) == ["a"]
+    assert await through(index, {name: {"gt": 2}}) == ["c"]
+    assert (await index.facets([name]))[name].values == [("no", 1), ("yes", 1)]
+
+
+async def test_sorting_keeps_to_what_is_relevant(index: ItemIndex) -> None:
+    """Ten items point where the query does, ten away from it; the cheapest are among the latter."""
+    near, away = np.eye(DIM, dtype=np.float32)[:2]
+    good = [IndexedItem(f"good-{n}", near[None], "", {}, {"price": 100 - n}) for n in range(10)]
+    junk = [IndexedItem(f"junk-{n}", (away + 0.1 * near)[None], "", {}, {"price": n}) for n in range(10)]
+    await index.upsert(good + junk)
+    by_price = [Sort(key("number", "price"), descending=False)]
+    found = await index.search(near, "", limit=20, sort=by_price, relevance_floor=0.75)
+    assert [hit.id for hit in found.hits] == [f"good-{n}" for n in reversed(range(10))]
+    assert found.total == 10
+    second = await index.search(near, "", limit=3, offset=3, sort=by_price, relevance_floor=0.75)
+    assert [hit.id for hit in second.hits] == ["good-6", "good-5", "good-4"]
+    dearest = await index.search(near, "", limit=1, sort=[Sort(key("number", "price"), True)], relevance_floor=0.75)
+    assert dearest.hits[0].id == "good-0"
+
+
+async def test_items_without_the_field_come_last(index: ItemIndex) -> None:
+    await index.upsert(SHOP)
+    for descending in (False, True):
+        sort = [Sort(key("number", "price"), descending)]
+        assert (await index.search(query(0), "", limit=9, sort=sort)).hits[-1].id == "gift card"
+
+
+async def test_groups_show_their_best_item(index: ItemIndex) -> None:
+    near = np.eye(DIM, dtype=np.float32)[0]
+    shirts = [IndexedItem(f"shirt-{n}", (1 - n / 10) * near[None], "", {}, {"style": "Shirt 7"}) for n in range(4)]
+    await index.upsert([*shirts, IndexedItem("hat", 0.75 * near[None], "", {})])
+    found = await index.search(near, "", limit=9, group_by=key("keyword", "style"))
+    assert [(hit.id, hit.group, hit.group_size) for hit in found.hits] == [("shirt-0", "Shirt 7", 4), ("hat", None, 1)]
+    assert found.total == 2
+
+
+async def test_a_least_score(index: ItemIndex) -> None:
+    near = np.eye(DIM, dtype=np.float32)[0]
+    await index.upsert([IndexedItem(str(n), (n / 10) * near[None], "", {}) for n in range(10)])
+    found = await index.search(near, "", limit=50, min_score=0.65)
+    assert [hit.id for hit in found.hits] == ["9", "8", "7"]
+    assert found.total == 3
+
+
+async def test_words_alone(index: ItemIndex) -> None:
+    await index.upsert([product("a", "red mug"), product("b", "blue mug with red dots"), product("c", "lamp")])
+    found = await index.search(None, "red mug", limit=9, lexical_weight=1.0)
+    assert [hit.id for hit in found.hits] == ["a", "b"]
+    assert (found.total, found.hits[0].score, found.hits[0].semantic) == (2, 1.0, 0.0)
+    assert (await index.search(None, "the", limit=9, lexical_weight=1.0)).total == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "unwanted", "expected"),
+    [
+        ("", "leather", ["canvas", "cork"]),
+        ("", "faux leather", ["canvas", "cork", "real"]),
+        ("leather bag", "", ["faux", "real"]),
+        ("bag", "leathers", ["canvas"]),
+        ("of the bag", "", ["canvas", "faux", "real"]),
+    ],
+)
+async def test_words_required_and_unwanted(
+    index: ItemIndex, wanted: str, unwanted: str, expected: Sequence[str]
+) -> None:
+    texts = {"real": "Leather bag", "faux": "faux-leather bag", "canvas": "a canvas bag", "cork": "cork wallet"}
+    await index.upsert([product(item_id, text) for item_id, text in texts.items()])
+    parts: list[Condition] = [AnyOf(WORDS_KEY, (number,)) for number in required(wanted)]
+    if unwanted:
+        parts.append(Not(And(tuple(AnyOf(WORDS_KEY, (number,)) for number in required(unwanted)))))
+    found = await index.search(query(1), "", limit=9, filter=And(tuple(parts)))
+    assert sorted(hit.id for hit in found.hits) == expected
+
+
+async def test_rows_of_a_query_add_up(index: ItemIndex) -> None:
+    """A picture and words in one query: MaxSim of each row, summed; a negative row counts against."""
+    items = [item(str(n), seed=n) for n in range(30)]
+    await index.upsert(items)
+    rows = np.stack([0.7 * query(1), 0.3 * query(2), -0.2 * query(3)])
+    expected = {one.id: float((one.tokens @ rows.T).max(axis=0).sum()) for one in items}
+    found = (await index.search(rows, "", limit=30)).hits
+    assert [hit.id for hit in found] == sorted(expected, key=lambda one: -expected[one])
+    assert found[0].semantic == pytest.approx(expected[found[0].id], abs=1e-4)
+
+
+async def test_tokens_come_back_as_they_were(index: ItemIndex) -> None:
+    await index.upsert([item("a"), item("b", pictures=2)])
+    tokens = await index.tokens(["a", "b", "nobody"])
+    assert tokens.keys() == {"a", "b"}
+    np.testing.assert_array_equal(tokens["b"], item("b", pictures=2).tokens)
