@@ -56,6 +56,17 @@ class Collator:
         )
 
 
+def rows_of(items: ItemTensors, part: slice) -> ItemTensors:
+    """Some of the items, in the same form."""
+    pictures, ids, mask, has_picture = (items[name] for name in ItemTensors.__annotations__)  # type: ignore[literal-required]
+    return ItemTensors(
+        pictures=None if pictures is None else PictureFeatures(*(rows[part] for rows in pictures)),
+        input_ids=None if ids is None else ids[part],
+        attention_mask=None if mask is None else mask[part],
+        has_picture=None if has_picture is None else has_picture[part],
+    )
+
+
 def to_device(item: ItemTensors, device: torch.device) -> ItemTensors:
     pictures = item["pictures"]
     return ItemTensors(

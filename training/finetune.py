@@ -5,17 +5,14 @@ The same command runs on one CPU, one GPU, or many with `accelerate launch`. Kil
 goes on from the last checkpoint with the same order of data.
 """
 
-import argparse
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -25,74 +22,20 @@ from tqdm import tqdm
 import retriever
 from retriever import PRESETS, FusedRetriever, Processor, checkpoint
 from training import backbones
-from training.collate import Collator, ItemTensors, to_device
-from training.data import Augmentation, Batch, BatchSampler, Source
+from training.arguments import TrainArgs, command_line
+from training.collate import Collator
+from training.data import Augmentation, BatchSampler, Source
 from training.features import FeatureCache
+from training.gradcache import contrast
+from training.loader import PairTensors, batches
 from training.logbook import Logbook
 from training.losses import itc
+from training.pairs import Pairs
 from training.validation import Validation
 
 NEW_PARTS = ("crossattention", "query_tokens", "vision_norm", "null_picture", "concept_weight", "log_temperature")
-TEMPERATURE = (0.01, 0.2)  # the learned temperature is kept within these
 CLIP_NORM = 1.0
 LOG_EVERY = 10
-
-
-@dataclass(frozen=True)
-class TrainArgs:
-    """Everything that decides a run; saved beside its weights.
-
-    Raises:
-        ValueError: a value is out of range; the message names the flag.
-    """
-
-    train: tuple[str, ...]  # training files, each FILE or FILE:FOLDER_OF_PICTURES
-    model: str = "compact"  # what to go on from: a shipped name, a checkpoint folder or a hub name
-    from_backbones: bool = False  # start the preset called `model` from its pretrained backbones instead
-    output: str = "runs/compact"
-    valid: tuple[str, ...] = ()  # FILE or FILE:PICTURES in the seed's valid format, measured during training
-    steps: int = 2000
-    batch_size: int = 96  # pairs a step, over all processes
-    lr: float = 5e-5  # of weights that were pretrained
-    lr_new: float = 4e-4  # of weights that start at random (with --from-backbones)
-    warmup: int = 100  # steps
-    weight_decay: float = 0.05
-    dropout: float = 0.0  # patch and modality dropout do its work, at no cost
-    patches: float = 0.5  # share of a picture's patch tokens that a step sees
-    max_query_length: int = 16  # word pieces in training; what the model serves with is in its configuration
-    max_text_length: int = 32
-    train_vocabulary: bool = False  # frozen by default: words that this shop never uses keep their meaning
-    precision: str = "bf16"  # or "no" for float32
-    storage: str = "full"  # or "int8", a quarter of the size
-    features: str = "runs/features"  # where frozen picture features are kept between runs
-    save_every: int = 200  # steps
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_size", 2), ("save_every", 1), ("warmup", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
-        if not 0 < self.patches <= 1:
-            raise ValueError(f"--patches is a share, above 0 and at most 1, not {self.patches}")
-        for name, allowed in (("precision", ("bf16", "no")), ("storage", ("full", "int8"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"--{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-
-
-class Pairs(nn.Module):
-    """Both sides of a batch in one `forward`, which is what data-parallel wrappers need, and the temperature."""
-
-    def __init__(self, model: FusedRetriever) -> None:
-        super().__init__()
-        self.model = model
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.05)))
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, items: ItemTensors) -> tuple[Tensor, Tensor, Tensor]:
-        """→ queries `(B, D)`, item tokens `(B, Q, D)`, temperature `()`; float32."""
-        queries = self.model.encode_query(input_ids, attention_mask)
-        tokens = self.model.encode_item(**items)
-        low, high = (math.log(bound) for bound in TEMPERATURE)
-        return queries.float(), tokens.float(), self.log_temperature.clamp(low, high).exp()
 
 
 def build(args: TrainArgs) -> tuple[FusedRetriever, Processor]:
@@ -139,26 +82,6 @@ def learning_rate(step: int, args: TrainArgs) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - args.warmup) / max(1, args.steps - args.warmup)))
 
 
-def batches(sampler: BatchSampler, collator: Collator, args: TrainArgs, first: int) -> Iterator[dict[str, Any]]:
-    """Tensors of each step from `first` on, prepared one step ahead in a thread."""
-
-    def prepare(step: int) -> dict[str, Any]:
-        batch: Batch = sampler.batch(step)
-        rng = np.random.default_rng([args.seed, step, 1])
-        input_ids, attention_mask = collator.processor.queries(batch.queries)
-        items = collator.items(batch.texts, batch.pictures, rng, args.patches)
-        positives = torch.from_numpy(batch.positives)
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "items": items, "positives": positives}
-
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(prepare, first)
-        for step in range(first, args.steps):
-            tensors = ahead.result()
-            if step + 1 < args.steps:
-                ahead = pool.submit(prepare, step + 1)
-            yield tensors
-
-
 def train(args: TrainArgs) -> dict[str, float]:
     """Run or resume a training run; returns the last validation, empty without --valid.
 
@@ -199,22 +122,15 @@ def train(args: TrainArgs) -> dict[str, float]:
     pairs.train()
     steps = tqdm(range(first, args.steps), initial=first, total=args.steps, desc="training", unit="step")
     for step, tensors in zip(steps, batches(sampler, collator, args, first), strict=True):
-        with accelerator.autocast():
-            queries, items, temperature = pairs(
-                tensors["input_ids"].to(accelerator.device),
-                tensors["attention_mask"].to(accelerator.device),
-                to_device(tensors["items"], accelerator.device),
-            )
-        loss = itc(queries, items, tensors["positives"].to(accelerator.device), temperature)
         optimiser.zero_grad()
-        accelerator.backward(loss)
+        loss = backward(pairs, tensors, accelerator, args)
         accelerator.clip_grad_norm_(pairs.parameters(), CLIP_NORM)
         optimiser.step()
         scheduler.step()
 
         done = step + 1
         if done % LOG_EVERY == 0:
-            logbook.add(step, {"loss": loss.item(), "temperature": temperature.item()})
+            logbook.add(step, {"loss": loss.item(), "temperature": pairs.temperature().item()})
             steps.set_postfix({"loss": f"{loss.item():.3f}"} | {name: f"{value:.1f}" for name, value in last.items()})
         if done % args.save_every == 0 or done == args.steps:
             measured = {v.name: v.measure(accelerator.unwrap_model(pairs).model) for v in validations}
@@ -230,6 +146,20 @@ def train(args: TrainArgs) -> dict[str, float]:
     return last
 
 
+def backward(pairs: Pairs, tensors: PairTensors, accelerator: Accelerator, args: TrainArgs) -> Tensor:
+    """Add the gradients of one batch to the weights; returns its loss."""
+    device = accelerator.device
+
+    def encode(part: slice) -> tuple[Tensor, Tensor]:
+        with accelerator.autocast():
+            return pairs(*tensors.rows(part, device))  # type: ignore[no-any-return]
+
+    def loss(queries: Tensor, items: Tensor) -> Tensor:
+        return itc(queries, items, tensors.positives.to(device), pairs.temperature())
+
+    return contrast(encode, loss, len(tensors), args.chunk).loss
+
+
 def _paths(argument: str) -> list[Path]:
     """FILE or FILE:PICTURES."""
     return [Path(part) for part in argument.split(":", maxsplit=1)]
@@ -238,8 +168,10 @@ def _paths(argument: str) -> list[Path]:
 def _check_same_run(output: Path, args: TrainArgs) -> None:
     path = output / "args.json"
     ours = json.loads(json.dumps(asdict(args)))
-    if path.exists() and (theirs := json.loads(path.read_text())) != ours:
-        changed = sorted(name for name in ours if ours[name] != theirs.get(name))
+    # What an older version did not write had the default.
+    theirs = {field.name: field.default for field in fields(args) if field.default is not MISSING}
+    theirs = json.loads(json.dumps(theirs)) | (json.loads(path.read_text()) if path.exists() else ours)
+    if changed := sorted(name for name in ours if ours[name] != theirs.get(name)):
         raise ValueError(f"{output} holds a run with other arguments ({', '.join(changed)}); choose another --output")
     output.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(ours, indent=2) + "\n")
@@ -267,21 +199,7 @@ def _resume(output: Path, accelerator: Accelerator, scheduler: Any) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.finetune",
-        description="Train a fused retriever on pairs in the seed's format (see python -m training.catalogue).",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--train", nargs="+", required=True, help="FILE or FILE:PICTURES")
-    parser.add_argument("--valid", nargs="+", default=(), help="X.valid.jsonl or X.valid.jsonl:PICTURES to measure")
-    for name, field in TrainArgs.__dataclass_fields__.items():
-        if name in ("train", "valid"):
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        if field.type is bool:
-            parser.add_argument(flag, action="store_true")
-        else:
-            parser.add_argument(flag, type=field.type, default=field.default)
+    parser = command_line()
     values = vars(parser.parse_args(arguments))
     try:
         train(TrainArgs(**values | {"train": tuple(values["train"]), "valid": tuple(values["valid"])}))

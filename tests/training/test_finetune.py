@@ -11,7 +11,8 @@ import torch
 
 import retriever
 from training import finetune
-from training.finetune import TrainArgs, learning_rate
+from training.arguments import TrainArgs
+from training.finetune import learning_rate
 
 
 def arguments(shop: Path, model: Path, output: Path, *more: str) -> list[str]:
@@ -74,8 +75,20 @@ def test_another_runs_folder_is_not_overwritten(
     assert "another --output" in capsys.readouterr().err
 
 
+def test_a_run_of_an_older_version_goes_on(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Arguments that its version did not have yet count as their defaults."""
+    command = arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "2")
+    finetune.main(command)
+    written = tmp_path / "run" / "args.json"
+    older = json.loads(written.read_text())
+    del older["chunk"]
+    written.write_text(json.dumps(older))
+    finetune.main(command)
+
+
 @pytest.mark.parametrize(
-    ("flag", "value"), [("--steps", "0"), ("--batch-size", "1"), ("--patches", "0"), ("--precision", "fp8")]
+    ("flag", "value"),
+    [("--steps", "0"), ("--batch-size", "1"), ("--patches", "0"), ("--precision", "fp8"), ("--chunk", "-1")],
 )
 def test_values_out_of_range_name_their_flag(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

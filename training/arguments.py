@@ -1,0 +1,66 @@
+"""What decides a training run, and the command line that sets it."""
+
+import argparse
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainArgs:
+    """Everything that decides a run; saved beside its weights.
+
+    Raises:
+        ValueError: a value is out of range; the message names the flag.
+    """
+
+    train: tuple[str, ...]  # training files, each FILE or FILE:FOLDER_OF_PICTURES
+    model: str = "compact"  # what to go on from: a shipped name, a checkpoint folder or a hub name
+    from_backbones: bool = False  # start the preset called `model` from its pretrained backbones instead
+    output: str = "runs/compact"
+    valid: tuple[str, ...] = ()  # FILE or FILE:PICTURES in the seed's valid format, measured during training
+    steps: int = 2000
+    batch_size: int = 96  # pairs a step, over all processes
+    chunk: int = 0  # pairs in memory at once, a process (see `training.gradcache`); 0: all of the batch
+    lr: float = 5e-5  # of weights that were pretrained
+    lr_new: float = 4e-4  # of weights that start at random (with --from-backbones)
+    warmup: int = 100  # steps
+    weight_decay: float = 0.05
+    dropout: float = 0.0  # patch and modality dropout do its work, at no cost
+    patches: float = 0.5  # share of a picture's patch tokens that a step sees
+    max_query_length: int = 16  # word pieces in training; what the model serves with is in its configuration
+    max_text_length: int = 32
+    train_vocabulary: bool = False  # frozen by default: words that this shop never uses keep their meaning
+    precision: str = "bf16"  # or "no" for float32
+    storage: str = "full"  # or "int8", a quarter of the size
+    features: str = "runs/features"  # where frozen picture features are kept between runs
+    save_every: int = 200  # steps
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch_size", 2), ("save_every", 1), ("warmup", 0), ("chunk", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
+        if not 0 < self.patches <= 1:
+            raise ValueError(f"--patches is a share, above 0 and at most 1, not {self.patches}")
+        for name, allowed in (("precision", ("bf16", "no")), ("storage", ("full", "int8"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"--{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Every field of `TrainArgs` as a flag with the same default."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.finetune",
+        description="Train a fused retriever on pairs in the seed's format (see python -m training.catalogue).",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--train", nargs="+", required=True, help="FILE or FILE:PICTURES")
+    parser.add_argument("--valid", nargs="+", default=(), help="X.valid.jsonl or X.valid.jsonl:PICTURES to measure")
+    for name, field in TrainArgs.__dataclass_fields__.items():
+        if name in ("train", "valid"):
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if field.type is bool:
+            parser.add_argument(flag, action="store_true")
+        else:
+            parser.add_argument(flag, type=field.type, default=field.default)
+    return parser
