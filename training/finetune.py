@@ -10,12 +10,13 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -31,11 +32,13 @@ from training.loader import PairTensors, batches
 from training.logbook import Logbook
 from training.losses import itc
 from training.pairs import Pairs
+from training.processes import average_gradients, gather
 from training.validation import Validation
 
 NEW_PARTS = ("crossattention", "query_tokens", "vision_norm", "null_picture", "concept_weight", "log_temperature")
 CLIP_NORM = 1.0
 LOG_EVERY = 10
+PATIENCE = timedelta(hours=12)  # how long processes wait for the one that computes features or measures recall
 
 
 def build(args: TrainArgs) -> tuple[FusedRetriever, Processor]:
@@ -86,12 +89,17 @@ def train(args: TrainArgs) -> dict[str, float]:
     """Run or resume a training run; returns the last validation, empty without --valid.
 
     Raises:
-        ValueError: the output folder holds a run with other arguments.
+        ValueError: the output folder holds a run with other arguments, or a batch cannot be shared by the processes.
     """
-    accelerator = Accelerator(mixed_precision=args.precision)
-    set_seed(args.seed)
+    accelerator = Accelerator(
+        mixed_precision=args.precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
+    )
+    if args.batch_size % accelerator.num_processes:
+        raise ValueError(f"--batch-size {args.batch_size} is no multiple of the {accelerator.num_processes} processes")
+    set_seed(args.seed, device_specific=True)
     output = Path(args.output)
-    _check_same_run(output, args)
+    with accelerator.main_process_first():
+        _check_same_run(output, args)
 
     model, processor = build(args)
     for module in model.modules():
@@ -100,49 +108,59 @@ def train(args: TrainArgs) -> dict[str, float]:
     if accelerator.device.type == "cpu":
         # The backward pass of torch's fused attention is slow on CPUs: half of a step's time.
         model.qformer.set_attn_implementation("eager")
-    cache = FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor)
+    sources = [Source(*_paths(path)) for path in args.train]
+    with accelerator.main_process_first():  # the others read what it computed
+        cache = FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor)
+        validations = [Validation(Collator(processor, cache), *_paths(path)) for path in args.valid]
+        for source in sources:
+            cache.add([picture for picture in source.pictures if picture])
     served = processor.config
     short = replace(served, max_query_length=args.max_query_length, max_text_length=args.max_text_length)
     collator = Collator(Processor(short, processor.tokenizer), cache)
-    validations = [Validation(Collator(processor, cache), *_paths(path)) for path in args.valid]
-    sources = [Source(*_paths(path)) for path in args.train]
-    for source in sources:
-        cache.add([picture for picture in source.pictures if picture])
     sampler = BatchSampler(sources, args.batch_size, args.seed, Augmentation())
 
     pairs = Pairs(model)
     groups = parameter_groups(pairs, args)
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(step, args))
-    pairs, optimiser = accelerator.prepare(pairs, optimiser)
+    prepared, optimiser = accelerator.prepare(pairs, optimiser)
+    pairs = accelerator.unwrap_model(prepared)  # its gradients are averaged in `training.processes`
     first = _resume(output, accelerator, scheduler)
-    logbook = Logbook(output, first)
+    main = accelerator.is_main_process
+    logbook = Logbook(output, first) if main else None
     last: dict[str, float] = {}
 
     pairs.train()
-    steps = tqdm(range(first, args.steps), initial=first, total=args.steps, desc="training", unit="step")
-    for step, tensors in zip(steps, batches(sampler, collator, args, first), strict=True):
+    share = accelerator.process_index, accelerator.num_processes
+    steps = tqdm(
+        range(first, args.steps), initial=first, total=args.steps, desc="training", unit="step", disable=not main
+    )
+    for step, tensors in zip(steps, batches(sampler, collator, args, first, *share), strict=True):
         optimiser.zero_grad()
         loss = backward(pairs, tensors, accelerator, args)
+        average_gradients(pairs.parameters())
         accelerator.clip_grad_norm_(pairs.parameters(), CLIP_NORM)
         optimiser.step()
         scheduler.step()
 
         done = step + 1
-        if done % LOG_EVERY == 0:
+        if logbook and done % LOG_EVERY == 0:
             logbook.add(step, {"loss": loss.item(), "temperature": pairs.temperature().item()})
             steps.set_postfix({"loss": f"{loss.item():.3f}"} | {name: f"{value:.1f}" for name, value in last.items()})
         if done % args.save_every == 0 or done == args.steps:
-            measured = {v.name: v.measure(accelerator.unwrap_model(pairs).model) for v in validations}
-            logbook.add(step, {f"{name}/{k}": x for name, values in measured.items() for k, x in values.items()})
-            last = {name: values["mean"] for name, values in measured.items()}
+            if logbook:
+                measured = {v.name: v.measure(pairs.model) for v in validations}
+                logbook.add(step, {f"{name}/{k}": x for name, values in measured.items() for k, x in values.items()})
+                last = {name: values["mean"] for name, values in measured.items()}
             _save(output, accelerator, scheduler, done)
 
-    logbook.close()
-    model_id = checkpoint.save(accelerator.unwrap_model(pairs).model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
-    plots = logbook.plot()
-    shutil.rmtree(output / "state", ignore_errors=True)
-    print(f"{output}: model {model_id}; {', '.join(path.name for path in plots)}")
+    if logbook:
+        logbook.close()
+        model_id = checkpoint.save(pairs.model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
+        plots = logbook.plot()
+        shutil.rmtree(output / "state", ignore_errors=True)
+        print(f"{output}: model {model_id}; {', '.join(path.name for path in plots)}")
+    accelerator.end_training()
     return last
 
 
@@ -155,7 +173,7 @@ def backward(pairs: Pairs, tensors: PairTensors, accelerator: Accelerator, args:
             return pairs(*tensors.rows(part, device))  # type: ignore[no-any-return]
 
     def loss(queries: Tensor, items: Tensor) -> Tensor:
-        return itc(queries, items, tensors.positives.to(device), pairs.temperature())
+        return itc(gather(queries), gather(items), tensors.positives.to(device), pairs.temperature())
 
     return contrast(encode, loss, len(tensors), args.chunk).loss
 
@@ -180,8 +198,13 @@ def _check_same_run(output: Path, args: TrainArgs) -> None:
 def _save(output: Path, accelerator: Accelerator, scheduler: Any, done: int) -> None:
     """Weights, optimiser, generators and the count of steps; the old state goes when the new one is whole."""
     new, current = output / "state.new", output / "state"
-    shutil.rmtree(new, ignore_errors=True)
-    accelerator.save_state(str(new))
+    if accelerator.is_main_process:
+        shutil.rmtree(new, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(new))  # every process its own generators
+    accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        return
     (new / "progress.json").write_text(json.dumps({"done": done, "scheduler": scheduler.state_dict()}))
     shutil.rmtree(current, ignore_errors=True)
     new.rename(current)

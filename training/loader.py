@@ -15,12 +15,12 @@ from training.data import BatchSampler
 
 @dataclass(frozen=True)
 class PairTensors:
-    """B pairs, on the CPU: only the rows that a forward needs are moved to where the model is."""
+    """A process's b of B pairs, on the CPU: only the rows that a forward needs are moved to where the model is."""
 
-    input_ids: Tensor  # (B, T)
-    attention_mask: Tensor  # (B, T)
-    items: ItemTensors
-    positives: Tensor  # (B, B) bool
+    input_ids: Tensor  # (b, T)
+    attention_mask: Tensor  # (b, T)
+    items: ItemTensors  # of b items
+    positives: Tensor  # (B, B) bool, of all processes
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -31,15 +31,21 @@ class PairTensors:
         return self.input_ids[part].to(device), self.attention_mask[part].to(device), items
 
 
-def batches(sampler: BatchSampler, collator: Collator, args: TrainArgs, first: int) -> Iterator[PairTensors]:
-    """The batch of each step from `first` on."""
+def batches(
+    sampler: BatchSampler, collator: Collator, args: TrainArgs, first: int, process: int = 0, processes: int = 1
+) -> Iterator[PairTensors]:
+    """This process's rows of the batch of each step from `first` on; all processes draw the same batch."""
 
     def prepare(step: int) -> PairTensors:
         batch = sampler.batch(step)
         rng = np.random.default_rng([args.seed, step, 1])
-        input_ids, attention_mask = collator.processor.queries(batch.queries)
-        items = collator.items(batch.texts, batch.pictures, rng, args.patches)
-        return PairTensors(input_ids, attention_mask, items, torch.from_numpy(batch.positives))
+        # Equal shares: of a source smaller than a batch, a few pairs may be left over.
+        share = len(batch.queries) // processes
+        own = slice(process * share, (process + 1) * share)
+        input_ids, attention_mask = collator.processor.queries(batch.queries[own])
+        items = collator.items(batch.texts[own], batch.pictures[own], rng, args.patches)
+        positives = torch.from_numpy(batch.positives[: share * processes, : share * processes])
+        return PairTensors(input_ids, attention_mask, items, positives)
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(prepare, first)
