@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from service import problems
 from service.metrics import Metrics
 from service.middleware import EscapedItemPathMiddleware, RequestMiddleware
-from service.routes import health, items, search
+from service.routes import bulk, health, items, search
 from service.services import open_services
 from service.settings import Settings
 
@@ -43,6 +43,12 @@ def create_app(settings: Settings) -> FastAPI:
         items.router,
         max_body_size=settings.max_body_bytes,
         form_limits={"max_files": settings.max_pictures, "max_part_size": settings.max_field_bytes, "max_fields": 64},
+    )
+    app.include_router(bulk.router)  # a body without end, each of its lines bounded
+    app.include_router(
+        search.image_router,
+        max_body_size=settings.max_body_bytes,
+        form_limits={"max_files": 1, "max_part_size": settings.max_field_bytes, "max_fields": 64},
     )
     app.include_router(search.router, max_body_size=settings.max_field_bytes)
     app.include_router(health.router, max_body_size=settings.max_field_bytes)

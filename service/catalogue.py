@@ -6,6 +6,8 @@ away. Until the point is written the old item stands whole; from then on the new
 """
 
 import asyncio
+import contextlib
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +21,20 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from retriever import ItemInput, item_text
-from retriever.index.base import IndexedItem, ItemIndex
+from retriever.index import IndexedItem, ItemIndex
+from retriever.index.fields import FieldValue
+from retriever.index.filters import Condition
 from service.encoder import Encoder, Vectors
+from service.lexicon import Lexicon
 from service.media import MediaStore, Picture, decode
 from service.metrics import Metrics
 from service.problems import Problem
-from service.schemas import ItemFields
+from service.schemas import ItemFields, ItemPatch
 
 Payload = dict[str, Any]
+
+_DELETED_AT_ONCE = 100
+_UNSET: dict[str, Any] = {"title": "", "description": "", "category": []}  # what null in a patch means
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,28 @@ class PreparedItem:
     tokens: Vectors  # (T, D), T = Q × pictures
 
 
+@dataclass(frozen=True)
+class Precondition:
+    """What must hold for a write (RFC 9110 §13): the versions it may replace, or that there is nothing yet."""
+
+    versions: frozenset[int] | None = None  # None: any
+    must_exist: bool = False
+    must_be_new: bool = False
+
+    def check(self, item_id: str, previous: Payload | None) -> None:
+        """Raises Problem (412 `version_mismatch`, `already_exists`)."""
+        if self.must_be_new and previous is not None:
+            raise Problem(412, "already_exists", f"There is an item {item_id!r} already.")
+        found = None if previous is None else previous["version"]
+        if (self.must_exist or self.versions is not None) and found is None:
+            raise Problem(412, "version_mismatch", f"There is no item {item_id!r} any more.")
+        if self.versions is not None and found not in self.versions:
+            raise Problem(412, "version_mismatch", f"Item {item_id!r} has been changed: its version is {found} now.")
+
+
+ANY = Precondition()
+
+
 class Catalogue:
     """Items by the shop's own id. Payloads are `schemas.Item`, with file names in place of the images' addresses."""
 
@@ -47,11 +77,13 @@ class Catalogue:
         encoder: Encoder,
         media: MediaStore,
         metrics: Metrics,
+        lexicon: Lexicon,
         *,
         max_pixels: int,
         picture_side: int,
     ) -> None:
         self._index, self._encoder, self._media, self._metrics = index, encoder, media, metrics
+        self._lexicon = lexicon
         self._max_pixels, self._picture_side = max_pixels, picture_side
         # Few threads: each may hold a decoded picture of `max_pixels`.
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="pictures")
@@ -68,9 +100,7 @@ class Catalogue:
         """
         text = item_text(fields.title, fields.description, fields.category, fields.attributes)
         if not text and not files:
-            raise Problem(
-                422, "empty_item", "An item needs a picture or some text: send image, title, description or category."
-            )
+            raise _empty()
         with self._encoder.admit(max(1, len(files))):
             if files:
                 decoded = await asyncio.gather(*(self._decode(i, file, text) for i, file in enumerate(files)))
@@ -91,42 +121,107 @@ class Catalogue:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def store(self, item: PreparedItem) -> tuple[Payload, bool]:
+    async def encode_picture(self, file: BinaryIO) -> Vectors:
+        """The tokens `(Q, D)` of a picture alone, which is not kept.
+
+        Raises:
+            Problem: `invalid_image`, `image_too_large`, `overloaded`.
+        """
+        with self._encoder.admit(1):
+            _, given = await self._decode(0, file, "")
+            return (await self._encoder.encode_items([given]))[0]
+
+    async def store(self, item: PreparedItem, precondition: Precondition = ANY) -> tuple[Payload, bool]:
         """Writes an item, new or in place of the one with its id; returns its payload and whether it is new.
 
         When it returns, the item survives the process.
 
         Raises:
-            Problem: `storage_failed`, when the disk does not take the pictures.
+            Problem: `storage_failed`, when the disk does not take the pictures; as `Precondition.check`.
             IndexUnavailable: the index does not take the point; the item is as it was.
         """
-        fields = item.fields
+        async with self._lock(item.fields.id):
+            previous = (await self._index.get([item.fields.id])).get(item.fields.id)
+            precondition.check(item.fields.id, previous)
+            return await self._replace(item.fields, item.tokens, previous, item.pictures), previous is None
+
+    async def change(self, item_id: str, patch: ItemPatch, precondition: Precondition = ANY) -> Payload:
+        """Changes some of an item; the model runs only if its text or pictures change.
+
+        Raises:
+            Problem: `item_not_found`, `empty_item`, `overloaded`, and as `store`.
+        """
+        async with self._lock(item_id):
+            previous = await self.get(item_id)
+            precondition.check(item_id, previous)
+            changes = patch.model_dump(exclude_unset=True)
+            pictures = changes.pop("images", None)
+            attributes = {**previous["attributes"], **(changes.pop("attributes", None) or {})}
+            fields = ItemFields.model_validate(
+                {
+                    **{name: previous[name] for name in ItemFields.model_fields},
+                    **{name: _UNSET.get(name) if value is None else value for name, value in changes.items()},
+                    "attributes": {name: value for name, value in attributes.items() if value is not None},
+                }
+            )
+            text, old_text = (
+                item_text(one.title, one.description, one.category, one.attributes)
+                for one in (
+                    fields,
+                    ItemFields.model_validate({name: previous[name] for name in ItemFields.model_fields}),
+                )
+            )
+            if pictures is not None:
+                prepared = await self.prepare(fields, [io.BytesIO(picture) for picture in pictures])
+                return await self._replace(fields, prepared.tokens, previous, prepared.pictures)
+            if text == old_text:
+                tokens = (await self._index.tokens([item_id]))[item_id]
+            else:
+                tokens = await self._encode_again(text, previous)
+            return await self._replace(fields, tokens, previous, None)
+
+    async def _encode_again(self, text: str, previous: Payload) -> Vectors:
+        """The tokens of an item's kept pictures with another text."""
+        names = [image["file"] for image in previous["images"]]
+        if not text and not names:
+            raise _empty()
+        with self._encoder.admit(max(1, len(names))):
+            kept = await asyncio.gather(*(asyncio.to_thread(self._media.load, name) for name in names))
+            inputs = [ItemInput(picture.image, text or None) for picture in kept] or [ItemInput(text=text)]
+            return np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
+
+    async def _replace(
+        self, fields: ItemFields, tokens: Vectors, previous: Payload | None, pictures: Sequence[Picture] | None
+    ) -> Payload:
+        """Writes an item whose lock is held; without `pictures`, it keeps those that it has."""
         started = perf_counter()
-        async with self._lock(fields.id):
-            previous = (await self._index.get([fields.id])).get(fields.id)
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        images: list[dict[str, Any]] = previous["images"] if previous and pictures is None else []
+        if pictures:
             try:
-                names = await asyncio.to_thread(self._media.save, fields.id, item.pictures)
+                names = await asyncio.to_thread(self._media.save, fields.id, pictures)
             except OSError as error:
                 raise Problem(507, "storage_failed", f"The picture could not be stored: {error.strerror}.") from error
-            payload: Payload = {
-                **fields.model_dump(),
-                "images": [
-                    {
-                        "file": name,
-                        "width": picture.image.width,
-                        "height": picture.image.height,
-                        "sha256": picture.sha256,
-                    }
-                    for name, picture in zip(names, item.pictures, strict=True)
-                ],
-                "version": previous["version"] + 1 if previous else 1,
-                "updated_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            }
-            await self._index.upsert([IndexedItem(fields.id, item.tokens, lexical_text(fields), payload)])
-            if previous is not None:
-                await asyncio.to_thread(self._media.keep_only, fields.id, names)
+            images = [
+                {"file": name, "width": picture.image.width, "height": picture.image.height, "sha256": picture.sha256}
+                for name, picture in zip(names, pictures, strict=True)
+            ]
+        payload: Payload = {
+            **fields.model_dump(),
+            "images": images,
+            "version": previous["version"] + 1 if previous else 1,
+            "created_at": previous["created_at"] if previous else now,
+            "updated_at": now,
+        }
+        item = IndexedItem(fields.id, tokens, lexical_text(fields), payload, index_fields(payload))
+        await self._index.upsert([item])
+        if previous is not None:
+            self._lexicon.forget(previous)
+            if pictures is not None:
+                await asyncio.to_thread(self._media.keep_only, fields.id, [image["file"] for image in images])
+        self._lexicon.learn(payload)
         self._metrics.stage_seconds.labels("store").observe(perf_counter() - started)
-        return payload, previous is None
+        return payload
 
     async def get(self, item_id: str) -> Payload:
         """Raises Problem (`item_not_found`)."""
@@ -135,12 +230,27 @@ class Catalogue:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
         return payload
 
-    async def delete(self, item_id: str) -> None:
-        """Removes an item and its pictures. Raises Problem (`item_not_found`)."""
+    async def delete(self, item_id: str, precondition: Precondition = ANY) -> None:
+        """Removes an item and its pictures. Raises Problem (`item_not_found`, and as `Precondition.check`)."""
         async with self._lock(item_id):
-            if not await self._index.delete([item_id]):
-                raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
+            previous = await self.get(item_id)
+            precondition.check(item_id, previous)
+            await self._index.delete([item_id])
+            self._lexicon.forget(previous)
             await asyncio.to_thread(self._media.keep_only, item_id, [])
+
+    async def delete_where(self, condition: Condition | None) -> int:
+        """Removes the items that a filter lets through (None: all) and their pictures; returns how many.
+
+        Those that were removed stay so if it fails halfway: ask again.
+        """
+        removed = 0
+        while page := (await self._index.scroll(None, _DELETED_AT_ONCE, condition))[0]:
+            for item_id, _ in page:
+                with contextlib.suppress(Problem):  # somebody else was quicker
+                    await self.delete(item_id)
+                    removed += 1
+        return removed
 
     async def picture(self, item_id: str, number: int) -> Path:
         """The file of an item's picture, counted from 0. Raises Problem (`item_not_found`, `image_not_found`)."""
@@ -152,6 +262,32 @@ class Catalogue:
     def _lock(self, item_id: str) -> asyncio.Lock:
         """One writer at a time for each id; the lock is forgotten when nobody holds or awaits it."""
         return self._locks.setdefault(item_id, asyncio.Lock())
+
+
+def _empty() -> Problem:
+    return Problem(
+        422, "empty_item", "An item needs a picture or some text: send image, title, description or category."
+    )
+
+
+def index_fields(payload: Payload) -> dict[str, FieldValue]:
+    """What an item can be filtered, counted and sorted by: every attribute, and these of its own."""
+    steps = payload["category"]
+    own: dict[str, FieldValue | None] = {
+        "id": payload["id"],
+        "category": [" > ".join(steps[: n + 1]) for n in range(len(steps))],  # so that a path finds all below it
+        "price": payload["price"],
+        "stock": payload["stock"],
+        "available": payload["stock"] != 0,
+        "created_at": datetime.fromisoformat(payload["created_at"]),
+        "updated_at": datetime.fromisoformat(payload["updated_at"]),
+    }
+    return {**payload["attributes"], **{name: value for name, value in own.items() if value is not None}}
+
+
+def lexical_text_of(payload: Payload) -> str:
+    """`lexical_text` of a stored item."""
+    return lexical_text(ItemFields.model_construct(**{name: payload[name] for name in ItemFields.model_fields}))
 
 
 def lexical_text(fields: ItemFields) -> str:

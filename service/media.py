@@ -140,6 +140,17 @@ class MediaStore:
             if path not in kept:
                 path.unlink(missing_ok=True)
 
+    def load(self, name: str) -> Picture:
+        """A picture as it was kept. Blocking.
+
+        Raises:
+            OSError: it is not there, or cannot be read.
+        """
+        jpeg = self.path(name).read_bytes()
+        image = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
+        image.load()
+        return Picture(image, jpeg, "")
+
     def path(self, name: str) -> Path:
         """Where the picture that `save` called so lies."""
         return self.folder / name

@@ -1,5 +1,6 @@
 """What goes over the wire: the fields of an item, of a search, and of their answers."""
 
+import base64
 import json
 import math
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from pydantic import (
 )
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Refuses what no database and no tokeniser takes."""
     if "\x00" in text:
         raise ValueError("must not contain null bytes")
@@ -34,11 +35,11 @@ def _addressable(item_id: str) -> str:
     return item_id
 
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_storable)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(storable)]
 ItemId = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(_storable),
+    AfterValidator(storable),
     AfterValidator(_addressable),
 ]
 Word = Annotated[Text, Field(min_length=1, max_length=200)]
@@ -62,13 +63,14 @@ def _attribute_value(value: Any) -> Any:
 def _short(text: str, longest: int) -> str:
     if len(text) > longest:
         raise ValueError(f"is longer than {longest} characters")
-    return _storable(text.strip())
+    return storable(text.strip())
 
 
 AttributeValue = Annotated[str | bool | int | float | list[str], BeforeValidator(_attribute_value)]
 Attributes = Annotated[dict[Word, AttributeValue], Field(max_length=200)]
 Category = Annotated[list[Word], Field(max_length=20)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Stock = Annotated[int, Field(ge=0, le=2**53)]
 
 
 def _decode_path(item_id: str) -> str:
@@ -111,12 +113,27 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number that JSON knows")
 
 
-class ItemFields(BaseModel):
-    """What a shop says about an item, pictures aside."""
+def _decode_base64(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a picture in base64")
+    try:
+        return base64.b64decode(value.partition(",")[2] if value.startswith("data:") else value, validate=True)
+    except ValueError:
+        raise ValueError("is not base64") from None
+
+
+Base64Picture = Annotated[
+    bytes, BeforeValidator(_decode_base64, json_schema_input_type=str), Field(json_schema_extra={"format": "base64"})
+]
+
+
+class ItemContent(BaseModel):
+    """What a shop says about an item, its id and pictures aside."""
 
     model_config = ConfigDict(extra="forbid")
 
-    id: ItemId = Field(description="The shop's own id; the same id again replaces the item.", examples=["mug-17"])
     title: Annotated[Text, Field(max_length=1000)] = Field(default="", examples=["Stoneware mug"])
     description: Text = Field(default="", examples=["Holds 350 ml. Dishwasher-safe."])
     category: Annotated[Category, BeforeValidator(parse_category)] = Field(
@@ -125,6 +142,11 @@ class ItemFields(BaseModel):
         examples=[["Home", "Kitchen", "Mugs"]],
     )
     price: Price | None = Field(default=None, examples=[12.5])
+    stock: Stock | None = Field(
+        default=None,
+        description="How many there are; none given counts as available. Filter by `stock` or `available`.",
+        examples=[3],
+    )
     attributes: Annotated[Attributes, BeforeValidator(parse_attributes)] = Field(
         default_factory=dict,
         description="A JSON object; values are strings, numbers, booleans or lists of strings.",
@@ -132,17 +154,32 @@ class ItemFields(BaseModel):
     )
 
 
+class ItemFields(ItemContent):
+    """What a shop says about an item, pictures aside."""
+
+    id: ItemId = Field(description="The shop's own id; the same id again replaces the item.", examples=["mug-17"])
+
+
 def _without_empty(files: Any) -> Any:
     # A browser sends a file field that nobody filled as a part without name or content.
     return [file for file in files if file != ""] if isinstance(files, list) else files
 
 
+Pictures = Annotated[
+    list[UploadFile], BeforeValidator(_without_empty), Field(description="JPEG, PNG or WebP; repeatable.")
+]
+
+
 class ItemForm(ItemFields):
     """`ItemFields` as a form, with the pictures."""
 
-    image: Annotated[list[UploadFile], BeforeValidator(_without_empty)] = Field(
-        default_factory=list, description="JPEG, PNG or WebP; repeatable."
-    )
+    image: Pictures = Field(default_factory=list)
+
+
+class PutForm(ItemContent):
+    """`ItemForm` where the address has the id."""
+
+    image: Pictures = Field(default_factory=list)
 
 
 class ItemImage(BaseModel):
@@ -160,9 +197,11 @@ class Item(BaseModel):
     description: str = Field(examples=["Holds 350 ml. Dishwasher-safe."])
     category: list[str] = Field(examples=[["Home", "Kitchen", "Mugs"]])
     price: float | None = Field(examples=[12.5])
+    stock: int | None = Field(examples=[3])
     attributes: dict[str, Any] = Field(examples=[{"brand": "Kiln & Co", "article number": "KC-17"}])
     images: list[ItemImage]
-    version: int = Field(description="1 when new, one more with every replacement.", examples=[1])
+    version: int = Field(description="1 when new, one more with every change; the item's ETag.", examples=[1])
+    created_at: str = Field(examples=["2026-01-31T12:00:00.000+00:00"])
     updated_at: str = Field(examples=["2026-01-31T12:00:00.000+00:00"])
 
     @classmethod
@@ -178,39 +217,40 @@ class ItemList(BaseModel):
     total: int = Field(description="Items in the catalogue.")
 
 
-class SearchRequest(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"query": "red striped mug", "limit": 20, "offset": 0}]}
+class ItemPatch(BaseModel):
+    """What changes about an item; what is not sent stays. An attribute of null is removed."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"price": 9.9, "stock": 0}]})
+
+    title: Annotated[Text, Field(max_length=1000)] | None = None
+    description: Text | None = None
+    category: Annotated[Category, BeforeValidator(parse_category)] | None = None
+    price: Price | None = Field(default=None, description="null: no price any more.")
+    stock: Stock | None = Field(default=None, description="null: not counted any more.")
+    attributes: Annotated[dict[Word, AttributeValue | None], Field(max_length=200)] | None = None
+    images: Annotated[list[Base64Picture], Field(max_length=100)] | None = Field(
+        default=None, description="In place of all pictures: JPEG, PNG or WebP in base64."
     )
 
-    query: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), AfterValidator(_storable)
-    ] = Field(description="What a shopper types.")
-    limit: int = Field(default=20, ge=1, le=100, strict=True)
-    offset: int = Field(default=0, ge=0, le=10_000, strict=True)
+
+class BulkLine(ItemFields):
+    """One line of a bulk upload: `ItemFields`, with pictures in base64."""
+
+    images: Annotated[list[Base64Picture], Field(max_length=100)] = Field(default_factory=list)
 
 
-class SearchHit(BaseModel):
-    id: str
-    score: float = Field(description="Higher is better; comparable within one answer only.")
-    item: Item
+class BulkResult(BaseModel):
+    """What became of one line, in the order of the lines."""
+
+    line: int = Field(description="Counted from 1.")
+    id: str | None = Field(description="The item's, if the line could be read so far.")
+    status: int = Field(description="As `POST /items` would have answered: 201, 200, 422 …", examples=[201])
+    code: str | None = Field(default=None, description="Of the problem, if there was one.")
+    detail: str | None = None
 
 
-class TookMs(BaseModel):
-    """Milliseconds by stage; `queue` and `encode` are 0 where the query's embedding was cached."""
-
-    queue: float
-    encode: float
-    retrieve: float
-    total: float
-
-
-class SearchResponse(BaseModel):
-    hits: list[SearchHit]
-    total: int = Field(description="How many items could be ranked.")
-    took_ms: TookMs
-    model_id: str
-    search_id: str = Field(description="Names this search in the log.")
+class Deleted(BaseModel):
+    deleted: int = Field(description="How many items were removed.")
 
 
 class Health(BaseModel):

@@ -17,9 +17,11 @@ from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
 from service import demo
 from service.catalogue import Catalogue
 from service.encoder import Encoder
+from service.lexicon import Lexicon
 from service.logs import StartupFailed
 from service.media import MediaStore
 from service.metrics import Metrics
+from service.searcher import Searcher
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ class Services:
     encoder: Encoder
     index: ItemIndex
     catalogue: Catalogue
+    lexicon: Lexicon
+    searcher: Searcher
 
 
 def services(request: Request) -> Services:
@@ -82,30 +86,41 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         max_queue=settings.max_queue,
         query_cache=settings.query_cache,
     )
+    lexicon = Lexicon()
     catalogue = Catalogue(
         index,
         encoder,
         MediaStore(settings.data_dir / "media"),
         metrics,
+        lexicon,
         max_pixels=settings.max_pixels,
         picture_side=settings.stored_picture_side,
     )
     encoder.start()
-    filling = None
+    background = [asyncio.create_task(_learn(lexicon, index), name="suggestions and spelling")]
     if settings.demo_catalogue:
-        filling = asyncio.create_task(demo.fill(catalogue, index, settings.data_dir), name="demonstration catalogue")
+        filling = demo.fill(catalogue, index, settings.data_dir)
+        background.append(asyncio.create_task(filling, name="demonstration catalogue"))
     log.info("open %s", _address(settings))
     try:
-        yield Services(settings, metrics, encoder, index, catalogue)
+        searcher = Searcher(index, encoder, lexicon, catalogue, metrics)
+        yield Services(settings, metrics, encoder, index, catalogue, lexicon, searcher)
     finally:
-        if filling is not None:
-            filling.cancel()
+        for task in background:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await filling
+                await task
         await encoder.close()
         catalogue.close()
         await index.close()
         log.info("closed")
+
+
+async def _learn(lexicon: Lexicon, index: ItemIndex) -> None:
+    try:
+        await lexicon.read(index)
+    except IndexUnavailable as error:
+        log.error("suggestions and spelling know only what is written from now on: %s", error)
 
 
 def _device(name: str) -> str:

@@ -1,32 +1,90 @@
 """`/items`: what the shop puts in, sees and takes out."""
 
 import hashlib
-from typing import Annotated
+import json
+import re
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response, status
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.responses import FileResponse
 
+from retriever.index import FilterError
+from retriever.index.filters import Condition, parse
+from service.catalogue import Payload, Precondition
 from service.problems import Problem, responses
 from service.requests import body_of, while_connected
-from service.schemas import Item, ItemFields, ItemForm, ItemList, PathItemId
+from service.schemas import Deleted, Item, ItemFields, ItemForm, ItemList, ItemPatch, PathItemId, PutForm
 from service.services import ServicesDep
 
 router = APIRouter(tags=["items"])
+
+_FORM = body_of("multipart/form-data", "each field a part, each picture a file, as `curl -F` sends them")
+_STORED: dict[int | str, dict[str, Any]] = {200: {"model": Item, "description": "Replaced"}}
+
+
+def precondition(
+    if_match: Annotated[
+        str | None, Header(description="Write only if the item's ETag is among these; `*`: only if it exists.")
+    ] = None,
+    if_none_match: Annotated[str | None, Header(description="`*`: write only if there is no such item yet.")] = None,
+) -> Precondition:
+    """What a client asks to hold for its write. Raises Problem (`invalid_precondition`)."""
+    if if_none_match is not None and if_none_match.strip() != "*":
+        raise Problem(422, "invalid_precondition", "If-None-Match of a write must be *.")
+    versions = None
+    if if_match is not None and if_match.strip() != "*":
+        tags = [tag.strip() for tag in if_match.split(",")]
+        matches = [re.fullmatch(r'"(\d{1,18})"', tag) for tag in tags]
+        if not all(matches):
+            raise Problem(422, "invalid_precondition", 'If-Match must be * or ETags of the item, as in "3".')
+        versions = frozenset(int(match[1]) for match in matches if match)
+    return Precondition(versions, must_exist=if_match is not None, must_be_new=if_none_match is not None)
+
+
+PreconditionDep = Annotated[Precondition, Depends(precondition)]
+
+
+def _answer(payload: Payload, response: Response) -> Item:
+    response.headers["ETag"] = f'"{payload["version"]}"'
+    return Item.from_payload(payload)
+
+
+async def condition_of(services: ServicesDep, text: str | None) -> Condition | None:
+    """The condition of a `filter` parameter. Raises Problem (`invalid_filter`, `unknown_field`, `wrong_type`)."""
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Problem(422, "invalid_filter", 'filter must be JSON, as in {"brand": "Nike"}.') from None
+    try:
+        return parse(value, await services.index.fields(*(value if isinstance(value, dict) else ())))
+    except FilterError as error:
+        where = [{"field": f"query.{error.path}", "message": error.message}]
+        raise Problem(422, error.code, f"{error}.", errors=where) from error
+
+
+Filter = Annotated[
+    str | None, Query(max_length=10_000, description='JSON, as in `POST /search`: `{"price": {"lt": 10}}`.')
+]
 
 
 @router.post(
     "/items",
     status_code=status.HTTP_201_CREATED,
-    dependencies=[body_of("multipart/form-data", "each field a part, each picture a file, as `curl -F` sends them")],
-    responses={200: {"model": Item, "description": "Replaced"}, **responses(400, 413, 415, 422, 429, 503, 507)},
+    dependencies=[_FORM],
+    responses={**_STORED, **responses(400, 412, 413, 415, 422, 429, 503, 507)},
     summary="Add or replace an item",
 )
-async def put_item(
+async def post_item(
     form: Annotated[ItemForm, Form(media_type="multipart/form-data")],
     request: Request,
     response: Response,
     services: ServicesDep,
+    condition: PreconditionDep,
 ) -> Item:
     """Stores an item under the shop's own id: 201 when it is new, 200 when it replaces one.
 
@@ -36,12 +94,48 @@ async def put_item(
     fields = ItemFields.model_validate(form.model_dump(exclude={"image"}))
     files = [upload.file for upload in form.image]
     prepared = await while_connected(request, services.catalogue.prepare(fields, files))
-    payload, created = await services.catalogue.store(prepared)
+    payload, created = await services.catalogue.store(prepared, condition)
     if created:
         response.headers["Location"] = f"/items/{quote(fields.id, safe='')}"
     else:
         response.status_code = status.HTTP_200_OK
-    return Item.from_payload(payload)
+    return _answer(payload, response)
+
+
+@router.put(
+    "/items/{item_id}",
+    status_code=status.HTTP_201_CREATED,
+    dependencies=[_FORM],
+    responses={**_STORED, **responses(400, 412, 413, 415, 422, 429, 503, 507)},
+    summary="Add or replace the item of this address",
+)
+async def put_item(
+    item_id: PathItemId,
+    form: Annotated[PutForm, Form(media_type="multipart/form-data")],
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    condition: PreconditionDep,
+) -> Item:
+    """As `POST /items`, with the id in the address alone."""
+    whole = ItemForm.model_validate({**dict(form), "id": item_id})
+    return await post_item(whole, request, response, services, condition)
+
+
+@router.patch(
+    "/items/{item_id}",
+    dependencies=[body_of("application/json", 'send {"price": 9.9} with the header Content-Type: application/json')],
+    responses=responses(400, 404, 412, 413, 415, 422, 429, 503, 507),
+    summary="Change some of an item",
+)
+async def patch_item(
+    item_id: PathItemId, patch: ItemPatch, response: Response, services: ServicesDep, condition: PreconditionDep
+) -> Item:
+    """What is not sent stays. Price, stock and attributes cost no run of the model; texts and pictures do."""
+    try:
+        return _answer(await services.catalogue.change(item_id, patch, condition), response)
+    except ValidationError as error:  # old and new attributes together are more than an item takes
+        raise RequestValidationError(error.errors()) from error
 
 
 @router.get("/items", responses=responses(422, 503), summary="List the catalogue")
@@ -49,32 +143,43 @@ async def list_items(
     services: ServicesDep,
     cursor: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    filter: Filter = None,
 ) -> ItemList:
-    """Every item once, in a fixed order of the index's own."""
+    """Every item that the filter lets through, once, in a fixed order of the index's own."""
+    condition = await condition_of(services, filter)
     try:
-        page, next_cursor = await services.index.scroll(cursor, limit)
+        page, next_cursor = await services.index.scroll(cursor, limit, condition)
     except ValueError as error:
         raise Problem(422, "invalid_cursor", f"cursor must be a next_cursor of this list: {error}") from error
     return ItemList(
         items=[Item.from_payload(payload) for _, payload in page],
         next_cursor=next_cursor,
-        total=await services.index.count(),
+        total=await services.index.count(condition),
     )
 
 
+@router.delete("/items", responses=responses(422, 503), summary="Remove all items that a filter lets through")
+async def delete_items(
+    services: ServicesDep,
+    filter: Annotated[str, Query(max_length=10_000, description="JSON, as in `POST /search`; `{}` removes all.")],
+) -> Deleted:
+    """With their pictures. Ask again if it was cut off."""
+    return Deleted(deleted=await services.catalogue.delete_where(await condition_of(services, filter)))
+
+
 @router.get("/items/{item_id}", responses=responses(404, 422, 503), summary="One item")
-async def get_item(item_id: PathItemId, services: ServicesDep) -> Item:
-    return Item.from_payload(await services.catalogue.get(item_id))
+async def get_item(item_id: PathItemId, response: Response, services: ServicesDep) -> Item:
+    return _answer(await services.catalogue.get(item_id), response)
 
 
 @router.delete(
     "/items/{item_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=responses(404, 422, 503),
+    responses=responses(404, 412, 422, 503),
     summary="Remove an item and its pictures",
 )
-async def delete_item(item_id: PathItemId, services: ServicesDep) -> None:
-    await services.catalogue.delete(item_id)
+async def delete_item(item_id: PathItemId, services: ServicesDep, condition: PreconditionDep) -> None:
+    await services.catalogue.delete(item_id, condition)
 
 
 @router.get(

@@ -1,51 +1,98 @@
-"""`POST /search`: keywords in, ranked items out."""
+"""`/search` and `/suggest`: what shoppers ask."""
 
-import logging
-import uuid
+import asyncio
 from time import perf_counter
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Query, Request
 
 from service.problems import responses
 from service.requests import body_of, while_connected
-from service.schemas import Item, SearchHit, SearchRequest, SearchResponse, TookMs
+from service.schemas import PathItemId
+from service.search_schemas import (
+    BatchRequest,
+    BatchResponse,
+    ImageSearchForm,
+    Page,
+    SearchRequest,
+    SearchResponse,
+    SuggestionResult,
+    SuggestResponse,
+)
 from service.services import ServicesDep
 
-log = logging.getLogger(__name__)
-
 router = APIRouter(tags=["search"])
+
+_JSON = body_of("application/json", 'send {"query": "…"} with the header Content-Type: application/json')
+_FORM = body_of("multipart/form-data", "the picture a file, each option a part, as `curl -F` sends them")
 
 
 @router.post(
     "/search",
-    dependencies=[body_of("application/json", 'send {"query": "…"} with the header Content-Type: application/json')],
+    dependencies=[_JSON],
     responses=responses(400, 413, 415, 422, 429, 503),
     summary="Search by keywords",
 )
 async def search(body: SearchRequest, request: Request, services: ServicesDep) -> SearchResponse:
     """Ranks the catalogue by what pictures and text together say about each item."""
+    return await while_connected(request, services.searcher.search(body))
+
+
+@router.post(
+    "/search/batch",
+    dependencies=[_JSON],
+    responses=responses(400, 413, 415, 422, 429, 503),
+    summary="Many searches in one request",
+)
+async def search_batch(body: BatchRequest, request: Request, services: ServicesDep) -> BatchResponse:
+    """All are answered, or the first problem is."""
+    together = asyncio.gather(*map(services.searcher.search, body.searches))
+
+    async def answers() -> BatchResponse:
+        return BatchResponse(results=await together)
+
+    return await while_connected(request, answers())
+
+
+@router.get("/suggest", responses=responses(422), summary="Suggestions while one types")
+async def suggest(
+    services: ServicesDep,
+    q: Annotated[str, Query(max_length=200, description="What has been typed so far.", examples=["stri"])],
+    limit: Annotated[int, Query(ge=1, le=50)] = 8,
+) -> SuggestResponse:
+    """Titles, categories, brands and other attribute values, and what others searched for; one typing error is
+    forgiven."""
     started = perf_counter()
-    query = await while_connected(request, services.encoder.encode_query(body.query))
-    asked = perf_counter()
-    with services.metrics.stage("retrieve"):
-        result = await services.index.search(query.embedding, body.query, limit=body.limit, offset=body.offset)
-    ended = perf_counter()
-    response = SearchResponse(
-        hits=[SearchHit(id=hit.id, score=hit.score, item=Item.from_payload(hit.payload)) for hit in result.hits],
-        total=result.total,
-        took_ms=TookMs(
-            queue=round(query.queue_seconds * 1000, 2),
-            encode=round(query.encode_seconds * 1000, 2),
-            retrieve=round((ended - asked) * 1000, 2),
-            total=round((ended - started) * 1000, 2),
-        ),
-        model_id=services.encoder.retriever.model_id,
-        search_id=uuid.uuid4().hex,
+    found = services.lexicon.suggester.suggest(q, limit)
+    return SuggestResponse(
+        suggestions=[SuggestionResult(text=one.text, kind=one.kind) for one in found],
+        took_ms=round((perf_counter() - started) * 1000, 2),
     )
-    log.info(
-        "search",
-        extra={
-            "fields": {"search_id": response.search_id, "hits": len(response.hits), **response.took_ms.model_dump()}
-        },
-    )
-    return response
+
+
+@router.get("/items/{item_id}/similar", responses=responses(404, 422, 503), summary="Items like one of them")
+async def similar(
+    item_id: PathItemId,
+    request: Request,
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=100)] = 12,
+    offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+) -> SearchResponse:
+    """By what pictures and texts show and say together; the item itself is left out."""
+    return await while_connected(request, services.searcher.similar(item_id, Page(limit=limit, offset=offset)))
+
+
+image_router = APIRouter(tags=["search"])  # takes larger bodies
+
+
+@image_router.post(
+    "/search/image",
+    dependencies=[_FORM],
+    responses=responses(400, 413, 415, 422, 429, 503),
+    summary="Search by a picture, with or without words",
+)
+async def search_image(
+    form: Annotated[ImageSearchForm, Form(media_type="multipart/form-data")], request: Request, services: ServicesDep
+) -> SearchResponse:
+    """Finds what looks like a photograph; words change what is meant: "in red", "for children"."""
+    return await while_connected(request, services.searcher.search_image(form, form.image.file))

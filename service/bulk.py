@@ -1,0 +1,149 @@
+"""Many items in one request: lines of JSON come in, and one line of JSON goes out for each, while more come in.
+
+At most `AT_ONCE` lines are in the works. While they are, the request's body is not read, so a fast client waits (TCP
+slows it down) and a million lines need no more memory than a few. Results go out in the order of the lines.
+"""
+
+import asyncio
+import io
+import logging
+from collections.abc import AsyncIterator
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from retriever.index import IndexUnavailable
+from service.catalogue import Catalogue
+from service.problems import Problem
+from service.schemas import BulkLine, BulkResult, ItemFields
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8  # lines decoded, encoded and stored at the same time
+_BUSY_SECONDS = 0.2  # before a line is tried again that found the model's queue full
+
+
+async def lines_of(request: Request, longest: int) -> AsyncIterator[bytes | None]:
+    """The lines of a body as they arrive, blank ones too; None in place of a line of more than `longest` bytes.
+
+    Raises:
+        ClientDisconnect: the body ends before its end.
+    """
+    buffer = bytearray()
+    overlong = False
+    async for part in request.stream():
+        begin = 0
+        while (end := part.find(b"\n", begin)) >= 0:
+            buffer += part[begin:end]
+            yield None if overlong or len(buffer) > longest else bytes(buffer)
+            buffer.clear()
+            overlong, begin = False, end + 1
+        buffer += part[begin:]
+        if len(buffer) > longest:
+            overlong = True
+            buffer.clear()
+    if buffer or overlong:
+        yield None if overlong else bytes(buffer)
+
+
+class BulkIngest:
+    """Stores the items of a body's lines. One bad line fails alone."""
+
+    def __init__(self, catalogue: Catalogue, *, longest_line: int, max_pictures: int) -> None:
+        self._catalogue = catalogue
+        self._longest, self._max_pictures = longest_line, max_pictures
+
+    async def results(self, request: Request) -> AsyncIterator[BulkResult]:
+        """One result a line that is not blank, in their order."""
+        under_way: asyncio.Queue[asyncio.Task[BulkResult] | None] = asyncio.Queue(AT_ONCE)
+
+        async def read() -> None:
+            number = 0
+            try:
+                async for line in lines_of(request, self._longest):
+                    number += 1
+                    if line is None or line.strip():
+                        await under_way.put(asyncio.create_task(self._store(number, line)))
+            finally:
+                await under_way.put(None)
+
+        reader = asyncio.create_task(read())
+        try:
+            while (task := await under_way.get()) is not None:
+                yield await task
+            await reader
+        finally:
+            reader.cancel()
+            while not under_way.empty():
+                if task := under_way.get_nowait():
+                    task.cancel()
+
+    async def _store(self, number: int, line: bytes | None) -> BulkResult:
+        if line is None:
+            detail = f"The line has more than {self._longest} bytes; SEARCH_MAX_BODY_BYTES sets the limit."
+            return BulkResult(line=number, id=None, status=413, code="line_too_large", detail=detail)
+        item_id = None
+        try:
+            item = BulkLine.model_validate_json(line)
+            item_id = item.id
+            if len(item.images) > self._max_pictures:
+                raise Problem(422, "too_many_pictures", f"An item has at most {self._max_pictures} pictures.")
+            created = await self._write(item)
+            return BulkResult(line=number, id=item_id, status=201 if created else 200)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "line"
+            detail = f"{where}: {str(first['msg']).removeprefix('Value error, ')}"
+            return BulkResult(line=number, id=item_id, status=422, code="validation_failed", detail=detail)
+        except Problem as problem:
+            return BulkResult(line=number, id=item_id, status=problem.status, code=problem.code, detail=problem.detail)
+        except IndexUnavailable as error:
+            return BulkResult(line=number, id=item_id, status=503, code="index_unavailable", detail=str(error))
+        except Exception:
+            log.exception("bulk line %d failed", number)
+            detail = "Something went wrong in the service; its log has the details."
+            return BulkResult(line=number, id=item_id, status=500, code="internal_error", detail=detail)
+
+    async def _write(self, item: BulkLine) -> bool:
+        fields = ItemFields.model_validate(item.model_dump(exclude={"images"}))
+        files = [io.BytesIO(picture) for picture in item.images]
+        while True:
+            try:
+                prepared = await self._catalogue.prepare(fields, files)
+                break
+            except Problem as problem:
+                # Bulk waits where a single request is refused: shoppers' queries come first.
+                if problem.code != "overloaded":
+                    raise
+                await asyncio.sleep(_BUSY_SECONDS)
+                for file in files:
+                    file.seek(0)
+        _, created = await self._catalogue.store(prepared)
+        return created
+
+
+class NdjsonResponse(Response):
+    """Sends lines as they come to be, while the request's body is still being read.
+
+    Starlette's own streaming response watches for a disconnect by reading the body, which here has another reader.
+    """
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, results: AsyncIterator[BulkResult]) -> None:
+        self.results = results
+        self.status_code, self.background, self.body = 200, None, b""
+        self.init_headers({"Cache-Control": "no-store"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            async for result in self.results:
+                line = result.model_dump_json(exclude_none=True).encode() + b"\n"
+                await send({"type": "http.response.body", "body": line, "more_body": True})
+        except ClientDisconnect:
+            log.info("bulk: the client went away; what was answered is stored")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,33 @@
+"""Where the words of a query stand in a text."""
+
+import html
+import re
+
+from retriever.index.lexical import embed_query
+
+_WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
+
+
+def stems(text: str) -> dict[str, set[int]]:
+    """The words of a query, each with the numbers that BM25 knows it by; a word that says nothing is left out."""
+    found = {word: embed_query(word) for word in dict.fromkeys(_WORD.findall(text))}
+    return {word: set(vector.indices) for word, vector in found.items() if vector}
+
+
+def matched(query: str, text: str) -> list[str]:
+    """The words of a query that BM25 finds in a text, as they stand in the query."""
+    vector = embed_query(text)
+    there = set(vector.indices) if vector else set()
+    return [word for word, numbers in stems(query).items() if numbers & there]
+
+
+def highlighted(query: str, text: str) -> str:
+    """A text as HTML, with `<mark>` around the words that the query has, in any form ("mugs" for "mug")."""
+    wanted = set().union(*stems(query).values())
+    parts, last = [], 0
+    for match in _WORD.finditer(text):
+        vector = embed_query(match.group())
+        if vector and wanted & set(vector.indices):
+            parts += [html.escape(text[last : match.start()]), f"<mark>{html.escape(match.group())}</mark>"]
+            last = match.end()
+    return "".join([*parts, html.escape(text[last:])])

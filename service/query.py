@@ -1,0 +1,47 @@
+"""What a shopper typed: words, "phrases in quotes", and -words that are not wanted."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retriever.index.fields import WORDS_KEY
+from retriever.index.filters import And, AnyOf, Condition, Not, conjoin
+from retriever.index.lexical import required
+
+# A minus counts where a word begins, so "t-shirt" and "3 - 5 years" stay whole.
+_PART = re.compile(r'(?:(?<=\s)|^)(?P<minus>-?)"(?P<phrase>[^"]+)"|(?:(?<=\s)|^)-(?P<word>[^\W\d_][\w-]*)')
+
+
+@dataclass(frozen=True)
+class ParsedQuery:
+    text: str  # what is wanted, phrases without their quotes included
+    phrases: tuple[str, ...] = ()  # wanted word for word
+    excluded: tuple[str, ...] = ()  # words and phrases that are not wanted
+
+    def condition(self) -> Condition | None:
+        """Every phrase is there, and nothing that is excluded; None if nothing is asked."""
+        wanted = [_all_of(phrase) for phrase in self.phrases]
+        unwanted = [Not(part) for part in map(_all_of, self.excluded) if part is not None]
+        return conjoin(*wanted, *unwanted)
+
+
+def parse(query: str, exclude: Sequence[str] = ()) -> ParsedQuery:
+    """Splits a query. One of minus words alone, or of none, has an empty `text`."""
+    phrases, excluded = [], []
+
+    def take(match: re.Match[str]) -> str:
+        if match["word"] or match["minus"]:
+            excluded.append((match["word"] or match["phrase"]).strip())
+            return " "
+        phrases.append(match["phrase"].strip())
+        return match["phrase"]
+
+    text = " ".join(_PART.sub(take, query).split())
+    wanted = [phrase for phrase in phrases if phrase]
+    unwanted = [word for word in [*excluded, *(one.strip() for one in exclude)] if word]
+    return ParsedQuery(text, tuple(wanted), tuple(dict.fromkeys(unwanted)))
+
+
+def _all_of(phrase: str) -> Condition | None:
+    numbers = required(phrase)
+    return And(tuple(AnyOf(WORDS_KEY, (number,)) for number in numbers)) if numbers else None

@@ -1,0 +1,201 @@
+"""What goes over the wire in a search and its answer."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import UploadFile
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from retriever.index.selection import RELEVANCE_FLOOR
+from service.schemas import Item, Text, Word, storable
+
+QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
+
+Mode = Literal["hybrid", "semantic", "lexical"]
+
+
+class SortBy(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    field: Word = Field(
+        description="`price`, `updated_at`, `created_at`, `stock` or any attribute.", examples=["price"]
+    )
+    order: Literal["asc", "desc"] = "asc"
+
+
+class Page(BaseModel):
+    """Which hits, and what they may be; the same for words and for a picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=20, ge=1, le=100)
+    offset: int = Field(default=0, ge=0, le=10_000)
+    cursor: str | None = Field(
+        default=None, max_length=200, description="`next_cursor` of the page before, in place of `offset`."
+    )
+    filter: dict[str, Any] = Field(
+        default_factory=dict,
+        description=(
+            "Fields and what they must be: a value, a list of which any will do, or a range with `gt`, `gte`, `lt`, "
+            '`lte`. `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A category matches all below it.'
+        ),
+        examples=[{"category": "Home > Kitchen", "price": {"lte": 50}, "brand": ["Nordlys", "Pikku"]}],
+    )
+    facets: list[Word] = Field(
+        default_factory=list, max_length=20, description="Fields to count under the filter.", examples=[["category"]]
+    )
+    sort: list[SortBy] = Field(
+        default_factory=list,
+        max_length=3,
+        description="An order in place of relevance; only what is relevant is sorted (`relevance_floor`).",
+    )
+    relevance_floor: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description=f"Least share of the best score; with `sort` {RELEVANCE_FLOOR} unless given, else none.",
+    )
+    min_score: float | None = Field(default=None, allow_inf_nan=False, description="Least score.")
+    group_by: Word | None = Field(default=None, description="One hit, the best, for each value of this field.")
+
+    @model_validator(mode="after")
+    def _one_way_to_page(self) -> "Page":
+        if self.cursor is not None and self.offset:
+            raise ValueError("send cursor or offset, not both")
+        return self
+
+
+class SearchRequest(Page):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"query": "red striped mug", "limit": 20},
+                {
+                    "query": 'mug "dishwasher safe" -plastic',
+                    "filter": {"price": {"lte": 20}},
+                    "facets": ["category", "price", "brand"],
+                    "sort": [{"field": "price", "order": "asc"}],
+                },
+            ]
+        },
+    )
+
+    query: QueryText = Field(
+        min_length=1, description='What a shopper types. `"a phrase"` must be there; `-word` must not.'
+    )
+    # JSON has numbers; a form, which `Page` serves too, has only text.
+    limit: int = Field(default=20, ge=1, le=100, strict=True)
+    offset: int = Field(default=0, ge=0, le=10_000, strict=True)
+    mode: Mode = Field(default="hybrid", description="By meaning and words, by meaning alone, or by words alone.")
+    exclude: list[Text] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Words that hits must not have; pictures that look like them are moved down as well.",
+    )
+    correct: bool = Field(default=True, description="Correct misspelt words.")
+    explain: bool = Field(default=False, description="Say for each hit how its score came about.")
+    highlight: bool = Field(default=False, description="Mark the query's words in titles and descriptions, as HTML.")
+
+
+def _parsed(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from None
+
+
+def _parsed_list(value: Any) -> Any:
+    """A form's field, repeated or not: names as they are, or one JSON list."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) and value[0].lstrip().startswith("["):
+        return _parsed(value[0])
+    return [_parsed(one) if isinstance(one, str) and one.lstrip().startswith("{") else one for one in value]
+
+
+class ImageSearchForm(Page):
+    """`Page` as a form, with a picture; objects are JSON."""
+
+    image: UploadFile = Field(description="JPEG, PNG or WebP.")
+    query: QueryText = Field(default="", description='Words to go with the picture: "this, but in red".')
+    words: float = Field(default=0.5, ge=0, le=1, description="How much the words count beside the picture.")
+    filter: Annotated[dict[str, Any], BeforeValidator(_parsed)] = Field(default_factory=dict)
+    facets: Annotated[list[Word], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=20)
+    sort: Annotated[list[SortBy], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=3)
+
+
+class Explanation(BaseModel):
+    """`score` = `semantic` + `lexical_weight` × `lexical`."""
+
+    semantic: float = Field(description="Likeness of the query and the item's picture and text together.")
+    lexical: float = Field(description="BM25, as a share of this query's best: 0 to 1.")
+    lexical_weight: float
+    words: list[str] = Field(description="Words of the query that the item's text has.")
+    picture: int | None = Field(description="Which of the item's pictures matched best, counted from 0.")
+
+
+class Group(BaseModel):
+    value: str = Field(examples=["Shirt 7"])
+    count: int = Field(description="Hits with this value, of which this is the best.", examples=[4])
+
+
+class SearchHit(BaseModel):
+    id: str
+    score: float = Field(description="Higher is better; comparable within one answer only.")
+    item: Item
+    group: Group | None = Field(default=None, description="With `group_by`: what it stands for.")
+    explanation: Explanation | None = Field(default=None, description="With `explain`.")
+    highlights: dict[str, str] | None = Field(
+        default=None, description="With `highlight`: HTML.", examples=[{"title": "Stoneware <mark>mug</mark>"}]
+    )
+
+
+class TookMs(BaseModel):
+    """Milliseconds by stage; `queue` and `encode` are 0 where the query's embedding was cached."""
+
+    queue: float
+    encode: float
+    retrieve: float
+    total: float
+
+
+class FacetValue(BaseModel):
+    value: str
+    count: int
+
+
+class FacetResult(BaseModel):
+    values: list[FacetValue] = Field(default_factory=list, description="The most common values, with their items.")
+    min: float | str | None = Field(default=None, description="Of numbers, or of dates as ISO times.")
+    max: float | str | None = None
+
+
+class SearchResponse(BaseModel):
+    hits: list[SearchHit]
+    total: int = Field(description="How many items the whole ranking holds.")
+    next_cursor: str | None = Field(default=None, description="For the next page; null on the last one.")
+    facets: Mapping[str, FacetResult] = Field(default_factory=dict)
+    corrected_query: str | None = Field(default=None, description="What was searched for, if spelling was corrected.")
+    took_ms: TookMs
+    model_id: str
+    search_id: str = Field(description="Names this search in the log.")
+
+
+class BatchRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    searches: list[SearchRequest] = Field(min_length=1, max_length=50)
+
+
+class BatchResponse(BaseModel):
+    results: list[SearchResponse] = Field(description="In the order of `searches`.")
+
+
+class SuggestionResult(BaseModel):
+    text: str = Field(examples=["stoneware mug"])
+    kind: Literal["title", "category", "attribute", "query"]
+
+
+class SuggestResponse(BaseModel):
+    suggestions: list[SuggestionResult]
+    took_ms: float

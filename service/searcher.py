@@ -1,0 +1,253 @@
+"""A search from its request to its answer: parse, correct, encode, rank, count, explain."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from retriever.index import Facet, FilterError, Hit, ItemIndex, Sort
+from retriever.index.fields import fold, key
+from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
+from retriever.index.fusion import LEXICAL_WEIGHT
+from retriever.index.selection import RELEVANCE_FLOOR
+from service import query as shopper
+from service.catalogue import Catalogue, lexical_text_of
+from service.encoder import Encoder, Vectors
+from service.highlight import highlighted, matched
+from service.lexicon import Lexicon
+from service.metrics import Metrics
+from service.problems import Problem
+from service.schemas import Item
+from service.search_schemas import (
+    Explanation,
+    FacetResult,
+    FacetValue,
+    Group,
+    ImageSearchForm,
+    Page,
+    SearchHit,
+    SearchRequest,
+    SearchResponse,
+    TookMs,
+)
+
+log = logging.getLogger(__name__)
+
+_WEIGHTS = {"hybrid": LEXICAL_WEIGHT, "semantic": 0.0, "lexical": 1.0}
+UNWANTED = 0.3  # how strongly what is not wanted counts against an item that looks like it
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is looked for: rows `(M, D)` whose MaxSim add up, and words for BM25."""
+
+    rows: Vectors | None
+    text: str
+    lexical_weight: float
+    condition: Condition | None = None
+    queue_seconds: float = 0.0
+    encode_seconds: float = 0.0
+
+
+class Searcher:
+    """Answers searches over one catalogue."""
+
+    def __init__(
+        self, index: ItemIndex, encoder: Encoder, lexicon: Lexicon, catalogue: Catalogue, metrics: Metrics
+    ) -> None:
+        self._index, self._encoder, self._lexicon = index, encoder, lexicon
+        self._catalogue, self._metrics = catalogue, metrics
+
+    async def search(self, request: SearchRequest) -> SearchResponse:
+        """Ranks the catalogue by what pictures and text together say about each item.
+
+        Raises:
+            Problem: `empty_query`, `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`.
+        """
+        started = perf_counter()
+        parsed = shopper.parse(request.query, request.exclude)
+        if not parsed.text:
+            raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
+        text = parsed.text
+        if request.correct and not parsed.phrases:
+            text = self._lexicon.words.correct(text)
+        asked = await self._asked(request, text, parsed)
+        response = await self._answer(request, asked, started, explain=request.explain, highlight=request.highlight)
+        if text != parsed.text:
+            response.corrected_query = text
+        if response.hits and not request.offset and not request.cursor:
+            self._lexicon.suggester.searched(text)
+        return response
+
+    async def search_image(self, form: ImageSearchForm, file: BinaryIO) -> SearchResponse:
+        """Ranks the catalogue by likeness to a picture, and to words that go with it.
+
+        Raises:
+            Problem: as `search`, and `invalid_image`, `image_too_large`.
+        """
+        started = perf_counter()
+        tokens = await self._catalogue.encode_picture(file)  # (Q, D)
+        rows = tokens / np.float32(len(tokens))
+        if form.query:
+            query = await self._encoder.encode_query(form.query)
+            rows = np.concatenate([(1 - form.words) * rows, form.words * query.embedding[None]])
+        weight = LEXICAL_WEIGHT * form.words if form.query else 0.0
+        return await self._answer(form, _Asked(rows.astype(np.float32), form.query, weight), started)
+
+    async def similar(self, item_id: str, page: Page) -> SearchResponse:
+        """The items most like one of them, itself left out.
+
+        Raises:
+            Problem: `item_not_found`, and as `search`.
+        """
+        started = perf_counter()
+        tokens = (await self._index.tokens([item_id])).get(item_id)
+        if tokens is None:
+            raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
+        others = Not(AnyOf(key("keyword", "id"), (fold(item_id),)))
+        return await self._answer(page, _Asked(tokens / np.float32(len(tokens)), "", 0.0, others), started)
+
+    async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
+        weight, condition = _WEIGHTS[request.mode], parsed.condition()
+        if request.mode == "lexical":
+            return _Asked(None, text, weight, condition)
+        wanted, *unwanted = await asyncio.gather(*map(self._encoder.encode_query, [text, *parsed.excluded]))
+        rows = wanted.embedding[None]  # (1, D)
+        if unwanted:
+            away = np.mean([one.embedding for one in unwanted], axis=0)
+            rows = np.concatenate([rows, -UNWANTED * away[None]])
+        return _Asked(rows, text, weight, condition, wanted.queue_seconds, wanted.encode_seconds)
+
+    async def _answer(
+        self, page: Page, asked: _Asked, started: float, *, explain: bool = False, highlight: bool = False
+    ) -> SearchResponse:
+        begun = perf_counter()
+        with self._metrics.stage("retrieve"):
+            fields = await self._fields_for(page)
+            try:
+                own = parse(page.filter, fields) if page.filter else None
+                condition = conjoin(own, asked.condition)
+                sort = [_sort(one.field, one.order == "desc", fields, n) for n, one in enumerate(page.sort)]
+                group = _sort(page.group_by, False, fields, None).key if page.group_by else None
+                offset = _offset(page, asked)
+                floor = page.relevance_floor
+                result = await self._index.search(
+                    asked.rows,
+                    asked.text,
+                    limit=page.limit,
+                    offset=offset,
+                    lexical_weight=asked.lexical_weight,
+                    filter=condition,
+                    sort=sort,
+                    group_by=group,
+                    min_score=page.min_score,
+                    relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
+                )
+                facets = await self._index.facets(page.facets, condition) if page.facets else {}
+            except FilterError as error:
+                where = [{"field": f"body.{error.path}", "message": error.message}]
+                raise Problem(422, error.code, f"{error}.", errors=where) from error
+            hits = [_hit(hit) for hit in result.hits]
+            if explain:
+                await self._explain(hits, result.hits, asked)
+        if highlight:
+            for hit in hits:
+                texts = {"title": hit.item.title, "description": hit.item.description}
+                hit.highlights = {name: highlighted(asked.text, text) for name, text in texts.items()}
+        ended = perf_counter()
+        following = offset + page.limit
+        response = SearchResponse(
+            hits=hits,
+            total=result.total,
+            next_cursor=_cursor(page, asked, following) if following < result.total else None,
+            facets={name: _facet(facet) for name, facet in facets.items()},
+            took_ms=TookMs(
+                queue=round(asked.queue_seconds * 1000, 2),
+                encode=round(asked.encode_seconds * 1000, 2),
+                retrieve=round((ended - begun) * 1000, 2),
+                total=round((ended - started) * 1000, 2),
+            ),
+            model_id=self._encoder.retriever.model_id,
+            search_id=uuid.uuid4().hex,
+        )
+        facts = {"search_id": response.search_id, "hits": len(hits), **response.took_ms.model_dump()}
+        log.info("search", extra={"fields": facts})
+        return response
+
+    async def _fields_for(self, page: Page) -> Fields:
+        if not (page.filter or page.facets or page.sort or page.group_by):
+            return {}
+        return await self._index.fields(*page.filter, *page.facets)
+
+    async def _explain(self, hits: Sequence[SearchHit], ranked: Sequence[Hit], asked: _Asked) -> None:
+        tokens = await self._index.tokens([hit.id for hit in hits]) if asked.rows is not None else {}
+        per_picture = self._encoder.retriever.config.num_query_tokens
+        for hit, one in zip(hits, ranked, strict=True):
+            best = None
+            if hit.item.images and hit.id in tokens and asked.rows is not None:
+                best = int((tokens[hit.id] @ asked.rows[0]).argmax()) // per_picture
+            hit.explanation = Explanation(
+                semantic=one.semantic,
+                lexical=one.lexical,
+                lexical_weight=asked.lexical_weight,
+                words=matched(asked.text, lexical_text_of(one.payload)),
+                picture=best,
+            )
+
+
+def _hit(hit: Hit) -> SearchHit:
+    group = Group(value=hit.group, count=hit.group_size) if hit.group is not None else None
+    return SearchHit(id=hit.id, score=hit.score, item=Item.from_payload(hit.payload), group=group)
+
+
+def _sort(name: str, descending: bool, fields: Fields, place: int | None) -> Sort:
+    """A field by its numbers or dates where it has them, else by its keywords."""
+    path = "group_by" if place is None else f"sort[{place}].field"
+    field = resolve(name, fields, path)
+    kinds = ("keyword", "number", "boolean", "date") if place is None else ("number", "date", "keyword", "boolean")
+    kind = next(kind for kind in kinds if kind in fields[field])
+    return Sort(key(kind, field), descending)
+
+
+def _facet(facet: Facet) -> FacetResult:
+    low: Any = facet.low
+    high: Any = facet.high
+    if facet.dates:
+        low, high = (value and datetime.fromtimestamp(value, UTC).isoformat() for value in (low, high))
+    return FacetResult(
+        values=[FacetValue(value=value, count=count) for value, count in facet.values], min=low, max=high
+    )
+
+
+def _fingerprint(page: Page, asked: _Asked) -> str:
+    """What must be the same for a cursor to go on: the words and all that chooses and orders hits."""
+    chosen = page.model_dump(mode="json", include={"filter", "sort", "relevance_floor", "min_score", "group_by"})
+    told = json.dumps([chosen, asked.text, repr(asked.condition)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _cursor(page: Page, asked: _Asked, offset: int) -> str:
+    return base64.urlsafe_b64encode(f"{offset}:{_fingerprint(page, asked)}".encode()).decode().rstrip("=")
+
+
+def _offset(page: Page, asked: _Asked) -> int:
+    if page.cursor is None:
+        return page.offset
+    try:
+        text = base64.urlsafe_b64decode(page.cursor + "=" * (-len(page.cursor) % 4)).decode()
+        offset, _, fingerprint = text.partition(":")
+        if fingerprint == _fingerprint(page, asked):
+            return int(offset)
+    except (binascii.Error, ValueError):
+        pass
+    raise Problem(422, "invalid_cursor", "cursor must be the next_cursor of this very search.")

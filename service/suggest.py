@@ -1,0 +1,107 @@
+"""Suggestions while one types: titles, categories, brands and other attribute values, and what others searched for.
+
+Every phrase is kept once for each of its words, from that word on, in one sorted list. So all phrases with a word that
+begins with what was typed are neighbours, found by two bisections.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from sortedcontainers import SortedSet
+
+Kind = Literal["title", "category", "attribute", "query"]
+
+_LONGEST = 80  # characters; a longer phrase is no suggestion
+_SCANNED = 2000  # phrases weighed for one letter that begins a great many
+_QUERIES = 20_000  # past queries kept
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_WEIGHT: dict[Kind, float] = {"query": 2.0, "category": 1.5, "attribute": 1.0, "title": 0.5}
+_END = chr(0x10FFFF)
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    text: str
+    kind: Kind
+
+
+class Suggester:
+    """Phrases counted by how many items have them or how often they were searched; not thread-safe."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Suggestion] = {}  # folded phrase → as it is shown
+        self._counts: Counter[str] = Counter()
+        self._starts: SortedSet = SortedSet()  # (phrase from one of its words on, whole phrase), folded
+        self._queries: Counter[str] = Counter()
+
+    def add(self, phrases: Iterable[Suggestion]) -> None:
+        """Counts phrases of an item."""
+        for phrase in phrases:
+            text = " ".join(phrase.text.split())
+            folded = text.casefold()
+            if not 1 < len(text) <= _LONGEST:
+                continue
+            if not self._counts[folded]:
+                self._entries[folded] = Suggestion(text, phrase.kind)
+                self._starts.update((start, folded) for start in _word_starts(folded))
+            self._counts[folded] += 1
+
+    def remove(self, phrases: Iterable[Suggestion]) -> None:
+        """Takes back what `add` counted; a phrase that nothing has any more is gone."""
+        for phrase in phrases:
+            folded = " ".join(phrase.text.split()).casefold()
+            if self._counts[folded] > 1:
+                self._counts[folded] -= 1
+            elif self._counts.pop(folded, 0):
+                del self._entries[folded]
+                self._starts.difference_update({(start, folded) for start in _word_starts(folded)})
+
+    def searched(self, query: str) -> None:
+        """Remembers a query that found something. It is suggested from its second time on: one may be private."""
+        folded = " ".join(query.casefold().split())
+        self._queries[folded] += 1
+        if self._queries[folded] >= 2:
+            self.add([Suggestion(folded, "query")])
+        if len(self._queries) > _QUERIES:
+            self._queries = Counter(dict(self._queries.most_common(_QUERIES // 2)))
+
+    def suggest(self, typed: str, limit: int) -> list[Suggestion]:
+        """The most common phrases with words that begin as typed; with one mistyped letter, if there are none."""
+        typed = " ".join(typed.casefold().split())
+        if not typed:
+            return []
+        found = set(self._beginning(typed))
+        if not found and len(typed) > 2:
+            for near in _one_letter_off(typed):
+                found.update(self._beginning(near))
+        best = heapq.nlargest(limit, found, key=lambda phrase: (self._weight(phrase), -len(phrase), phrase))
+        return [self._entries[phrase] for phrase in best]
+
+    def _weight(self, phrase: str) -> float:
+        return _WEIGHT[self._entries[phrase].kind] * self._counts[phrase]
+
+    def _beginning(self, typed: str) -> Iterator[str]:
+        return (phrase for _, phrase in islice(self._starts.irange((typed,), (typed + _END,)), _SCANNED))
+
+
+def _word_starts(folded: str) -> Iterator[str]:
+    words = folded.split()
+    return (" ".join(words[place:]) for place in range(len(words)))
+
+
+def _one_letter_off(typed: str) -> set[str]:
+    """What was meant, if one letter is missing, wrong, superfluous, or in its neighbour's place. The first is right."""
+    near = set()
+    for place in range(1, len(typed) + 1):
+        before, after = typed[:place], typed[place:]
+        near |= {before + letter + after for letter in _LETTERS}
+        if after:
+            near.add(before + after[1:])
+            near |= {before + letter + after[1:] for letter in _LETTERS}
+        if len(after) > 1:
+            near.add(before + after[1] + after[0] + after[2:])
+    return near

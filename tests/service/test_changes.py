@@ -1,0 +1,187 @@
+"""PATCH, PUT, conditional writes, deletion by filter and bulk: what a catalogue team does all day."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.encoder import Encoder
+from tests.service.helpers import picture_file, post_item
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many items the model was asked to encode, call by call."""
+    calls: list[int] = []
+    encode = Encoder.encode_items
+
+    async def counted(self: Encoder, items: Any) -> Any:
+        calls.append(len(items))
+        return await encode(self, items)
+
+    monkeypatch.setattr(Encoder, "encode_items", counted)
+    return calls
+
+
+def scores(client: TestClient, query: str) -> dict[str, float]:
+    hits = client.post("/search", json={"query": query, "mode": "semantic"}).json()["hits"]
+    return {hit["id"]: hit["score"] for hit in hits}
+
+
+def test_price_and_stock_change_without_the_model(client: TestClient, encoded: list[int]) -> None:
+    before = post_item(client, "mug", picture_file("red"), title="mug", price=12).json()
+    ranking = scores(client, "red mug")
+    encoded.clear()
+    answer = client.patch("/items/mug", json={"price": 9.5, "stock": 3})
+    assert answer.status_code == 200, answer.text
+    changed = answer.json()
+    assert (changed["price"], changed["stock"]) == (9.5, 3)
+    assert (changed["title"], changed["images"], changed["created_at"]) == (
+        "mug",
+        before["images"],
+        before["created_at"],
+    )
+    assert changed["version"] == 2
+    assert encoded == []
+    assert scores(client, "red mug") == ranking
+    found = client.post("/search", json={"query": "mug", "filter": {"stock": 3, "price": {"lt": 10}}})
+    assert [hit["id"] for hit in found.json()["hits"]] == ["mug"]
+    assert client.get(before["images"][0]["url"]).status_code == 200
+
+
+def test_null_takes_away(client: TestClient) -> None:
+    post_item(client, "mug", title="mug", price=12, category="Home", attributes='{"a": 1, "b": 2}')
+    changed = client.patch("/items/mug", json={"price": None, "category": None, "attributes": {"a": None}}).json()
+    assert (changed["price"], changed["category"], changed["attributes"]) == (None, [], {"b": 2})
+
+
+def test_a_new_text_is_encoded_with_the_kept_picture(client: TestClient, encoded: list[int]) -> None:
+    post_item(client, "mug", picture_file("red"), title="mug")
+    client.patch("/items/mug", json={"title": "blue shirt"})
+    assert encoded == [1, 1]
+    post_item(client, "whole", picture_file("red"), title="blue shirt")
+    ranking = scores(client, "a shirt")
+    assert ranking["mug"] == pytest.approx(ranking["whole"], abs=1e-3)
+
+
+def test_new_pictures_replace_the_old(client: TestClient) -> None:
+    old = post_item(client, "mug", picture_file("red"), title="mug").json()["images"]
+    blue = base64.b64encode(picture_file("blue")).decode()
+    images = client.patch("/items/mug", json={"images": [blue, f"data:image/png;base64,{blue}"]}).json()["images"]
+    assert len(images) == 2
+    assert images[0]["sha256"] == images[1]["sha256"] != old[0]["sha256"]
+    assert client.patch("/items/mug", json={"images": []}).json()["images"] == []
+    assert client.get("/items/mug/image").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("item_id", "body", "status", "code"),
+    [
+        ("nobody", {"price": 1}, 404, "item_not_found"),
+        ("mug", {"title": "", "attributes": {"brand": None}}, 422, "empty_item"),
+        ("mug", {"price": -1}, 422, "validation_failed"),
+        ("mug", {"colour": "red"}, 422, "validation_failed"),
+        ("mug", {"images": ["%%"]}, 422, "validation_failed"),
+        ("mug", {"images": ["aGVsbG8="]}, 422, "invalid_image"),
+        ("mug", {"attributes": {str(n): n for n in range(200)}}, 422, "validation_failed"),
+    ],
+)
+def test_a_refused_change_changes_nothing(client: TestClient, item_id: str, body: Any, status: int, code: str) -> None:
+    before = post_item(client, "mug", title="mug", attributes='{"brand": "Kiln"}').json()
+    answer = client.patch(f"/items/{item_id}", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert client.get("/items/mug").json() == before
+
+
+def test_put_stores_under_its_address(client: TestClient) -> None:
+    answer = client.put("/items/a%2Fb", files={"title": (None, "mug")})
+    assert (answer.status_code, answer.json()["id"]) == (201, "a/b")
+    answer = client.put("/items/a%2Fb", files={"title": (None, "cup"), "image": ("x.png", picture_file())})
+    assert (answer.status_code, answer.json()["title"], len(answer.json()["images"])) == (200, "cup", 1)
+    assert client.put("/items/c", files={"id": (None, "d"), "title": (None, "x")}).status_code == 422
+
+
+def test_conditional_writes(client: TestClient) -> None:
+    def write(title: str, **headers: str) -> Any:
+        return client.put("/items/mug", files={"title": (None, title)}, headers=headers)
+
+    assert write("new", **{"If-Match": "*"}).json()["code"] == "version_mismatch"
+    created = write("new", **{"If-None-Match": "*"})
+    assert (created.status_code, created.headers["ETag"]) == (201, '"1"')
+    assert write("again", **{"If-None-Match": "*"}).json()["code"] == "already_exists"
+    assert write("second", **{"If-Match": '"1"'}).headers["ETag"] == '"2"'
+    stale = write("third", **{"If-Match": '"1"'})
+    assert (stale.status_code, stale.json()["code"]) == (412, "version_mismatch")
+    assert client.patch("/items/mug", json={"price": 1}, headers={"If-Match": '"1"'}).status_code == 412
+    assert client.delete("/items/mug", headers={"If-Match": '"1"'}).status_code == 412
+    assert client.get("/items/mug").headers["ETag"] == '"2"'
+    assert client.delete("/items/mug", headers={"If-Match": '"1", "2"'}).status_code == 204
+    assert write("x", **{"If-Match": "abc"}).json()["code"] == "invalid_precondition"
+
+
+def test_list_and_delete_by_filter(client: TestClient) -> None:
+    for n in range(5):
+        post_item(client, str(n), picture_file(), title="mug", price=n)
+    cheap = json.dumps({"price": {"lt": 3}})
+    listed = client.get("/items", params={"filter": cheap, "limit": 2}).json()
+    assert (listed["total"], len(listed["items"]), bool(listed["next_cursor"])) == (3, 2, True)
+    assert client.get("/items", params={"filter": '{"nope": 1}'}).json()["code"] == "unknown_field"
+    assert client.get("/items", params={"filter": "{"}).json()["code"] == "invalid_filter"
+    assert client.delete("/items").status_code == 422, "nobody deletes everything by mistake"
+    assert client.delete("/items", params={"filter": cheap}).json() == {"deleted": 3}
+    assert client.get("/items").json()["total"] == 2
+    assert client.get("/items/0/image").status_code == 404
+    assert client.delete("/items", params={"filter": "{}"}).json() == {"deleted": 2}
+
+
+def bulk(client: TestClient, lines: Any) -> list[dict[str, Any]]:
+    answer = client.post("/items/bulk", content=lines, headers={"Content-Type": "application/x-ndjson"})
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_one_bad_line_fails_alone(client: TestClient) -> None:
+    post_item(client, "old", title="mug")
+    red = base64.b64encode(picture_file("red")).decode()
+    lines = [
+        json.dumps({"id": "new", "title": "mug", "images": [red], "price": 3, "attributes": {"brand": "Kiln"}}),
+        json.dumps({"id": "old", "title": "cup"}),
+        "",
+        "{not json",
+        json.dumps({"id": "bare"}),
+        json.dumps({"id": "broken", "images": ["aGVsbG8="]}),
+        json.dumps({"title": "no id"}),
+        json.dumps({"id": "last", "title": "lamp"}),
+    ]
+    results = bulk(client, "\n".join(lines))
+    assert [(one["line"], one["status"], one.get("code")) for one in results] == [
+        (1, 201, None),
+        (2, 200, None),
+        (4, 422, "validation_failed"),
+        (5, 422, "empty_item"),
+        (6, 422, "invalid_image"),
+        (7, 422, "validation_failed"),
+        (8, 201, None),
+    ]
+    assert [one.get("id") for one in results] == ["new", "old", None, "bare", "broken", None, "last"]
+    assert client.get("/items/new").json()["attributes"] == {"brand": "Kiln"}
+    assert client.get("/items/old").json()["title"] == "cup"
+    assert client.get("/items").json()["total"] == 3
+
+
+def test_a_line_without_end_is_refused_and_the_next_one_stored(client: TestClient, settings: Any) -> None:
+    def lines() -> Iterator[bytes]:
+        yield b'{"id": "long", "title": "'
+        for _ in range(settings.max_body_bytes // 2**20 + 1):
+            yield b"x" * 2**20
+        yield b'"}\n{"id": "next", "title": "mug"}\n'
+
+    assert [(one["status"], one.get("code")) for one in bulk(client, lines())] == [(413, "line_too_large"), (201, None)]
+
+
+def test_bulk_takes_lines_alone(client: TestClient) -> None:
+    assert client.post("/items/bulk", json={"id": "a"}).status_code == 415
+    assert bulk(client, b"") == []

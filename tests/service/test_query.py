@@ -1,0 +1,109 @@
+"""What a shopper typed, taken apart; misspelt words; suggestions; highlights. No service needed."""
+
+import pytest
+
+from service.highlight import highlighted, matched
+from service.query import parse
+from service.suggest import Suggester, Suggestion
+from service.vocabulary import Vocabulary
+
+
+@pytest.mark.parametrize(
+    ("typed", "text", "phrases", "excluded"),
+    [
+        ("red mug", "red mug", (), ()),
+        ("shoes -leather", "shoes", (), ("leather",)),
+        ("-leather shoes -Black", "shoes", (), ("leather", "Black")),
+        ('"round neck" shirt', "round neck shirt", ("round neck",), ()),
+        ('bag -"faux leather"', "bag", (), ("faux leather",)),
+        ("t-shirt 3-5 years", "t-shirt 3-5 years", (), ()),
+        ("3 - 5 years", "3 - 5 years", (), ()),
+        ("424522-100", "424522-100", (), ()),
+        ("-20 degrees", "-20 degrees", (), ()),
+        ('5" nails', '5" nails', (), ()),
+        ('say "', 'say "', (), ()),
+        ("-leather", "", (), ("leather",)),
+        ("红色 -皮革", "红色", (), ("皮革",)),
+    ],
+)
+def test_a_query_is_taken_apart(typed: str, text: str, phrases: tuple[str, ...], excluded: tuple[str, ...]) -> None:
+    parsed = parse(typed)
+    assert (parsed.text, parsed.phrases, parsed.excluded) == (text, phrases, excluded)
+
+
+def test_a_list_of_what_is_not_wanted_joins_the_minus_words() -> None:
+    assert parse("bag -red", ["leather", "red", " "]).excluded == ("red", "leather")
+    assert parse("bag").condition() is None
+    assert parse("bag -the").condition() is None, "a word that says nothing cannot be looked for"
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    vocabulary = Vocabulary()
+    vocabulary.learn("Adidas running shoes. Kurta by Nordlys. Tschüß")
+    return vocabulary
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("adiddas runing sheos", "adidas running shoes"),
+        ("grean dress", "green dress"),
+        ("nordlis kurta", "nordlys kurta"),
+        ("kurtas", "kurtas"),
+        ("mug", "mug"),
+        ("AB12X-77 xqzzvw", "AB12X-77 xqzzvw"),
+        ("红色 杯子 قميص", "红色 杯子 قميص"),
+        ("Tschuß", "tschüss"),
+        ("", ""),
+    ],
+)
+def test_misspelt_words_are_corrected_and_others_left(vocabulary: Vocabulary, typed: str, meant: str) -> None:
+    assert vocabulary.correct(typed) == meant
+
+
+def texts(suggester: Suggester, typed: str, limit: int = 5) -> list[str]:
+    return [one.text for one in suggester.suggest(typed, limit)]
+
+
+@pytest.fixture
+def suggester() -> Suggester:
+    suggester = Suggester()
+    titles = ["Stoneware Mug", "Enamel Mug", "Striped Umbrella"]
+    suggester.add([Suggestion(title, "title") for title in titles])
+    suggester.add([Suggestion(" stoneware", "attribute")] * 3)
+    return suggester
+
+
+def test_any_word_of_a_phrase_may_begin_it(suggester: Suggester) -> None:
+    assert texts(suggester, "MU") == ["Enamel Mug", "Stoneware Mug"]
+    assert texts(suggester, "st") == ["stoneware", "Stoneware Mug", "Striped Umbrella"]
+    assert texts(suggester, "stoneware m") == ["Stoneware Mug"]
+    assert texts(suggester, "st", limit=1) == ["stoneware"]
+    assert texts(suggester, "") == texts(suggester, "zz") == []
+
+
+@pytest.mark.parametrize("typed", ["stnoe", "stonewere", "stoneewar", "sroneware m", "umbrela", "strped"])
+def test_one_mistyped_letter_is_forgiven(suggester: Suggester, typed: str) -> None:
+    assert texts(suggester, typed)
+
+
+def test_what_no_item_has_any_more_is_gone(suggester: Suggester) -> None:
+    suggester.remove([Suggestion("Enamel Mug", "title"), Suggestion("stoneware", "attribute")])
+    suggester.remove([Suggestion("never there", "title")])
+    assert texts(suggester, "mug") == ["Stoneware Mug"]
+    assert texts(suggester, "stone") == ["stoneware", "Stoneware Mug"], "two items have the material still"
+
+
+def test_a_query_is_suggested_when_it_comes_again(suggester: Suggester) -> None:
+    suggester.searched("mug for my wife")
+    assert "mug for my wife" not in texts(suggester, "mug")
+    suggester.searched("Mug for  my wife")
+    assert suggester.suggest("mug", 1) == [Suggestion("mug for my wife", "query")]
+
+
+def test_words_are_marked_in_every_form() -> None:
+    assert highlighted("mugs red", "A red Mug & more") == "A <mark>red</mark> <mark>Mug</mark> &amp; more"
+    assert highlighted("<b>", "<b>bold</b>") == "&lt;<mark>b</mark>&gt;bold&lt;/<mark>b</mark>&gt;"
+    assert highlighted("the", "the mug") == "the mug"
+    assert matched("red mugs for him", "mug") == ["mugs"]

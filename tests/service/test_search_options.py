@@ -1,0 +1,225 @@
+"""What POST /search and its sisters take beside a query, over the real index."""
+
+import io
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from retriever import ItemInput, Retriever
+from retriever.scoring import maxsim
+from service.app import create_app
+from service.settings import Settings
+from tests.service.helpers import picture_file, post_item
+
+SHOP = [
+    {"id": "mug-1", "title": "Stoneware mug", "category": "Home > Kitchen", "price": 12, "brand": "Kiln"},
+    {"id": "mug-2", "title": "Enamel mug", "category": "Home > Kitchen", "price": 8, "brand": "Nord", "stock": 0},
+    {"id": "mug-3", "title": "Travel mug of steel", "category": "Outdoor", "price": 20, "brand": "Nord", "stock": 4},
+    {"id": "lamp", "title": "Desk lamp", "description": "A lamp, not a mug.", "category": "Home", "price": 40},
+]
+
+
+@pytest.fixture
+def shop(client: TestClient) -> TestClient:
+    for n, product in enumerate(SHOP):
+        fields = {name: value for name, value in product.items() if name not in ("id", "brand")}
+        if brand := product.get("brand"):
+            fields["attributes"] = f'{{"brand": "{brand}", "line": "A{n % 2}"}}'
+        assert post_item(client, str(product["id"]), picture_file((60 * n, 0, 0)), **fields).status_code == 201
+    return client
+
+
+def search(client: TestClient, query: str = "mug", **more: Any) -> Any:
+    answer = client.post("/search", json={"query": query, **more})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ids(answer: Any) -> list[str]:
+    return [hit["id"] for hit in answer["hits"]]
+
+
+def test_filters_facets_and_totals_agree(shop: TestClient) -> None:
+    answer = search(shop, filter={"category": "Home", "price": {"lt": 30}}, facets=["brand", "price", "category"])
+    assert sorted(ids(answer)) == ["mug-1", "mug-2"]
+    assert answer["total"] == 2
+    assert answer["facets"]["brand"]["values"] == [{"value": "Kiln", "count": 1}, {"value": "Nord", "count": 1}]
+    assert (answer["facets"]["price"]["min"], answer["facets"]["price"]["max"]) == (8, 12)
+    assert answer["facets"]["category"]["values"][0] == {"value": "Home", "count": 2}
+    assert ids(search(shop, filter={"available": False})) == ["mug-2"]
+    assert sorted(ids(search(shop, filter={"updated_at": {"gte": "2026-01-01"}}))) == sorted(ids(search(shop)))
+
+
+def test_dates_come_back_as_dates(shop: TestClient) -> None:
+    item = shop.get("/items/lamp").json()
+    assert search(shop, facets=["created_at"])["facets"]["created_at"]["max"][:19] == item["created_at"][:19]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ({"filter": {"nope": 1}}, "unknown_field", "body.filter.nope"),
+        ({"filter": {"price": "cheap"}}, "wrong_type", "body.filter.price"),
+        ({"filter": {"or": 3}}, "invalid_filter", "body.filter.or"),
+        ({"facets": ["nope"]}, "unknown_field", "body.facets"),
+        ({"sort": [{"field": "price"}, {"field": "nope"}]}, "unknown_field", "body.sort[1].field"),
+        ({"group_by": "nope"}, "unknown_field", "body.group_by"),
+        ({"cursor": "nope"}, "invalid_cursor", None),
+        ({"query": "-mug"}, "empty_query", None),
+    ],
+)
+def test_what_cannot_be_says_where(shop: TestClient, body: Any, code: str, field: str | None) -> None:
+    answer = shop.post("/search", json={"query": "mug", **body})
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    if field:
+        assert answer.json()["errors"][0]["field"] == field
+
+
+def test_sorting_by_price_leaves_out_what_is_not_relevant(shop: TestClient) -> None:
+    best = search(shop)["hits"][0]["score"]
+    relevant = [hit["id"] for hit in search(shop)["hits"] if hit["score"] >= 0.9 * best]
+    price = {str(product["id"]): product["price"] for product in SHOP}
+    answer = search(shop, sort=[{"field": "price", "order": "desc"}], relevance_floor=0.9)
+    assert ids(answer) == sorted(relevant, key=lambda one: -price[one])
+    assert answer["total"] == len(relevant)
+
+
+def test_cursors_page_through_one_search(shop: TestClient) -> None:
+    everything, found, cursor = ids(search(shop)), [], None
+    while True:
+        answer = search(shop, limit=3, **({"cursor": cursor} if cursor else {}))
+        found += ids(answer)
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            break
+        refused = shop.post("/search", json={"query": "lamp", "cursor": cursor})
+        assert refused.json()["code"] == "invalid_cursor", "a cursor belongs to its search"
+    assert found == everything
+
+
+def test_modes(shop: TestClient) -> None:
+    assert sorted(ids(search(shop, "steel", mode="lexical"))) == ["mug-3"]
+    assert search(shop, "steel", mode="lexical")["total"] == 1
+    semantic = search(shop, "steel", mode="semantic", explain=True)
+    assert [hit["explanation"]["lexical_weight"] for hit in semantic["hits"]] == [0] * 4
+    assert search(shop, "steel")["hits"][0]["id"] == "mug-3"
+
+
+def test_words_that_must_not_be_there(shop: TestClient) -> None:
+    assert sorted(ids(search(shop, "mug -steel -lamp"))) == ["mug-1", "mug-2"]
+    assert sorted(ids(search(shop, "mug", exclude=["steel", "lamp"]))) == ["mug-1", "mug-2"]
+    assert ids(search(shop, '"travel mug"')) == ["mug-3"]
+    assert sorted(ids(search(shop, 'mug -"travel mug"'))) == ["lamp", "mug-1", "mug-2"]
+
+
+def test_misspelt_words_are_corrected_and_the_answer_says_so(shop: TestClient) -> None:
+    answer = search(shop, "stonware mug")
+    assert (answer["corrected_query"], ids(answer)[0]) == ("stoneware mug", "mug-1")
+    assert search(shop, "stonware mug", correct=False)["corrected_query"] is None
+
+
+def test_groups(shop: TestClient) -> None:
+    answer = search(shop, filter={"brand": ["Kiln", "Nord"]}, group_by="line")
+    groups = {hit["group"]["value"]: hit["group"]["count"] for hit in answer["hits"]}
+    assert (groups, answer["total"]) == ({"A0": 2, "A1": 1}, 2)
+
+
+def test_why(client: TestClient, tiny_retriever: Retriever) -> None:
+    post_item(client, "two", picture_file("red"), picture_file("blue"), title="Blue mugs")
+    (hit,) = search(client, "blue mug", explain=True, highlight=True)["hits"]
+    why = hit["explanation"]
+    assert hit["score"] == pytest.approx(why["semantic"] + why["lexical_weight"] * why["lexical"])
+    assert why["words"] == ["blue", "mug"]
+    alone = [ItemInput(Image.new("RGB", (60, 40), colour), "Blue mugs") for colour in ("red", "blue")]
+    scores = maxsim(tiny_retriever.encode_queries(["blue mug"]), tiny_retriever.encode_items(alone))[0]
+    assert why["picture"] == int(scores.argmax())
+    assert hit["highlights"] == {"title": "<mark>Blue</mark> <mark>mugs</mark>", "description": ""}
+
+
+def test_the_same_picture_is_found_first(shop: TestClient) -> None:
+    for n, product in enumerate(SHOP):
+        post_item(shop, str(product["id"]), picture_file((80 * n, 255 - 60 * n, 40)))  # no text: the picture is all
+    answer = shop.post("/search/image", files={"image": picture_file((80, 195, 40))})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["hits"][0]["id"] == "mug-2"
+    assert answer.json()["hits"][0]["score"] == pytest.approx(1, abs=0.02)
+
+
+def test_a_picture_with_words_and_options(shop: TestClient) -> None:
+    parts = {
+        "image": ("x.png", picture_file()),
+        "query": (None, "steel"),
+        "filter": (None, '{"price": {"lt": 30}}'),
+        "facets": (None, '["brand"]'),
+        "sort": (None, '[{"field": "price"}]'),
+        "relevance_floor": (None, "0"),
+        "limit": (None, "2"),
+    }
+    answer = shop.post("/search/image", files=parts)
+    assert answer.status_code == 200, answer.text
+    assert ids(answer.json()) == ["mug-2", "mug-1"]
+    assert answer.json()["facets"]["brand"]["values"]
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({"image": ("x.png", b"not a picture")}, "invalid_image"),
+        ({"query": (None, "no picture")}, "validation_failed"),
+        ({"image": ("x.png", picture_file()), "filter": (None, "{")}, "validation_failed"),
+        ({"image": ("x.png", picture_file()), "words": (None, "2")}, "validation_failed"),
+    ],
+)
+def test_a_refused_picture_search(shop: TestClient, files: Any, code: str) -> None:
+    answer = shop.post("/search/image", files=files)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+def test_similar_items(shop: TestClient) -> None:
+    post_item(shop, "twin", picture_file((0, 0, 0)), title="Stoneware mug", category="Home > Kitchen", price=12)
+    answer = shop.get("/items/mug-1/similar?limit=3").json()
+    assert len(answer["hits"]) == 3
+    assert "mug-1" not in ids(answer)
+    assert answer["total"] == 4
+    assert shop.get("/items/nobody/similar").json()["code"] == "item_not_found"
+
+
+def test_many_searches_at_once(shop: TestClient) -> None:
+    single = [ids(search(shop, query)) for query in ("mug", "lamp")]
+    answer = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "lamp"}]})
+    assert [ids(result) for result in answer.json()["results"]] == single
+    assert shop.post("/search/batch", json={"searches": []}).status_code == 422
+    refused = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "a", "limit": 0}]})
+    assert refused.json()["errors"][0]["field"] == "body.searches.1.limit"
+
+
+def test_suggestions_follow_the_catalogue(shop: TestClient) -> None:
+    def suggested(typed: str) -> list[str]:
+        answer = shop.get("/suggest", params={"q": typed})
+        assert answer.status_code == 200, answer.text
+        return [one["text"] for one in answer.json()["suggestions"]]
+
+    assert suggested("stone") == ["Stoneware mug"]
+    assert suggested("stnoe") == ["Stoneware mug"]
+    assert "Nord" in suggested("no")
+    shop.delete("/items/mug-1")
+    assert suggested("stone") == []
+
+
+def test_suggestions_are_there_after_a_restart(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        post_item(client, "mug", title="Stoneware mug")
+    with TestClient(create_app(settings)) as client:
+        for _ in range(100):  # learned in the background
+            if found := client.get("/suggest", params={"q": "stone"}).json()["suggestions"]:
+                break
+        assert found
+
+
+def test_one_file_is_read_once(shop: TestClient) -> None:
+    """A picture given to search with is not kept."""
+    before = shop.get("/items").json()["total"]
+    shop.post("/search/image", files={"image": ("x.png", io.BytesIO(picture_file()))})
+    assert shop.get("/items").json()["total"] == before
