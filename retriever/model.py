@@ -124,12 +124,18 @@ class FusedRetriever(nn.Module):
         The text is the query followed by the item's text in one sequence (see `Processor.pairs`), read together
         with the picture. With the query alone as text this is BLIP-2's own image–text matching.
         """
-        queries, _ = self._item_states(pictures, input_ids, attention_mask, has_picture)
-        return self.itm_logits(queries)[:, 1]
+        return self.match_logits(pictures, input_ids, attention_mask, has_picture)[:, 1]
 
-    def itm_logits(self, query_states: Tensor) -> Tensor:
-        """Mean over the query tokens of the matching head: `(B, Q, H)` → `(B, 2)`."""
-        return self.itm_head(query_states).mean(dim=1)  # type: ignore[no-any-return]
+    def match_logits(
+        self,
+        pictures: PictureFeatures | None,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        has_picture: Tensor | None = None,
+    ) -> Tensor:
+        """Both logits of `match`, that they do not belong together and that they do: `(B, 2)`."""
+        queries, _ = self._item_states(pictures, input_ids, attention_mask, has_picture)  # (B, Q, H)
+        return self.itm_head(queries).mean(dim=1)  # type: ignore[no-any-return]
 
     def _text_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         embedded = self.embeddings(input_ids=input_ids)

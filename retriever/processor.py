@@ -47,10 +47,28 @@ class Processor:
         """Token ids and attention mask of items' texts, each `(B, T)` with T ≤ `max_text_length`."""
         return self._tokenise(texts, self.config.max_text_length)
 
+    def pairs(self, queries: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Each query followed by the text of the item beside it, for `FusedRetriever.match`: `(B, T)` each.
+
+        `[CLS] query [SEP] text [SEP]`; without a text (an empty string) the query alone. Each part has its own limit,
+        and the text gives way where both together would be longer than the model's `max_positions`.
+        """
+        rows = []
+        asked = self._pieces(queries, self.config.max_query_length)
+        answers = self._pieces(texts, self.config.max_text_length)
+        for query, answer, text in zip(asked, answers, texts, strict=True):
+            room = self.config.max_positions - len(query)
+            both = [*query, *_cut(answer[1:], room)] if text.strip() and room > 1 else query
+            rows.append(both)
+        return self._pad_rows(rows)
+
     def _tokenise(self, texts: Sequence[str], max_length: int) -> tuple[Tensor, Tensor]:
-        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
-        # The last word piece of a truncated row stays [SEP], as the encoder saw it in training.
-        rows = [row if len(row) <= max_length else [*row[: max_length - 1], row[-1]] for row in rows]
+        return self._pad_rows(self._pieces(texts, max_length))
+
+    def _pieces(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
+        return [_cut(encoding.ids, max_length) for encoding in self.tokenizer.encode_batch(list(texts))]
+
+    def _pad_rows(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         longest = max((len(row) for row in rows), default=0)
         input_ids = torch.full((len(rows), longest), self._pad, dtype=torch.long)
         attention_mask = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -58,6 +76,11 @@ class Processor:
             input_ids[i, : len(row)] = torch.tensor(row)
             attention_mask[i, : len(row)] = 1
         return input_ids, attention_mask
+
+
+def _cut(row: list[int], length: int) -> list[int]:
+    """The last word piece of a truncated row stays [SEP], as the encoder saw it in training."""
+    return row if len(row) <= length else [*row[: length - 1], row[-1]]
 
 
 def item_text(

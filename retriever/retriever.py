@@ -12,6 +12,7 @@ from torch import Tensor
 from retriever import checkpoint
 from retriever.model import FusedRetriever
 from retriever.processor import Processor
+from retriever.vision import PictureFeatures
 
 SHIPPED = Path(str(files("retriever") / "weights"))
 
@@ -64,14 +65,40 @@ class Retriever:
                 tokens[rows] = self._encode([items[i] for i in rows]).float().cpu()
         return tokens
 
+    @torch.inference_mode()
+    def match(self, queries: Sequence[str], items: Sequence[ItemInput]) -> Tensor:
+        """The logit that each query belongs to the item beside it, `(B,)`, float32 on the CPU: the re-ranker.
+
+        It reads query and item together, so it costs as much as encoding the item, for every query anew. It means
+        something only in a model that was trained to match (`training.finetune --itm`, or BLIP-2's own weights).
+
+        Raises:
+            ValueError: there are not as many queries as items.
+        """
+        if len(queries) != len(items):
+            raise ValueError(f"{len(queries)} queries for {len(items)} items: one for each is needed")
+        logits = torch.empty(len(items))
+        with_picture = [i for i, item in enumerate(items) if item.image is not None]
+        without = [i for i, item in enumerate(items) if item.image is None]
+        for rows in (with_picture, without):
+            if rows:
+                ids, mask = self.processor.pairs([queries[i] for i in rows], [items[i].text or "" for i in rows])
+                pictures = self._pictures([items[i] for i in rows])
+                logits[rows] = self.model.match(pictures, ids.to(self.device), mask.to(self.device)).float().cpu()
+        return logits
+
+    def _pictures(self, items: Sequence[ItemInput]) -> PictureFeatures | None:
+        """Features of the pictures of items that all have one, or None of items that have none."""
+        if items[0].image is None:
+            return None
+        prepared = [
+            item.image if isinstance(item.image, Tensor) else self.processor.image(item.image)  # type: ignore[arg-type]
+            for item in items
+        ]
+        return self.model.encode_pictures(torch.stack(prepared).to(self.device))
+
     def _encode(self, items: Sequence[ItemInput]) -> Tensor:
-        pictures = None
-        if items[0].image is not None:
-            prepared = [
-                item.image if isinstance(item.image, Tensor) else self.processor.image(item.image)  # type: ignore[arg-type]
-                for item in items
-            ]
-            pictures = self.model.encode_pictures(torch.stack(prepared).to(self.device))
+        pictures = self._pictures(items)
         ids = mask = None
         if (items[0].text or "").strip():
             ids, mask = (part.to(self.device) for part in self.processor.texts([item.text or "" for item in items]))

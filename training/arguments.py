@@ -20,6 +20,7 @@ class TrainArgs:
     steps: int = 2000
     batch_size: int = 96  # pairs a step, over all processes
     chunk: int = 0  # pairs in memory at once, a process (see `training.gradcache`); 0: all of the batch
+    itm: float = 0.0  # weight of image–text matching, which trains the re-ranker (see `training.matching`); 0: none
     lr: float = 5e-5  # of weights that were pretrained
     lr_new: float = 4e-4  # of weights that start at random (with --from-backbones)
     warmup: int = 100  # steps
@@ -39,6 +40,8 @@ class TrainArgs:
         for name, least in (("steps", 1), ("batch_size", 2), ("save_every", 1), ("warmup", 0), ("chunk", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
+        if self.itm < 0:
+            raise ValueError(f"--itm is a weight, 0 or above, not {self.itm}")
         if not 0 < self.patches <= 1:
             raise ValueError(f"--patches is a share, above 0 and at most 1, not {self.patches}")
         for name, allowed in (("precision", ("bf16", "no")), ("storage", ("full", "int8"))):

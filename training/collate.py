@@ -56,8 +56,8 @@ class Collator:
         )
 
 
-def rows_of(items: ItemTensors, part: slice) -> ItemTensors:
-    """Some of the items, in the same form."""
+def rows_of(items: ItemTensors, part: slice | Tensor) -> ItemTensors:
+    """Some of the items, by a slice or by `(b,)` row numbers, in the same form."""
     pictures, ids, mask, has_picture = (items[name] for name in ItemTensors.__annotations__)  # type: ignore[literal-required]
     return ItemTensors(
         pictures=None if pictures is None else PictureFeatures(*(rows[part] for rows in pictures)),

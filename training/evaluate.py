@@ -25,6 +25,7 @@ from training.compare import compare, load_results
 from training.formats import FormatError, PictureFolder, ValidQuery
 from training.gallery import EncodedGallery
 from training.metrics import METRICS, bootstrap_intervals, positive_ranks, query_metrics
+from training.rerank import rank_reranked
 from training.through_index import rank_through_index
 
 Ranks = dict[str, list[npt.NDArray[np.int64]]]  # mode → ranks of each query's positives, best first
@@ -98,6 +99,8 @@ def _run(options: argparse.Namespace) -> None:
     ranks = rank(gallery, queries)
     if options.through_index:
         ranks |= rank_through_index(gallery, queries, os.environ.get("QDRANT_URL"), os.environ.get("QDRANT_API_KEY"))
+    if options.rerank:
+        ranks |= rank_reranked(gallery, queries, options.rerank)
     results = results_of(gallery, queries, ranks)
     if previous is not None:
         results["comparison"] = compare(results, previous)
@@ -135,6 +138,12 @@ def _write(path: Path, results: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
+    return int(text)
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate", description="Measure a retriever on a set in the seed's format."
@@ -147,6 +156,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--through-index",
         action="store_true",
         help="also through the index (embedded, or the server at QDRANT_URL): what the engine loses",
+    )
+    parser.add_argument(
+        "--rerank",
+        type=_count,
+        metavar="K",
+        help="also put the first K items into the order of their matching (of a model trained with --itm)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write a Markdown report with plots and pictures")

@@ -27,15 +27,19 @@ from training.arguments import TrainArgs, command_line
 from training.collate import Collator
 from training.data import Augmentation, BatchSampler, Source
 from training.features import FeatureCache
-from training.gradcache import contrast
+from training.gradcache import contrast, slices
 from training.loader import PairTensors, batches
 from training.logbook import Logbook
-from training.losses import itc
+from training.losses import itc, itm
+from training.matching import draw
 from training.pairs import Pairs
 from training.processes import average_gradients, gather
 from training.validation import Validation
 
-NEW_PARTS = ("crossattention", "query_tokens", "vision_norm", "null_picture", "concept_weight", "log_temperature")
+NEW_PARTS = (
+    *("crossattention", "query_tokens", "vision_norm", "null_picture", "concept_weight", "log_temperature"),
+    "itm_head",
+)
 CLIP_NORM = 1.0
 LOG_EVERY = 10
 PATIENCE = timedelta(hours=12)  # how long processes wait for the one that computes features or measures recall
@@ -65,7 +69,7 @@ def build(args: TrainArgs) -> tuple[FusedRetriever, Processor]:
 def parameter_groups(pairs: Pairs, args: TrainArgs) -> list[dict[str, Any]]:
     """Two learning rates, weight decay on matrices only. The vision tower is frozen: its features are cached."""
     pairs.model.vision.requires_grad_(False)
-    pairs.model.itm_head.requires_grad_(False)
+    pairs.model.itm_head.requires_grad_(args.itm > 0)
     pairs.model.embeddings.word_embeddings.requires_grad_(args.train_vocabulary)
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in pairs.named_parameters():
@@ -137,7 +141,7 @@ def train(args: TrainArgs) -> dict[str, float]:
     )
     for step, tensors in zip(steps, batches(sampler, collator, args, first, *share), strict=True):
         optimiser.zero_grad()
-        loss = backward(pairs, tensors, accelerator, args)
+        losses = backward(pairs, tensors, collator.processor, accelerator, args)
         average_gradients(pairs.parameters())
         accelerator.clip_grad_norm_(pairs.parameters(), CLIP_NORM)
         optimiser.step()
@@ -145,8 +149,10 @@ def train(args: TrainArgs) -> dict[str, float]:
 
         done = step + 1
         if logbook and done % LOG_EVERY == 0:
-            logbook.add(step, {"loss": loss.item(), "temperature": pairs.temperature().item()})
-            steps.set_postfix({"loss": f"{loss.item():.3f}"} | {name: f"{value:.1f}" for name, value in last.items()})
+            values = {name: value.item() for name, value in losses.items()}
+            logbook.add(step, {**values, "temperature": pairs.temperature().item()})
+            shown = {name: f"{value:.1f}" for name, value in last.items()}
+            steps.set_postfix({"loss": f"{values['loss']:.3f}"} | shown)
         if done % args.save_every == 0 or done == args.steps:
             if logbook:
                 measured = {v.name: v.measure(pairs.model) for v in validations}
@@ -164,8 +170,10 @@ def train(args: TrainArgs) -> dict[str, float]:
     return last
 
 
-def backward(pairs: Pairs, tensors: PairTensors, accelerator: Accelerator, args: TrainArgs) -> Tensor:
-    """Add the gradients of one batch to the weights; returns its loss."""
+def backward(
+    pairs: Pairs, tensors: PairTensors, processor: Processor, accelerator: Accelerator, args: TrainArgs
+) -> dict[str, Tensor]:
+    """Add the gradients of one batch to the weights; returns its loss, and the parts of it if there are several."""
     device = accelerator.device
 
     def encode(part: slice) -> tuple[Tensor, Tensor]:
@@ -175,7 +183,18 @@ def backward(pairs: Pairs, tensors: PairTensors, accelerator: Accelerator, args:
     def loss(queries: Tensor, items: Tensor) -> Tensor:
         return itc(gather(queries), gather(items), tensors.positives.to(device), pairs.temperature())
 
-    return contrast(encode, loss, len(tensors), args.chunk).loss
+    contrasted = contrast(encode, loss, len(tensors), args.chunk)
+    if not args.itm:
+        return {"loss": contrasted.loss}
+    triples = draw(contrasted, tensors.positives[tensors.own, tensors.own], pairs.temperature())
+    matched = torch.zeros((), device=device)
+    for part in slices(len(triples), args.chunk or len(tensors)):
+        with accelerator.autocast():
+            logits = pairs.match(*triples.rows(part, tensors, processor, device))
+        value = itm(logits, triples.belong[part]) * len(logits) / len(triples)
+        (args.itm * value).backward()  # type: ignore[no-untyped-call]
+        matched += value.detach()
+    return {"loss": contrasted.loss + args.itm * matched, "itc": contrasted.loss, "itm": matched}
 
 
 def _paths(argument: str) -> list[Path]:

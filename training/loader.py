@@ -20,7 +20,10 @@ class PairTensors:
     input_ids: Tensor  # (b, T)
     attention_mask: Tensor  # (b, T)
     items: ItemTensors  # of b items
+    queries: list[str]  # b
+    texts: list[str]  # b
     positives: Tensor  # (B, B) bool, of all processes
+    own: slice  # which of the B these are
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -45,7 +48,9 @@ def batches(
         input_ids, attention_mask = collator.processor.queries(batch.queries[own])
         items = collator.items(batch.texts[own], batch.pictures[own], rng, args.patches)
         positives = torch.from_numpy(batch.positives[: share * processes, : share * processes])
-        return PairTensors(input_ids, attention_mask, items, positives)
+        return PairTensors(
+            input_ids, attention_mask, items, batch.queries[own], batch.texts[own], positives=positives, own=own
+        )
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(prepare, first)

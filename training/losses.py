@@ -1,5 +1,6 @@
-"""The contrastive loss."""
+"""The losses, each with its source."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,3 +21,22 @@ def itc(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor |
     to_items = F.cross_entropy(logits, targets / targets.sum(dim=1, keepdim=True))
     to_queries = F.cross_entropy(logits.T, (targets / targets.sum(dim=0, keepdim=True)).T)
     return (to_items + to_queries) / 2
+
+
+def itm(logits: Tensor, belong: Tensor) -> Tensor:
+    """Image–text matching: cross-entropy of "does not belong" and "belongs", `(N, 2)`, against `(N,)` bool.
+
+    As in BLIP-2 (LAVIS, `blip2_qformer.py`); the logits are the mean over the query tokens.
+    """
+    return F.cross_entropy(logits, belong.long())
+
+
+def hard_negatives(logits: Tensor, positives: Tensor) -> Tensor:
+    """For each row of `(B, N)` a column drawn in proportion to `exp(logit)`, never a positive: `(B,)`.
+
+    -1 where every column is a positive. Source: BLIP, Li et al., arXiv 2201.12086, after ALBEF, arXiv 2107.07651.
+    """
+    chances = logits.masked_fill(positives, -torch.inf).softmax(dim=1)
+    none = positives.all(dim=1)
+    drawn = torch.multinomial(chances.masked_fill(none.unsqueeze(1), 1.0), 1).squeeze(1)  # (B,)
+    return drawn.masked_fill(none, -1)

@@ -25,6 +25,11 @@ class Pairs(nn.Module):
         tokens = self.model.encode_item(**items)
         return queries.float(), tokens.float()
 
+    def match(self, input_ids: Tensor, attention_mask: Tensor, items: ItemTensors) -> Tensor:
+        """Items and, in the place of their own texts, queries followed by those (`Processor.pairs`) → `(B, 2)`."""
+        pictures, has_picture = items["pictures"], items["has_picture"]
+        return self.model.match_logits(pictures, input_ids, attention_mask, has_picture).float()
+
     def temperature(self) -> Tensor:
         low, high = (math.log(bound) for bound in TEMPERATURE)
         return self.log_temperature.clamp(low, high).exp()  # ()

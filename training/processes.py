@@ -16,7 +16,7 @@ def gather(rows: Tensor) -> Tensor:
     """The rows of all processes, in their order: `(b, …)` of each → `(B, …)`. Gradients flow back to each."""
     if not _many():
         return rows
-    gathered: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(rows)
     return gathered
 
 
@@ -48,7 +48,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         summed = gradient.contiguous().clone()
         distributed.all_reduce(summed)
         return summed.chunk(distributed.get_world_size())[distributed.get_rank()]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.gallery import EncodedGallery
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart; one colour a mode in every plot.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7F7F7F", "#D55E00", "#56B4E9", "#000000")
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7F7F7F", "#D55E00", "#56B4E9", "#000000", "#F0E442")
 _RIGHT, _WRONG = "#009E73", "#BBBBBB"  # frames of pictures
 _SHOWN = 6  # best and worst queries in the report, each
 _TOP = 5  # of the ranked items shown for each

@@ -110,3 +110,18 @@ def test_the_matching_head_reads_query_and_picture(tiny_retriever: Retriever) ->
         logits = model.match(model.encode_pictures(processor.images([RED, BLUE])), ids, mask)
     assert logits.shape == (2,)
     assert (logits[0] - logits[1]).abs() > 1e-6
+
+
+def test_a_match_is_the_same_alone_and_in_a_mixed_batch(tiny_retriever: Retriever) -> None:
+    items = [ItemInput(RED, "a mug"), ItemInput(text="lamp"), ItemInput(BLUE), ItemInput(BLUE, "a mug")]
+    queries = ["red mug", "lamp", "blue shirt", "red mug"]
+    together = tiny_retriever.match(queries, items)
+    alone = [tiny_retriever.match([query], [item]) for query, item in zip(queries, items, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
+    assert (together[0] - together[3]).abs() > 1e-6  # the picture counts
+    assert (together[0] - tiny_retriever.match(["lamp"], items[:1])).abs() > 1e-6  # and the query
+
+
+def test_a_match_needs_a_query_for_each_item(tiny_retriever: Retriever) -> None:
+    with pytest.raises(ValueError, match="2 queries for 1 items"):
+        tiny_retriever.match(["red", "mug"], [ItemInput(RED)])

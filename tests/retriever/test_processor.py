@@ -29,6 +29,22 @@ def test_texts_are_padded_to_the_longest_and_cut_before_the_last_piece(tiny_retr
     assert ids[0, 3] == ids[1, -1] == separator
 
 
+def test_a_pair_is_the_query_then_the_text(tiny_retriever: Retriever) -> None:
+    processor = tiny_retriever.processor
+    ids, mask = processor.pairs(["red mug", "blue"], ["the mug", " "])
+    word = processor.tokenizer.id_to_token
+    words = [[word(piece) for piece in row[own.bool()]] for row, own in zip(ids, mask, strict=True)]
+    assert words == [["[CLS]", "red", "mug", "[SEP]", "the", "mug", "[SEP]"], ["[CLS]", "blue", "[SEP]"]]
+    assert torch.equal(ids[1:, :3], processor.queries(["blue"])[0])  # as BLIP-2 reads a text beside a picture
+
+
+def test_a_long_pair_is_cut_to_what_the_model_reads(tiny_retriever: Retriever) -> None:
+    ids, mask = tiny_retriever.processor.pairs(["red " * 100, "red"], ["mug " * 100, "mug " * 100])
+    assert mask.sum(dim=1).tolist() == [TINY.max_positions, 3 + TINY.max_positions - 3]
+    separator = tiny_retriever.processor.tokenizer.token_to_id("[SEP]")
+    assert (ids[0] == separator).nonzero().flatten().tolist() == [TINY.max_query_length - 1, TINY.max_positions - 1]
+
+
 def test_an_items_text_has_the_telling_parts_first() -> None:
     text = item_text(
         "Oslo chair",

@@ -126,6 +126,34 @@ def test_scores_are_those_of_the_retriever(tiny_retriever: Retriever, shop: Path
     assert np.abs(fused - text).max() > 1e-3  # the picture does change the fused score
 
 
+def test_the_first_items_are_put_into_the_order_of_their_matching(
+    run: Callable[..., dict[str, Any]], tiny_retriever: Retriever, shop: Path
+) -> None:
+    results = run("--rerank", "4")
+    assert list(results["modes"]) == [*MODES, "reranked"]
+
+    gallery = _encoded(tiny_retriever, shop)
+    pictures = PictureFolder(shop / "images")
+    for query in read_valid(shop / "shop.valid.jsonl"):
+        fused = np.argsort(-gallery.scores([query.query])["fused"][0], kind="stable")
+        first = [gallery.items[n] for n in fused[:4]]
+        inputs = [ItemInput(pictures.load(item.item_id), item.text) for item in first]
+        matched = np.argsort(-tiny_retriever.match([query.query] * 4, inputs).numpy(), kind="stable")
+        order = [*(first[n].item_id for n in matched), *(gallery.items[n].item_id for n in fused[4:])]
+        expected = min(order.index(item_id) for item_id in query.items) + 1
+        assert results["per_query"]["reranked"][query.query_id] == expected
+
+
+def test_as_many_are_matched_as_there_are(run: Callable[..., dict[str, Any]]) -> None:
+    assert run("--rerank", "999")["modes"]["reranked"]["hit@10"] == 100
+
+
+def test_a_depth_must_be_a_count(run: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("--rerank", "0")
+    assert "--rerank" in capsys.readouterr().err
+
+
 def test_equal_texts_tie_exactly_and_ties_do_not_follow_the_file(tiny_retriever: Retriever) -> None:
     items = [GalleryItem(str(n), "the mug" if n % 2 else "the lamp") for n in range(40)]
     gallery = EncodedGallery(tiny_retriever, items, None, batch_size=3)

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from retriever.scoring import maxsim
-from training.losses import itc
+from training.losses import hard_negatives, itc, itm
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -37,3 +37,20 @@ def test_itc_falls_when_the_positive_comes_closer() -> None:
     closer = items.clone()
     closer[:, 0] = queries
     assert itc(queries, closer, positives, 0.05) < itc(queries, items, positives, 0.05)
+
+
+def test_itm_is_low_for_what_is_rightly_told_apart() -> None:
+    logits = torch.tensor([[-4.0, 4.0], [4.0, -4.0]])
+    assert itm(logits, torch.tensor([True, False])) < 0.01
+    assert itm(logits, torch.tensor([False, True])) > 4
+
+
+def test_hard_negatives_are_drawn_by_their_similarity_and_are_never_positives() -> None:
+    torch.manual_seed(0)
+    logits = torch.tensor([[9.0, 2.0, 1.0, 0.0], [0.0, 9.0, 9.0, 9.0], [5.0, 5.0, 5.0, 5.0]])
+    positives = torch.tensor([[1, 0, 0, 0], [0, 1, 1, 1], [1, 1, 1, 1]], dtype=torch.bool)
+    drawn = torch.stack([hard_negatives(logits, positives) for _ in range(3000)])  # (3000, 3)
+    shares = torch.bincount(drawn[:, 0], minlength=4) / len(drawn)
+    torch.testing.assert_close(shares, torch.tensor([-torch.inf, 2.0, 1.0, 0.0]).softmax(0), atol=0.03, rtol=0)
+    assert (drawn[:, 1] == 0).all()  # however unlikely, the only one
+    assert (drawn[:, 2] == -1).all()  # nothing is a negative

@@ -1,0 +1,69 @@
+"""A second look at the first items found: their order by `match`, which reads query and item together."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from training.collate import Collator, to_device
+from training.features import FeatureCache
+from training.formats import ValidQuery
+from training.gallery import EncodedGallery
+from training.metrics import positive_ranks
+
+_BATCH = 64
+
+Ranks = dict[str, list[npt.NDArray[np.int64]]]
+
+
+def rank_reranked(gallery: EncodedGallery, queries: Sequence[ValidQuery], depth: int) -> Ranks:
+    """Ranks of every query's positives under one more mode, "reranked".
+
+    The first `depth` items of the fused mode are put into the order of their matching logits; the others stay where
+    they were. Every picture is read once more, and its features kept in a temporary folder meanwhile.
+    """
+    ranks = []
+    with tempfile.TemporaryDirectory() as folder, tqdm(total=len(queries), desc="matching", unit="query") as bar:
+        matcher = _Matcher(gallery, Path(folder))
+        for part in gallery.chunks(len(queries)):
+            chunk = queries[part]
+            scores = gallery.scores([query.query for query in chunk])["fused"]  # (B, N)
+            for query, row in zip(chunk, scores, strict=True):
+                first = np.argsort(-row, kind="stable")[:depth]
+                first = first[np.isfinite(row[first])]  # an item without anything cannot be matched
+                logits = matcher.logits(query.query, first)
+                row[first] = row.max() + 1 + logits - logits.min()
+                bar.update()
+            ranks += positive_ranks(scores, [[gallery.columns[item_id] for item_id in query.items] for query in chunk])
+    return {"reranked": ranks}
+
+
+class _Matcher:
+    """Matching logits of a query and items of a gallery, whose pictures' features were computed before."""
+
+    def __init__(self, gallery: EncodedGallery, folder: Path) -> None:
+        self.retriever = gallery.retriever
+        self.texts = [item.text for item in gallery.items]
+        ids = [item.item_id for item in gallery.items]
+        pictures = gallery.pictures
+        self.pictures = [pictures.path(one) if pictures is not None and one in pictures else None for one in ids]
+        cache = FeatureCache(folder, self.retriever.model.vision, self.retriever.processor)
+        cache.add([path for path in self.pictures if path is not None])
+        self.collator = Collator(self.retriever.processor, cache)
+
+    @torch.inference_mode()
+    def logits(self, query: str, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(columns), _BATCH):
+            part = columns[start : start + _BATCH].tolist()
+            texts = [self.texts[n] for n in part]
+            items = self.collator.items(texts, [self.pictures[n] for n in part])
+            items["input_ids"], items["attention_mask"] = self.retriever.processor.pairs([query] * len(part), texts)
+            matched = self.retriever.model.match(**to_device(items, self.retriever.device))  # type: ignore[arg-type]
+            parts.append(matched.float().cpu().numpy())
+        logits: npt.NDArray[np.float32] = np.concatenate(parts)
+        return logits
