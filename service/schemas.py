@@ -4,7 +4,8 @@ import base64
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, NoReturn
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import quote, unquote_to_bytes
 
 from fastapi import Path, UploadFile
@@ -16,6 +17,8 @@ from pydantic import (
     Field,
     StringConstraints,
 )
+
+from retriever.index import Facet
 
 
 def storable(text: str) -> str:
@@ -211,10 +214,39 @@ class Item(BaseModel):
         return cls.model_validate({**payload, "images": images})
 
 
+class FacetValue(BaseModel):
+    value: str
+    count: int
+
+
+class FacetResult(BaseModel):
+    values: list[FacetValue] = Field(default_factory=list, description="The most common values, with their items.")
+    min: float | str | None = Field(default=None, description="Of numbers, or of dates as ISO times.")
+    max: float | str | None = None
+
+    @classmethod
+    def from_facet(cls, facet: Facet) -> "FacetResult":
+        low: Any = facet.low
+        high: Any = facet.high
+        if facet.dates:
+            low, high = (value and datetime.fromtimestamp(value, UTC).isoformat() for value in (low, high))
+        return cls(values=[FacetValue(value=value, count=count) for value, count in facet.values], min=low, max=high)
+
+
 class ItemList(BaseModel):
     items: list[Item]
     next_cursor: str | None = Field(description="For the next page; null on the last one.")
-    total: int = Field(description="Items in the catalogue.")
+    total: int = Field(description="Items that the filter lets through.")
+    facets: dict[str, FacetResult] = Field(default_factory=dict)
+
+
+class FieldInfo(BaseModel):
+    name: str = Field(examples=["brand"])
+    kinds: list[Literal["keyword", "number", "boolean", "date"]] = Field(examples=[["keyword"]])
+
+
+class FieldList(BaseModel):
+    fields: list[FieldInfo] = Field(description="What can be filtered by, counted and sorted by.")
 
 
 class ItemPatch(BaseModel):

@@ -8,7 +8,7 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from retriever.index.selection import RELEVANCE_FLOOR
-from service.schemas import Item, Text, Word, storable
+from service.schemas import FacetResult, Item, Text, Word, storable
 
 QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
 
@@ -157,17 +157,6 @@ class TookMs(BaseModel):
     encode: float
     retrieve: float
     total: float
-
-
-class FacetValue(BaseModel):
-    value: str
-    count: int
-
-
-class FacetResult(BaseModel):
-    values: list[FacetValue] = Field(default_factory=list, description="The most common values, with their items.")
-    min: float | str | None = Field(default=None, description="Of numbers, or of dates as ISO times.")
-    max: float | str | None = None
 
 
 class SearchResponse(BaseModel):

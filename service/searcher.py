@@ -9,13 +9,12 @@ import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from retriever.index import Facet, FilterError, Hit, ItemIndex, Sort
+from retriever.index import FilterError, Hit, ItemIndex, Sort
 from retriever.index.fields import fold, key
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import LEXICAL_WEIGHT
@@ -27,11 +26,9 @@ from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
 from service.problems import Problem
-from service.schemas import Item
+from service.schemas import FacetResult, Item
 from service.search_schemas import (
     Explanation,
-    FacetResult,
-    FacetValue,
     Group,
     ImageSearchForm,
     Page,
@@ -170,7 +167,7 @@ class Searcher:
             hits=hits,
             total=result.total,
             next_cursor=_cursor(page, asked, following) if following < result.total else None,
-            facets={name: _facet(facet) for name, facet in facets.items()},
+            facets={name: FacetResult.from_facet(facet) for name, facet in facets.items()},
             took_ms=TookMs(
                 queue=round(asked.queue_seconds * 1000, 2),
                 encode=round(asked.encode_seconds * 1000, 2),
@@ -217,16 +214,6 @@ def _sort(name: str, descending: bool, fields: Fields, place: int | None) -> Sor
     kinds = ("keyword", "number", "boolean", "date") if place is None else ("number", "date", "keyword", "boolean")
     kind = next(kind for kind in kinds if kind in fields[field])
     return Sort(key(kind, field), descending)
-
-
-def _facet(facet: Facet) -> FacetResult:
-    low: Any = facet.low
-    high: Any = facet.high
-    if facet.dates:
-        low, high = (value and datetime.fromtimestamp(value, UTC).isoformat() for value in (low, high))
-    return FacetResult(
-        values=[FacetValue(value=value, count=count) for value, count in facet.values], min=low, max=high
-    )
 
 
 def _fingerprint(page: Page, asked: _Asked) -> str:

@@ -16,10 +16,12 @@ class TrainArgs:
     model: str = "compact"  # what to go on from: a shipped name, a checkpoint folder or a hub name
     from_backbones: bool = False  # start the preset called `model` from its pretrained backbones instead
     output: str = "runs/compact"
+    negatives: tuple[str, ...] = ()  # what `training.mine` wrote, one file for each training file in the same order
     valid: tuple[str, ...] = ()  # FILE or FILE:PICTURES in the seed's valid format, measured during training
     steps: int = 2000
     batch_size: int = 96  # pairs a step, over all processes
     chunk: int = 0  # pairs in memory at once, a process (see `training.gradcache`); 0: all of the batch
+    hardness: float = 0.0  # how much more similar negatives count in the contrast (see `losses.weigh_negatives`)
     itm: float = 0.0  # weight of image–text matching, which trains the re-ranker (see `training.matching`); 0: none
     lr: float = 5e-5  # of weights that were pretrained
     lr_new: float = 4e-4  # of weights that start at random (with --from-backbones)
@@ -40,8 +42,11 @@ class TrainArgs:
         for name, least in (("steps", 1), ("batch_size", 2), ("save_every", 1), ("warmup", 0), ("chunk", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
-        if self.itm < 0:
-            raise ValueError(f"--itm is a weight, 0 or above, not {self.itm}")
+        for name in ("hardness", "itm"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} must be 0 or above, not {getattr(self, name)}")
+        if self.negatives and len(self.negatives) != len(self.train):
+            raise ValueError(f"--negatives has {len(self.negatives)} files for the {len(self.train)} of --train")
         if not 0 < self.patches <= 1:
             raise ValueError(f"--patches is a share, above 0 and at most 1, not {self.patches}")
         for name, allowed in (("precision", ("bf16", "no")), ("storage", ("full", "int8"))):
@@ -58,8 +63,9 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("--train", nargs="+", required=True, help="FILE or FILE:PICTURES")
     parser.add_argument("--valid", nargs="+", default=(), help="X.valid.jsonl or X.valid.jsonl:PICTURES to measure")
+    parser.add_argument("--negatives", nargs="+", default=(), help="of each --train FILE, what training.mine wrote")
     for name, field in TrainArgs.__dataclass_fields__.items():
-        if name in ("train", "valid"):
+        if name in ("train", "valid", "negatives"):
             continue
         flag = f"--{name.replace('_', '-')}"
         if field.type is bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.formats import FormatError, PictureFolder, read_train
+from training.formats import FormatError, PictureFolder, read_negatives, read_train
 
 _NOT_WORDS = re.compile(r"[^\w]+")
 
@@ -25,6 +25,7 @@ def normalise(query: str) -> str:
 
 RARITY = 0.6  # a pair's weight falls with the number of items that answer its query, to this power
 ALIKE = 0.5  # share of batches whose items answer one common query
+MINED = 0.5  # share of batches in which pairs meet negatives that were mined for them, where there are any
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Source:
             self.pairs[item].append((record.query, record.captions))
             self.items_of.setdefault(normalise(record.query), set()).add(item)
 
+        self.ids = list(rows)  # by item
+        self.negatives: dict[str, list[int]] = {}  # normalised query → items that do not answer it, but seem to
         self._chances = [self._rarity(pairs) for pairs in self.pairs]
         self._common = [np.array(sorted(items)) for items in self.items_of.values()]
 
@@ -82,16 +85,52 @@ class Source:
         """Groups of at least `size` items, but not half of all, that answer one query."""
         return [items for items in self._common if size <= len(items) <= len(self) / 2]
 
+    def use_negatives(self, path: Path) -> None:
+        """Read what `training.mine` wrote for this source.
+
+        Raises:
+            FormatError: the file is not in its format, or speaks of queries or items that are not in this source.
+        """
+        rows = {image_id: item for item, image_id in enumerate(self.ids)}
+        for query, image_ids in read_negatives(path):
+            if unknown := [image_id for image_id in image_ids if image_id not in rows]:
+                raise FormatError(f"{path}: item {unknown[0]} is not in {self.path}; was this mined for another file?")
+            if normalise(query) not in self.items_of:
+                raise FormatError(f"{path}: query {query!r} is not in {self.path}; was this mined for another file?")
+            self.negatives[normalise(query)] = [rows[image_id] for image_id in image_ids]
+
+    def harder(self, size: int, rng: np.random.Generator) -> dict[int, int | None]:
+        """Up to `size` items, each drawn with one of its pairs and followed by one that was mined for that pair's
+        query: item → the pair to take, or None where any will do.
+        """
+        drawn: dict[int, int | None] = {}
+        for item in rng.permutation(len(self)).tolist():
+            if len(drawn) >= size:
+                break
+            if item in drawn:
+                continue
+            drawn[item] = int(rng.choice(len(self.pairs[item]), p=self._chances[item]))
+            mined = self.negatives.get(normalise(self.pairs[item][drawn[item]][0]), [])  # type: ignore[index]
+            mined = [other for other in mined if other not in drawn]
+            if mined and len(drawn) < size:
+                drawn[mined[rng.integers(len(mined))]] = None
+        return drawn
+
     def _rarity(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> np.ndarray:
         weights = np.array([len(self.items_of[normalise(query)]) for query, _ in pairs], dtype=np.float64) ** -RARITY
         chances: np.ndarray = weights / weights.sum()
         return chances
 
-    def batch(self, items: Sequence[int], rng: np.random.Generator, augmentation: Augmentation) -> Batch:
-        """One pair of each of these items, with one of its captions, augmented."""
+    def batch(
+        self, items: Sequence[int] | dict[int, int | None], rng: np.random.Generator, augmentation: Augmentation
+    ) -> Batch:
+        """One pair of each of these items (the one that `harder` names), with one of its captions, augmented."""
+        chosen = items if isinstance(items, dict) else dict.fromkeys(items)
         queries, pictures, texts, drawn = [], [], [], []
-        for item in items:
-            query, captions = self.pairs[item][rng.choice(len(self.pairs[item]), p=self._chances[item])]
+        for item, pair in chosen.items():
+            if pair is None:
+                pair = rng.choice(len(self.pairs[item]), p=self._chances[item])
+            query, captions = self.pairs[item][pair]
             picture = self.pictures[item]
             text = captions[rng.integers(len(captions))] if captions else ""
             dice = rng.random()
@@ -130,6 +169,8 @@ class BatchSampler:
         rng = np.random.default_rng([self.seed, step])
         chosen = rng.choice(len(self.sources), p=self._chances)
         source, groups = self.sources[chosen], self._alike[chosen]
+        if source.negatives and rng.random() < MINED:
+            return source.batch(source.harder(self.batch_size, rng), rng, self.augmentation)
         pool = np.arange(len(source))
         if groups and rng.random() < ALIKE:
             pool = groups[rng.integers(len(groups))]

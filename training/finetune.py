@@ -113,6 +113,8 @@ def train(args: TrainArgs) -> dict[str, float]:
         # The backward pass of torch's fused attention is slow on CPUs: half of a step's time.
         model.qformer.set_attn_implementation("eager")
     sources = [Source(*_paths(path)) for path in args.train]
+    for source, path in zip(sources, args.negatives, strict=False):  # there are as many, or none
+        source.use_negatives(Path(path))
     with accelerator.main_process_first():  # the others read what it computed
         cache = FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor)
         validations = [Validation(Collator(processor, cache), *_paths(path)) for path in args.valid]
@@ -181,7 +183,7 @@ def backward(
             return pairs(*tensors.rows(part, device))  # type: ignore[no-any-return]
 
     def loss(queries: Tensor, items: Tensor) -> Tensor:
-        return itc(gather(queries), gather(items), tensors.positives.to(device), pairs.temperature())
+        return itc(gather(queries), gather(items), tensors.positives.to(device), pairs.temperature(), args.hardness)
 
     contrasted = contrast(encode, loss, len(tensors), args.chunk)
     if not args.itm:
@@ -244,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line()
     values = vars(parser.parse_args(arguments))
     try:
-        train(TrainArgs(**values | {"train": tuple(values["train"]), "valid": tuple(values["valid"])}))
+        train(TrainArgs(**values | {name: tuple(values[name]) for name in ("train", "valid", "negatives")}))
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 

@@ -3,6 +3,7 @@
     train    JSON list   {"query_id", "query_text", "image_id", "text_input": [caption, …]}
     valid    JSON lines  {"query_id", "query_text", "item_ids": {item_id: caption, …}}
     gallery  JSON lines  {"item_id", "text"}
+    negatives  JSON lines  {"query_text", "image_ids": [image_id, …]}, mined for a training file
     images   a folder of {image_id}.jpg, .jpeg, .png or .webp
 
 Train, valid and images are the formats of https://github.com/Yali998/tianchi_multimodal. Ids may be numbers or
@@ -112,6 +113,20 @@ def read_gallery(path: Path) -> Iterator[GalleryItem]:
             raise FormatError(f"{where}: item_id {item_id} was on line {seen[item_id]} already")
         seen[item_id] = line
         yield GalleryItem(item_id, _field(record, "text", str, where))
+
+
+def read_negatives(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Queries of a training file, and ids of its items that look as if they answered them but do not.
+
+    Raises:
+        FormatError: a broken line, or one without its fields.
+        OSError: the file cannot be read.
+    """
+    for _, where, record in _json_lines(path):
+        image_ids = _field(record, "image_ids", list, where)
+        if not all(isinstance(image_id, str) for image_id in image_ids):
+            raise FormatError(f"{where}: image_ids must be a list of ids, each a string")
+        yield _text(record, "query_text", where), image_ids
 
 
 def gallery_of(queries: list[ValidQuery]) -> list[GalleryItem]:

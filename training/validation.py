@@ -6,7 +6,8 @@ import torch
 
 from retriever import FusedRetriever
 from retriever.scoring import maxsim
-from training.collate import Collator, to_device
+from training.collate import Collator
+from training.encode import encode_items, encode_queries
 from training.formats import PictureFolder, gallery_of, read_gallery, read_valid
 from training.metrics import positive_ranks, query_metrics
 
@@ -38,17 +39,11 @@ class Validation:
     @torch.inference_mode()
     def measure(self, model: FusedRetriever) -> dict[str, float]:
         """hit@1, hit@5, hit@10 and their mean, in per cent."""
-        device, was_training = model.query_tokens.device, model.training
+        was_training = model.training
         model.eval()
-        queries, items = [], []
-        for start in range(0, len(self.queries), 128):
-            ids, mask = self.collator.processor.queries([query.query for query in self.queries[start : start + 128]])
-            queries.append(model.encode_query(ids.to(device), mask.to(device)).float())
-        for start in range(0, len(self.items), 64):
-            part = slice(start, start + 64)
-            tensors = self.collator.items([item.text for item in self.items[part]], self.pictures[part])
-            items.append(model.encode_item(**to_device(tensors, device)).float())
+        queries = encode_queries(model, self.collator, [query.query for query in self.queries])  # (M, D)
+        items = encode_items(model, self.collator, [item.text for item in self.items], self.pictures)  # (N, Q, D)
         model.train(was_training)
-        scores = maxsim(torch.cat(queries), torch.cat(items)).cpu().numpy()
+        scores = maxsim(queries, items).cpu().numpy()
         values = query_metrics(positive_ranks(scores, self.positives))
         return {name: 100 * float(values[name].mean()) for name in SHOWN}

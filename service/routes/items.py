@@ -16,7 +16,19 @@ from retriever.index.filters import Condition, parse
 from service.catalogue import Payload, Precondition
 from service.problems import Problem, responses
 from service.requests import body_of, while_connected
-from service.schemas import Deleted, Item, ItemFields, ItemForm, ItemList, ItemPatch, PathItemId, PutForm
+from service.schemas import (
+    Deleted,
+    FacetResult,
+    FieldInfo,
+    FieldList,
+    Item,
+    ItemFields,
+    ItemForm,
+    ItemList,
+    ItemPatch,
+    PathItemId,
+    PutForm,
+)
 from service.services import ServicesDep
 
 router = APIRouter(tags=["items"])
@@ -63,8 +75,12 @@ async def condition_of(services: ServicesDep, text: str | None) -> Condition | N
     try:
         return parse(value, await services.index.fields(*(value if isinstance(value, dict) else ())))
     except FilterError as error:
-        where = [{"field": f"query.{error.path}", "message": error.message}]
-        raise Problem(422, error.code, f"{error}.", errors=where) from error
+        raise _refused(error) from error
+
+
+def _refused(error: FilterError) -> Problem:
+    where = [{"field": f"query.{error.path}", "message": error.message}]
+    return Problem(422, error.code, f"{error}.", errors=where)
 
 
 Filter = Annotated[
@@ -144,9 +160,14 @@ async def list_items(
     cursor: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     filter: Filter = None,
+    facets: Annotated[list[str], Query(max_length=20, description="Fields to count; repeatable.")] = [],  # noqa: B006
 ) -> ItemList:
     """Every item that the filter lets through, once, in a fixed order of the index's own."""
     condition = await condition_of(services, filter)
+    try:
+        counted = await services.index.facets(facets, condition) if facets else {}
+    except FilterError as error:
+        raise _refused(error) from error
     try:
         page, next_cursor = await services.index.scroll(cursor, limit, condition)
     except ValueError as error:
@@ -155,7 +176,15 @@ async def list_items(
         items=[Item.from_payload(payload) for _, payload in page],
         next_cursor=next_cursor,
         total=await services.index.count(condition),
+        facets={name: FacetResult.from_facet(facet) for name, facet in counted.items()},
     )
+
+
+@router.get("/fields", responses=responses(503), summary="What can be filtered by")
+async def list_fields(services: ServicesDep) -> FieldList:
+    """The fields that items have: their own, and every attribute."""
+    fields = await services.index.fields()
+    return FieldList(fields=[FieldInfo(name=name, kinds=sorted(kinds)) for name, kinds in sorted(fields.items())])
 
 
 @router.delete("/items", responses=responses(422, 503), summary="Remove all items that a filter lets through")

@@ -21,16 +21,38 @@ async function call(path, options = {}) {
   throw new ApiError(problem.detail ?? `The service answered ${response.status}.`, fields);
 }
 
-export const listItems = (limit, cursor, signal) =>
-  call(`/items?limit=${limit}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`, { signal });
+// One page of the catalogue, or of a search. `facets` are field names to count under the filter.
+export function listItems({ limit, cursor = null, filter = null, facets = [] }, signal) {
+  const query = new URLSearchParams({ limit });
+  if (cursor) query.set("cursor", cursor);
+  if (filter) query.set("filter", JSON.stringify(filter));
+  for (const name of facets) query.append("facets", name);
+  return call(`/items?${query}`, { signal });
+}
 
-export const search = (query, limit, offset, signal) =>
+export const search = (request, signal) =>
   call("/search", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ query, limit, offset }),
+    body: JSON.stringify(request),
     signal,
   });
+
+// `request` as for `search`, with a picture; the words may be empty.
+export function searchImage(image, request, signal) {
+  const form = new FormData();
+  form.append("image", image);
+  for (const [name, value] of Object.entries(request)) {
+    form.append(name, typeof value === "object" ? JSON.stringify(value) : value);
+  }
+  return call("/search/image", { method: "POST", body: form, signal });
+}
+
+export const suggest = (typed, signal) => call(`/suggest?q=${encodeURIComponent(typed)}`, { signal });
+
+export const listFields = () => call("/fields");
+
+export const similarItems = (id, limit) => call(`/items/${encodeURIComponent(id)}/similar?limit=${limit}`);
 
 export const saveItem = (form) => call("/items", { method: "POST", body: form });
 

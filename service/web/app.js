@@ -1,25 +1,43 @@
 // The page: what is typed becomes a search, answers become cards, and the address keeps the query.
 
-import { listItems, search } from "./api.js";
+import { listItems, search, searchImage } from "./api.js";
 import { setUpDetail } from "./detail.js";
 import { $, element, picture, price } from "./dom.js";
+import { setUpFilters } from "./filters.js";
+import { setUpPhoto } from "./photo.js";
+import { setUpSuggestions } from "./suggest.js";
 import { setUpUpload } from "./upload.js";
 
 const PAGE = 24;
 const PAUSE = 140; // milliseconds without a key before a search starts
-const SUGGESTIONS = ["red mug", "striped umbrella", "black dress", "polka dot cushion", "blue shoes"];
+const IDEAS = ["red mug", "striped umbrella", "black dress", "polka dot cushion", "blue shoes"];
 
 const input = $("#query");
 const results = $("#results");
 const status = $("#status");
 const message = $("#message");
 const more = $("#more");
+const sort = $("#sort");
 
 let running = new AbortController(); // the request whose answer will be shown
 let shown = { query: "", count: 0, cursor: null };
 
-const openDetail = setUpDetail({ onEdit: (item) => openUpload(item), onDeleted: () => load(shown.query) });
-const openUpload = setUpUpload({ onSaved: () => load(shown.query) });
+const openDetail = setUpDetail({ onEdit: (item) => openUpload(item), onDeleted: () => changed() });
+const openUpload = setUpUpload({ onSaved: () => changed() });
+const filters = setUpFilters({ onChange: () => narrowed() });
+const photo = setUpPhoto({ onChange: () => go(input.value) });
+const suggestions = setUpSuggestions(input, { onChoose: (words) => go(words) });
+
+// The catalogue has changed: what is shown, and what can be filtered by.
+function changed() {
+  filters.refresh(true);
+  return load(shown.query);
+}
+
+function narrowed() {
+  filters.refresh();
+  return go(input.value);
+}
 
 // Replaces the grid, or adds the next page to it. A later call makes the answer to an earlier one void.
 async function load(query, next = false) {
@@ -42,7 +60,7 @@ async function load(query, next = false) {
       results.replaceChildren(...cards);
     }
     shown = { query, count: (next ? shown.count : 0) + page.items.length, cursor: page.cursor };
-    more.hidden = !page.hasMore(shown.count);
+    more.hidden = shown.cursor === null;
     status.textContent = page.summary(shown.count);
     if (shown.count === 0) nothing(query);
   } catch (error) {
@@ -61,23 +79,34 @@ async function load(query, next = false) {
 }
 
 async function fetchPage(query, next, signal) {
-  if (!query) {
-    const answer = await listItems(PAGE, next ? shown.cursor : null, signal);
+  const cursor = next ? shown.cursor : null;
+  const image = photo.get();
+  $("#sort-by").hidden = !query && !image;
+  if (!query && !image) {
+    const answer = await listItems({ limit: PAGE, cursor, filter: filters.filter() }, signal);
     return {
       items: answer.items,
       cursor: answer.next_cursor,
-      hasMore: () => answer.next_cursor !== null,
       summary: () => (answer.total ? `${answer.total.toLocaleString()} products` : ""),
     };
   }
-  const answer = await search(query, PAGE, next ? shown.count : 0, signal);
+  const [field, order] = sort.value.split(":");
+  const request = {
+    query,
+    limit: PAGE,
+    ...(cursor ? { cursor } : {}),
+    ...(filters.filter() ? { filter: filters.filter() } : {}),
+    ...(field ? { sort: [{ field, order }] } : {}),
+  };
+  const answer = image ? await searchImage(image, request, signal) : await search(request, signal);
   $("#model").textContent = `Model ${answer.model_id}`;
+  const corrected = answer.corrected_query ? ` for “${answer.corrected_query}”` : "";
+  const took = Math.max(1, Math.round(answer.took_ms.total));
   return {
     items: answer.hits.map((hit) => hit.item),
-    cursor: null,
-    hasMore: (count) => answer.hits.length === PAGE && count < answer.total,
+    cursor: answer.next_cursor,
     summary: (count) =>
-      `Best ${count.toLocaleString()} of ${answer.total.toLocaleString()} products in ${Math.max(1, Math.round(answer.took_ms.total))} ms`,
+      `Best ${count.toLocaleString()} of ${answer.total.toLocaleString()} products${corrected} in ${took} ms`,
   };
 }
 
@@ -111,15 +140,16 @@ const skeletons = () =>
   );
 
 function nothing(query) {
-  if (query) explain(`Nothing for “${query}”`, "The catalogue is empty, or nothing in it could be ranked.", SUGGESTIONS);
+  if (filters.filter()) explain("Nothing with these filters", "Take one away to see more.", []);
+  else if (query) explain(`Nothing for “${query}”`, "The catalogue is empty, or nothing in it could be ranked.", IDEAS);
   else explain("The shop is empty", "Add a product, or send a catalogue to POST /items.", []);
 }
 
-function explain(title, text, suggestions, retry = null) {
+function explain(title, text, ideas, retry = null) {
   $("h2", message).textContent = title;
   $("p", message).textContent = text;
   $(".suggestions", message).replaceChildren(
-    ...suggestions.map((words) =>
+    ...ideas.map((words) =>
       element("button", { type: "button", className: "button small", textContent: words, onclick: () => go(words) }),
     ),
   );
@@ -133,10 +163,30 @@ function explain(title, text, suggestions, retry = null) {
 function go(words, replace = false) {
   const query = words.trim();
   if (input.value.trim() !== query) input.value = query; // a space being typed stays
-  const address = query ? `/?q=${encodeURIComponent(query)}` : "/";
+  const state = new URLSearchParams();
+  if (query) state.set("q", query);
+  if (filters.filter()) state.set("filter", JSON.stringify(filters.filter()));
+  if (sort.value) state.set("sort", sort.value);
+  const address = state.size ? `/?${state}` : "/";
   if (address !== location.pathname + location.search) history[replace ? "replaceState" : "pushState"](null, "", address);
   document.title = query ? `${query} – Product search` : "Product search";
   return load(query);
+}
+
+// Shows what the address says.
+function restore() {
+  const state = new URLSearchParams(location.search);
+  let filter = null;
+  try {
+    filter = JSON.parse(state.get("filter"));
+  } catch {
+    // an address that somebody wrote by hand
+  }
+  filters.set(filter);
+  filters.refresh();
+  sort.value = state.get("sort") ?? "";
+  photo.clear();
+  return go(state.get("q") ?? "", true);
 }
 
 let pause;
@@ -147,8 +197,10 @@ input.addEventListener("input", () => {
 $("#search").addEventListener("submit", (event) => {
   event.preventDefault();
   clearTimeout(pause);
+  suggestions.close();
   go(input.value);
 });
+sort.addEventListener("change", () => go(input.value));
 more.addEventListener("click", () => load(shown.query, true));
 $("#add").addEventListener("click", () => openUpload());
 document.addEventListener("keydown", (event) => {
@@ -159,7 +211,7 @@ document.addEventListener("keydown", (event) => {
     input.select();
   }
 });
-window.addEventListener("popstate", () => go(new URLSearchParams(location.search).get("q") ?? "", true));
+window.addEventListener("popstate", restore);
 
 input.focus();
-go(new URLSearchParams(location.search).get("q") ?? "", true);
+restore();

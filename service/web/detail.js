@@ -1,7 +1,9 @@
 // One product in full.
 
-import { deleteItem } from "./api.js";
+import { deleteItem, similarItems } from "./api.js";
 import { $, closable, element, picture, price, toast } from "./dom.js";
+
+const SIMILAR = 6;
 
 export function setUpDetail({ onEdit, onDeleted }) {
   const dialog = $("#detail");
@@ -40,7 +42,29 @@ export function setUpDetail({ onEdit, onDeleted }) {
       .forEach((button, i) => button.setAttribute("aria-pressed", String(i === number)));
   }
 
-  return (opened) => {
+  async function showSimilar() {
+    const section = $(".similar", dialog);
+    const of = item;
+    section.hidden = true;
+    const found = await similarItems(of.id, SIMILAR).catch(() => ({ hits: [] })); // a nicety: its failure is no news
+    if (item !== of || !dialog.open || !found.hits.length) return;
+    $("ul", section).replaceChildren(
+      ...found.hits.map((hit) =>
+        element(
+          "li",
+          {},
+          element(
+            "button",
+            { type: "button", title: hit.item.title, ariaLabel: hit.item.title || hit.id, onclick: () => open(hit.item) },
+            picture(hit.item),
+          ),
+        ),
+      ),
+    );
+    section.hidden = false;
+  }
+
+  function open(opened) {
     item = opened;
     remove.dataset.sure = "no";
     remove.textContent = "Delete";
@@ -66,7 +90,10 @@ export function setUpDetail({ onEdit, onDeleted }) {
       ),
     );
     show(0);
-    dialog.showModal();
+    if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
-  };
+    showSimilar();
+  }
+
+  return open;
 }

@@ -128,6 +128,10 @@ def test_list_and_delete_by_filter(client: TestClient) -> None:
     cheap = json.dumps({"price": {"lt": 3}})
     listed = client.get("/items", params={"filter": cheap, "limit": 2}).json()
     assert (listed["total"], len(listed["items"]), bool(listed["next_cursor"])) == (3, 2, True)
+    counted = client.get("/items", params={"filter": cheap, "facets": ["price", "id"]}).json()["facets"]
+    assert (counted["price"]["min"], counted["price"]["max"], len(counted["id"]["values"])) == (0, 2, 3)
+    assert client.get("/items?facets=nope").json()["code"] == "unknown_field"
+    assert {"name": "price", "kinds": ["number"]} in client.get("/fields").json()["fields"]
     assert client.get("/items", params={"filter": '{"nope": 1}'}).json()["code"] == "unknown_field"
     assert client.get("/items", params={"filter": "{"}).json()["code"] == "invalid_filter"
     assert client.delete("/items").status_code == 422, "nobody deletes everything by mistake"
