@@ -42,6 +42,10 @@ class VisionEncoder(nn.Module):
         if not config.vision_final_norm:
             self.backbone.norm = nn.Identity()
 
+    def train(self, mode: bool = True) -> "VisionEncoder":
+        """Stays in evaluation mode: batch norm keeps its pretrained statistics, whatever is trained."""
+        return super().train(False)
+
     def forward(self, images: Tensor) -> PictureFeatures:
         if self.pyramid:
             final, stages = self.backbone.forward_intermediates(images)  # (B, 1280, h, w), [(B, c, H, W), …]

@@ -24,13 +24,16 @@ class TrainArgs:
     hardness: float = 0.0  # how much more similar negatives count in the contrast (see `losses.weigh_negatives`)
     itm: float = 0.0  # weight of image–text matching, which trains the re-ranker (see `training.matching`); 0: none
     lr: float = 5e-5  # of weights that were pretrained
-    lr_new: float = 4e-4  # of weights that start at random (with --from-backbones)
+    lr_new: float = 0.0  # of weights that start at random with --from-backbones; 0: 4e-4 with it, --lr without
     warmup: int = 100  # steps
     weight_decay: float = 0.05
     dropout: float = 0.0  # patch and modality dropout do its work, at no cost
     patches: float = 0.5  # share of a picture's patch tokens that a step sees
     max_query_length: int = 16  # word pieces in training; what the model serves with is in its configuration
     max_text_length: int = 32
+    unfreeze: int = 0  # last blocks of the picture tower that learn too, from pictures read and cropped at each step
+    lora: int = 0  # rank of updates to attention in the place of full training (see `training.trainable`); 0: full
+    gradient_checkpointing: bool = False  # less memory for a second forward
     train_vocabulary: bool = False  # frozen by default: words that this shop never uses keep their meaning
     precision: str = "bf16"  # or "no" for float32
     storage: str = "full"  # or "int8", a quarter of the size
@@ -39,7 +42,8 @@ class TrainArgs:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_size", 2), ("save_every", 1), ("warmup", 0), ("chunk", 0)):
+        counts = {"steps": 1, "batch_size": 2, "save_every": 1, "warmup": 0, "chunk": 0, "unfreeze": 0, "lora": 0}
+        for name, least in counts.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
         for name in ("hardness", "itm"):

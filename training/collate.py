@@ -1,33 +1,42 @@
-"""Batches of strings and picture paths → the tensors that the model takes, with features read from the cache."""
+"""Batches of strings and picture paths → the tensors that the model takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from retriever import Processor
+from retriever import FusedRetriever, Processor
 from retriever.vision import PictureFeatures
-from training.features import FeatureCache
+
+Pictures = PictureFeatures | Tensor  # features that were computed before, or pixels `(B, 3, S, S)`
+
+
+class PictureSource(Protocol):
+    """Where pictures come from: `FeatureCache` for a frozen tower, `PictureReader` for one that is trained."""
+
+    def add(self, paths: Sequence[Path]) -> None: ...
+
+    def read(self, paths: Sequence[Path], rng: np.random.Generator | None = None, share: float = 1.0) -> Pictures: ...
 
 
 class ItemTensors(TypedDict):
-    """Keyword arguments of `FusedRetriever.encode_item`."""
+    """Keyword arguments of `FusedRetriever.encode_item`; pictures may still be pixels (see `with_features`)."""
 
-    pictures: PictureFeatures | None
+    pictures: Pictures | None
     input_ids: Tensor | None
     attention_mask: Tensor | None
     has_picture: Tensor | None
 
 
 class Collator:
-    """Reads features and tokenises, in whatever thread it is called."""
+    """Reads pictures and tokenises, in whatever thread it is called."""
 
-    def __init__(self, processor: Processor, cache: FeatureCache) -> None:
+    def __init__(self, processor: Processor, pictures: PictureSource) -> None:
         self.processor = processor
-        self.cache = cache
+        self.pictures = pictures
 
     def items(
         self,
@@ -43,10 +52,10 @@ class Collator:
         present = [picture for picture in pictures if picture is not None]
         features = has_picture = input_ids = attention_mask = None
         if present:
-            features = self.cache.read(present, rng, share)
+            features = self.pictures.read(present, rng, share)
             if len(present) < len(pictures):
-                has_picture = torch.tensor([picture is not None for picture in pictures])
-                features = PictureFeatures(*(_spread(part, has_picture) for part in features))
+                rows = torch.tensor([picture is not None for picture in pictures])
+                features, has_picture = _each(features, lambda part: _spread(part, rows)), rows
         if any(texts):
             input_ids, attention_mask = self.processor.texts(texts)
             # A row without text must not be read as the tokens that frame an empty one.
@@ -60,7 +69,7 @@ def rows_of(items: ItemTensors, part: slice | Tensor) -> ItemTensors:
     """Some of the items, by a slice or by `(b,)` row numbers, in the same form."""
     pictures, ids, mask, has_picture = (items[name] for name in ItemTensors.__annotations__)  # type: ignore[literal-required]
     return ItemTensors(
-        pictures=None if pictures is None else PictureFeatures(*(rows[part] for rows in pictures)),
+        pictures=None if pictures is None else _each(pictures, lambda rows: rows[part]),
         input_ids=None if ids is None else ids[part],
         attention_mask=None if mask is None else mask[part],
         has_picture=None if has_picture is None else has_picture[part],
@@ -70,11 +79,21 @@ def rows_of(items: ItemTensors, part: slice | Tensor) -> ItemTensors:
 def to_device(item: ItemTensors, device: torch.device) -> ItemTensors:
     pictures = item["pictures"]
     return ItemTensors(
-        pictures=None if pictures is None else PictureFeatures(*(part.to(device) for part in pictures)),
+        pictures=None if pictures is None else _each(pictures, lambda part: part.to(device)),
         input_ids=_move(item["input_ids"], device),
         attention_mask=_move(item["attention_mask"], device),
         has_picture=_move(item["has_picture"], device),
     )
+
+
+def with_features(model: FusedRetriever, items: ItemTensors) -> ItemTensors:
+    """The same items as arguments of `encode_item`: pixels go through the tower."""
+    pictures = items["pictures"]
+    return {**items, "pictures": model.encode_pictures(pictures)} if isinstance(pictures, Tensor) else items
+
+
+def _each(pictures: Pictures, change: Callable[[Tensor], Tensor]) -> Pictures:
+    return change(pictures) if isinstance(pictures, Tensor) else PictureFeatures(*map(change, pictures))
 
 
 def _move(tensor: Tensor | None, device: torch.device) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Many queries and items → embeddings, with the pictures' features from the cache."""
+"""Many queries and items → embeddings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from retriever import FusedRetriever
-from training.collate import Collator, to_device
+from training.collate import Collator, to_device, with_features
 
 
 @torch.inference_mode()
@@ -34,5 +34,5 @@ def encode_items(
     for start in tqdm(range(0, len(texts), 64), desc="items", unit="batch", disable=not progress):
         part = slice(start, start + 64)
         items = to_device(collator.items(texts[part], pictures[part]), model.query_tokens.device)
-        tokens.append(model.encode_item(**items).float())
+        tokens.append(model.encode_item(**with_features(model, items)).float())  # type: ignore[arg-type]
     return torch.cat(tokens)

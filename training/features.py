@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from retriever.processor import Processor
 from retriever.vision import PictureFeatures, VisionEncoder
+from training.pictures import open_picture
 
 BLOCK = 256  # pictures between two commits of the index
 
@@ -79,11 +79,7 @@ class FeatureCache:
         return PictureFeatures(torch.from_numpy(drawn).float(), torch.from_numpy(concepts[rows]).float())
 
     def _load(self, path: Path) -> Tensor:
-        try:
-            with Image.open(path) as picture:
-                return self.processor.image(picture)
-        except OSError as error:
-            raise OSError(f"{path}: the picture cannot be read ({error})") from error
+        return self.processor.image(open_picture(path))
 
     def _append(self, paths: Sequence[Path], features: Sequence[PictureFeatures]) -> None:
         tokens = torch.cat([part.tokens for part in features]).half().cpu().numpy()

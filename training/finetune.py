@@ -33,13 +33,11 @@ from training.logbook import Logbook
 from training.losses import itc, itm
 from training.matching import draw
 from training.pairs import Pairs
+from training.pictures import PictureReader
 from training.processes import average_gradients, gather
+from training.trainable import choose, parameter_groups
 from training.validation import Validation
 
-NEW_PARTS = (
-    *("crossattention", "query_tokens", "vision_norm", "null_picture", "concept_weight", "log_temperature"),
-    "itm_head",
-)
 CLIP_NORM = 1.0
 LOG_EVERY = 10
 PATIENCE = timedelta(hours=12)  # how long processes wait for the one that computes features or measures recall
@@ -64,22 +62,6 @@ def build(args: TrainArgs) -> tuple[FusedRetriever, Processor]:
     backbones.start_from_bert(model, weights)
     backbones.name_concepts(model.eval(), processor)
     return model, processor
-
-
-def parameter_groups(pairs: Pairs, args: TrainArgs) -> list[dict[str, Any]]:
-    """Two learning rates, weight decay on matrices only. The vision tower is frozen: its features are cached."""
-    pairs.model.vision.requires_grad_(False)
-    pairs.model.itm_head.requires_grad_(args.itm > 0)
-    pairs.model.embeddings.word_embeddings.requires_grad_(args.train_vocabulary)
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, parameter in pairs.named_parameters():
-        if parameter.requires_grad:
-            new = args.from_backbones and any(part in name for part in NEW_PARTS)
-            groups.setdefault((new, parameter.ndim > 1), []).append(parameter)
-    return [
-        {"params": params, "lr": args.lr_new if new else args.lr, "weight_decay": args.weight_decay * matrix}
-        for (new, matrix), params in groups.items()
-    ]
 
 
 def learning_rate(step: int, args: TrainArgs) -> float:
@@ -115,14 +97,15 @@ def train(args: TrainArgs) -> dict[str, float]:
     sources = [Source(*_paths(path)) for path in args.train]
     for source, path in zip(sources, args.negatives, strict=False):  # there are as many, or none
         source.use_negatives(Path(path))
+    lora = choose(model, args)
     with accelerator.main_process_first():  # the others read what it computed
-        cache = FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor)
-        validations = [Validation(Collator(processor, cache), *_paths(path)) for path in args.valid]
+        pictures = _pictures(model, processor, accelerator, args)
+        validations = [Validation(Collator(processor, pictures), *_paths(path)) for path in args.valid]
         for source in sources:
-            cache.add([picture for picture in source.pictures if picture])
+            pictures.add([picture for picture in source.pictures if picture])
     served = processor.config
     short = replace(served, max_query_length=args.max_query_length, max_text_length=args.max_text_length)
-    collator = Collator(Processor(short, processor.tokenizer), cache)
+    collator = Collator(Processor(short, processor.tokenizer), pictures)
     sampler = BatchSampler(sources, args.batch_size, args.seed, Augmentation())
 
     pairs = Pairs(model)
@@ -164,6 +147,8 @@ def train(args: TrainArgs) -> dict[str, float]:
 
     if logbook:
         logbook.close()
+        if lora:
+            lora.merge_and_unload()
         model_id = checkpoint.save(pairs.model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
         plots = logbook.plot()
         shutil.rmtree(output / "state", ignore_errors=True)
@@ -197,6 +182,14 @@ def backward(
         (args.itm * value).backward()  # type: ignore[no-untyped-call]
         matched += value.detach()
     return {"loss": contrasted.loss + args.itm * matched, "itc": contrasted.loss, "itm": matched}
+
+
+def _pictures(
+    model: FusedRetriever, processor: Processor, accelerator: Accelerator, args: TrainArgs
+) -> FeatureCache | PictureReader:
+    if args.unfreeze:
+        return PictureReader(processor)
+    return FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor)
 
 
 def _paths(argument: str) -> list[Path]:

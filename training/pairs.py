@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from retriever import FusedRetriever
-from training.collate import ItemTensors
+from training.collate import ItemTensors, with_features
 
 TEMPERATURE = (0.01, 0.2)  # the learned temperature is kept within these
 
@@ -22,13 +22,13 @@ class Pairs(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, items: ItemTensors) -> tuple[Tensor, Tensor]:
         """→ queries `(B, D)`, item tokens `(B, Q, D)`; float32."""
         queries = self.model.encode_query(input_ids, attention_mask)
-        tokens = self.model.encode_item(**items)
+        tokens = self.model.encode_item(**with_features(self.model, items))  # type: ignore[arg-type]
         return queries.float(), tokens.float()
 
     def match(self, input_ids: Tensor, attention_mask: Tensor, items: ItemTensors) -> Tensor:
         """Items and, in the place of their own texts, queries followed by those (`Processor.pairs`) → `(B, 2)`."""
-        pictures, has_picture = items["pictures"], items["has_picture"]
-        return self.model.match_logits(pictures, input_ids, attention_mask, has_picture).float()
+        items = {**with_features(self.model, items), "input_ids": input_ids, "attention_mask": attention_mask}
+        return self.model.match_logits(**items).float()  # type: ignore[arg-type]
 
     def temperature(self) -> Tensor:
         low, high = (math.log(bound) for bound in TEMPERATURE)

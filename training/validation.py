@@ -32,7 +32,7 @@ class Validation:
         self.items = list(read_gallery(gallery)) if gallery.exists() else gallery_of(self.queries)
         folder = PictureFolder(images) if images else None
         self.pictures = [folder.path(item.item_id) if folder else None for item in self.items]
-        collator.cache.add([picture for picture in self.pictures if picture])
+        collator.pictures.add([picture for picture in self.pictures if picture])
         column = {item.item_id: i for i, item in enumerate(self.items)}
         self.positives = [[column[item_id] for item_id in query.items] for query in self.queries]
 
