@@ -25,7 +25,6 @@ class RetrieverConfig:
     vision_final_norm: bool = True  # BLIP-2 reads the last block itself, before the backbone's own norm
     vision_norm_eps: float = 1e-5  # of the LayerNorm between backbone and Q-Former
     vision_pyramid: bool = False  # patch tokens also carry mean colour and early stages: fine detail that classes drop
-    vision_adapter: int = 0  # hidden width of an MLP beside each patch token; 0: none
     num_concepts: int = 0  # classes of the backbone's own head, whose names' embeddings join the picture's (ConSE)
     image_mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
     image_std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)

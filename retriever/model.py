@@ -45,12 +45,6 @@ class FusedRetriever(nn.Module):
         )
         self.vision = VisionEncoder(config)
         self.vision_norm = nn.LayerNorm(config.vision_width, eps=config.vision_norm_eps)
-        if config.vision_adapter:
-            self.vision_adapter = nn.Sequential(
-                nn.Linear(config.vision_width, config.vision_adapter),
-                nn.GELU(),
-                nn.Linear(config.vision_adapter, config.vision_width),
-            )
         self.embeddings = Blip2TextEmbeddings(qformer_config)
         self.qformer = Blip2QFormerModel(qformer_config)
         self.query_tokens = nn.Parameter(torch.empty(1, config.num_query_tokens, hidden))
@@ -75,9 +69,6 @@ class FusedRetriever(nn.Module):
             nn.init.zeros_(projection.bias)
         if self.config.null_picture:
             nn.init.normal_(self.null_picture, std=0.02)
-        if self.config.vision_adapter:
-            for parameter in self.vision_adapter[-1].parameters():
-                nn.init.zeros_(parameter)  # at first it changes nothing
 
     def encode_query(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Keywords, `(B, T)` each, → unit vectors `(B, D)`."""
@@ -186,8 +177,6 @@ class FusedRetriever(nn.Module):
         if pictures is None:
             return self.null_picture.expand(batch, -1, -1)  # (B, 1, E)
         patches = self.vision_norm(pictures.tokens)  # (B, P, E)
-        if self.config.vision_adapter:
-            patches = patches + self.vision_adapter(patches)
         if missing and has_picture is not None:
             patches = torch.where(has_picture[:, None, None], patches, self.null_picture)
         return patches  # type: ignore[no-any-return]

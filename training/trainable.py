@@ -13,7 +13,7 @@ from training.pairs import Pairs
 # What no published text encoder has: it starts at random with --from-backbones, and low-rank updates always do.
 NEW_PARTS = (
     *("crossattention", "query_tokens", "vision_norm", "null_picture", "concept_weight", "log_temperature"),
-    *("vision_adapter", "itm_head", "lora_"),
+    *("itm_head", "lora_"),
 )
 LR_NEW = 4e-4
 
