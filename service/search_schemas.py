@@ -128,7 +128,7 @@ class Explanation(BaseModel):
     """`score` = `semantic` + `lexical_weight` × `lexical`."""
 
     semantic: float = Field(description="Likeness of the query and the item's picture and text together.")
-    lexical: float = Field(description="BM25, as a share of this query's best: 0 to 1.")
+    lexical: float = Field(description="How much of what the query says the text holds, by BM25: 0 to 1.")
     lexical_weight: float
     words: list[str] = Field(description="Words of the query that the item's text has.")
     picture: int | None = Field(description="Which of the item's pictures matched best, counted from 0.")

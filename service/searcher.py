@@ -17,7 +17,7 @@ import numpy as np
 from retriever.index import FilterError, Hit, ItemIndex, Sort
 from retriever.index.fields import fold, key
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
-from retriever.index.fusion import LEXICAL_WEIGHT
+from retriever.index.fusion import weight_of
 from retriever.index.selection import RELEVANCE_FLOOR
 from service import query as shopper
 from service.catalogue import Catalogue, lexical_text_of
@@ -40,7 +40,6 @@ from service.search_schemas import (
 
 log = logging.getLogger(__name__)
 
-_WEIGHTS = {"hybrid": LEXICAL_WEIGHT, "semantic": 0.0, "lexical": 1.0}
 UNWANTED = 0.3  # how strongly what is not wanted counts against an item that looks like it
 
 
@@ -98,7 +97,7 @@ class Searcher:
         if form.query:
             query = await self._encoder.encode_query(form.query)
             rows = np.concatenate([(1 - form.words) * rows, form.words * query.embedding[None]])
-        weight = LEXICAL_WEIGHT * form.words if form.query else 0.0
+        weight = weight_of(form.query) * form.words if form.query else 0.0
         return await self._answer(form, _Asked(rows.astype(np.float32), form.query, weight), started)
 
     async def similar(self, item_id: str, page: Page) -> SearchResponse:
@@ -115,9 +114,10 @@ class Searcher:
         return await self._answer(page, _Asked(tokens / np.float32(len(tokens)), "", 0.0, others), started)
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
-        weight, condition = _WEIGHTS[request.mode], parsed.condition()
+        condition = parsed.condition()
         if request.mode == "lexical":
-            return _Asked(None, text, weight, condition)
+            return _Asked(None, text, 1.0, condition)
+        weight = weight_of(text) if request.mode == "hybrid" else 0.0
         wanted, *unwanted = await asyncio.gather(*map(self._encoder.encode_query, [text, *parsed.excluded]))
         rows = wanted.embedding[None]  # (1, D)
         if unwanted:

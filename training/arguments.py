@@ -16,7 +16,7 @@ class TrainArgs:
     model: str = "compact"  # what to go on from: a shipped name, a checkpoint folder or a hub name
     from_backbones: bool = False  # start the preset called `model` from its pretrained backbones instead
     output: str = "runs/compact"
-    negatives: tuple[str, ...] = ()  # what `training.mine` wrote, one file for each training file in the same order
+    negatives: tuple[str, ...] = ()  # what `training.mine` wrote for each training file, in their order; - for none
     valid: tuple[str, ...] = ()  # FILE or FILE:PICTURES in the seed's valid format, measured during training
     steps: int = 2000
     batch_size: int = 96  # pairs a step, over all processes
@@ -67,7 +67,9 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("--train", nargs="+", required=True, help="FILE or FILE:PICTURES")
     parser.add_argument("--valid", nargs="+", default=(), help="X.valid.jsonl or X.valid.jsonl:PICTURES to measure")
-    parser.add_argument("--negatives", nargs="+", default=(), help="of each --train FILE, what training.mine wrote")
+    parser.add_argument(
+        "--negatives", nargs="+", default=(), help="of each --train FILE, what training.mine wrote, or -"
+    )
     for name, field in TrainArgs.__dataclass_fields__.items():
         if name in ("train", "valid", "negatives"):
             continue

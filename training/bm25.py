@@ -1,5 +1,6 @@
 """BM25 over items' texts: the baseline that needs no training, and the lexical half of hybrid search."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import bm25s
@@ -7,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import Stemmer
 
+from retriever.index import fusion
+from retriever.index.lexical import has_code
+
 Scores = npt.NDArray[np.float32]
 
 K1, B = 1.2, 0.75  # the values that Lucene and Qdrant use
-HYBRID_WEIGHT = 0.15
 
 
 class BM25:
@@ -27,6 +30,7 @@ class BM25:
         self._size = len(texts)
         self._index = bm25s.BM25(k1=K1, b=B, method="lucene")
         tokens = self._tokens(texts)
+        self._having = Counter(word for own in tokens for word in set(own))  # word → texts that hold it
         self._empty = not any(tokens)  # bm25s cannot index a vocabulary of no words
         if not self._empty:
             self._index.index(tokens, show_progress=False)
@@ -41,6 +45,18 @@ class BM25:
                 row[:] = self._index.get_scores_from_ids(ids)
         return result
 
+    def ideal(self, queries: Sequence[str]) -> Scores:
+        """Score of a short text that holds every word of a query: `(queries,)`."""
+        # bm25s leaves out the constant factor k1 + 1 of the engine's BM25.
+        unit = fusion.WORD_SCORE / (K1 + 1)
+        return np.array(
+            [
+                unit * sum(fusion.idf(self._size, self._having[word]) for word in set(words))
+                for words in self._tokens(queries)
+            ],
+            dtype=np.float32,
+        )
+
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
         # Single characters count: "v neck" and "size l" are what shoppers type.
         tokens: list[list[str]] = bm25s.tokenize(
@@ -54,12 +70,17 @@ class BM25:
         return tokens
 
 
-def hybrid(semantic: Scores, lexical: Scores, weight: float = HYBRID_WEIGHT) -> Scores:
-    """Fuse semantic and BM25 scores, `(queries, texts)` each, as the index does: semantic + weight · bm25 / max.
+def hybrid(semantic: Scores, lexical: Scores, ideal: Scores, queries: Sequence[str]) -> Scores:
+    """Fuse semantic and BM25 scores, `(queries, texts)` each, as the index does (`retriever.index.fusion`).
 
-    BM25 has no fixed range, so each query's scores are divided by the best of them. A query that shares no word with
-    any text keeps its semantic scores.
+    Args:
+        ideal: `(queries,)`, as `BM25.ideal` gives it.
+        queries: they decide what words in common are worth.
     """
-    best = lexical.max(axis=1, keepdims=True)  # (queries, 1)
-    share: Scores = np.divide(lexical, best, out=np.zeros_like(lexical), where=best > 0)
-    return semantic + np.float32(weight) * share
+    codes = np.array([has_code(query) for query in queries])
+    weights = np.array([fusion.weight_of(query) for query in queries], dtype=np.float32)
+    best = np.maximum(lexical.max(axis=1), np.finfo(np.float32).tiny)  # (queries,)
+    reference = np.maximum(best, np.where(codes, 0, ideal))  # (queries,)
+    share = (lexical / reference[:, None]) ** fusion.SHARPNESS
+    fused: Scores = semantic + weights[:, None] * share.astype(np.float32)
+    return fused

@@ -96,7 +96,8 @@ def train(args: TrainArgs) -> dict[str, float]:
         model.qformer.set_attn_implementation("eager")
     sources = [Source(*_paths(path)) for path in args.train]
     for source, path in zip(sources, args.negatives, strict=False):  # there are as many, or none
-        source.use_negatives(Path(path))
+        if path != "-":
+            source.use_negatives(Path(path))
     lora = choose(model, args)
     with accelerator.main_process_first():  # the others read what it computed
         pictures = _pictures(model, processor, accelerator, args)
@@ -198,12 +199,15 @@ def _paths(argument: str) -> list[Path]:
 
 
 def _check_same_run(output: Path, args: TrainArgs) -> None:
+    """A folder in which nothing was saved yet may be started anew, with whatever arguments."""
     path = output / "args.json"
+    begun = any((output / name).exists() for name in ("state", "state.new", "model.safetensors"))
     ours = json.loads(json.dumps(asdict(args)))
     # What an older version did not write had the default.
     theirs = {field.name: field.default for field in fields(args) if field.default is not MISSING}
     theirs = json.loads(json.dumps(theirs)) | (json.loads(path.read_text()) if path.exists() else ours)
-    if changed := sorted(name for name in ours if ours[name] != theirs.get(name)):
+    changed = sorted(name for name in ours if ours[name] != theirs.get(name))
+    if begun and changed:
         raise ValueError(f"{output} holds a run with other arguments ({', '.join(changed)}); choose another --output")
     output.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(ours, indent=2) + "\n")

@@ -111,7 +111,7 @@ class EncodedGallery:
             "image": image,
             "average": average,
             "bm25": lexical,
-            "hybrid": hybrid(fused, lexical),
+            "hybrid": hybrid(fused, lexical, self._bm25.ideal(queries), queries),
         }
         return {mode: scores[mode] for mode in self.modes}
 

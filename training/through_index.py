@@ -10,7 +10,6 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from retriever.index import IndexedItem, ItemIndex, open_index
-from retriever.index.fusion import LEXICAL_WEIGHT
 from training.formats import ValidQuery
 from training.gallery import EncodedGallery
 
@@ -72,7 +71,7 @@ async def _search(index: ItemIndex, gallery: EncodedGallery, queries: Sequence[V
     last = len(gallery.items)
     for query in tqdm(queries, desc="queries through the index", unit="query"):
         vector = gallery.retriever.encode_queries([query.query])[0].numpy()  # (D,)
-        for mode, weight in (("index", 0.0), ("index hybrid", LEXICAL_WEIGHT)):
+        for mode, weight in (("index", 0.0), ("index hybrid", None)):
             found = await index.search(vector, query.query, limit=DEPTH, lexical_weight=weight)
             place = {hit.id: rank for rank, hit in enumerate(found.hits, start=1)}
             ranks[mode].append(np.sort([place.get(item_id, last) for item_id in query.items]))

@@ -24,6 +24,8 @@ __all__ = ["Facet", "Hit", "IndexUnavailable", "IndexedItem", "ItemIndex", "Mode
 
 log = logging.getLogger(__name__)
 
+MAX_COUNTED_WORDS = 1 << 16
+
 
 class IndexUnavailable(Exception):
     """The engine does not answer, refuses, or cannot be opened; the message says which and why."""
@@ -40,7 +42,7 @@ class Hit:
     id: str
     score: float
     semantic: float  # MaxSim of the query and the item's tokens, as `retriever.scoring` has it; 0 without a query
-    lexical: float  # BM25 divided by the best BM25 of this query: 0 (no word in common) to 1
+    lexical: float  # how much of what the query says its text holds, by BM25: 0 (no word in common) to 1
     payload: Payload
     group: str | None = None  # the value of `group_by` that it stands for
     group_size: int = 1  # ranked items that have this value
@@ -73,6 +75,8 @@ class ItemIndex(ABC):
     def __init__(self, dim: int, model_id: str) -> None:
         self._dim, self._model_id = dim, model_id
         self._known: dict[str, set[Kind]] = {}
+        self._having: dict[int, int] = {}  # word number → items that had the word when there were `_having_of` items
+        self._having_of = 0
 
     async def upsert(self, items: Sequence[IndexedItem]) -> None:
         """Writes items; an id that is there already, or comes twice, keeps the last. When it returns, they are durable.
@@ -141,7 +145,7 @@ class ItemIndex(ABC):
         *,
         limit: int,
         offset: int = 0,
-        lexical_weight: float = fusion.LEXICAL_WEIGHT,
+        lexical_weight: float | None = None,
         filter: Condition | None = None,
         sort: Sequence[Sort] = (),
         group_by: str | None = None,
@@ -151,8 +155,8 @@ class ItemIndex(ABC):
         """The items that fit a query best.
 
         Candidates are the items whose `dense` vector is nearest to the query and those that BM25 puts first; MaxSim
-        over their tokens ranks them, with `lexical_weight` × BM25 added (0: meaning alone). Pages of one query join
-        without gaps or repeats for as long as the items stay as they are.
+        over their tokens ranks them, with `lexical_weight` × their share of the query's words added (0: meaning
+        alone; see `fusion`). Pages of one query join without gaps or repeats for as long as the items stay as they are.
 
         With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best
         `selection.POOL` candidates, and `total` says how many of them are left.
@@ -173,6 +177,8 @@ class ItemIndex(ABC):
         rows = None if query is None else self._checked_query(query)
         if limit < 1 or offset < 0:
             raise ValueError(f"limit must be at least 1 and offset at least 0, not {limit} and {offset}")
+        if lexical_weight is None:
+            lexical_weight = fusion.weight_of(text)
         if not 0 <= lexical_weight < float("inf"):
             raise ValueError(f"lexical_weight must be 0 or a positive number, not {lexical_weight}")
         words = lexical.embed_query(text) if lexical_weight else None
@@ -187,7 +193,8 @@ class ItemIndex(ABC):
             return SearchResult([], total)
         wanted = min(total, selection.POOL if selected else offset + limit)
         tiers = await self._candidates(rows, words, fusion.depths(wanted), filter)
-        ranked = fusion.rank(tiers, lexical_weight)
+        ideal = await self._ideal(words) if words and not lexical.has_code(text) else 0.0
+        ranked = fusion.rank(tiers, lexical_weight, ideal)
         if selected:
             chosen = await self._select(ranked[: selection.POOL], sort, group_by, min_score, relevance_floor)
             total = len(chosen)
@@ -211,6 +218,20 @@ class ItemIndex(ABC):
             if (payload := payloads.get(one.ranked.point_id)) is not None
         ]
         return SearchResult(hits, total)
+
+    async def _ideal(self, words: lexical.SparseVector) -> float:
+        """BM25 of a short text that holds every one of these words.
+
+        Counts of items by word are kept until the catalogue has grown or shrunk by a tenth.
+        """
+        items = await self.count()
+        if abs(items - self._having_of) > self._having_of / 10 or len(self._having) > MAX_COUNTED_WORDS:
+            self._having, self._having_of = {}, items
+        having = self._having
+        missing = [word for word in words.indices if word not in having]
+        counts = await asyncio.gather(*(self.count(AnyOf(WORDS_KEY, (word,))) for word in missing))
+        having.update(zip(missing, counts, strict=True))
+        return fusion.WORD_SCORE * sum(fusion.idf(items, min(items, having[word])) for word in words.indices)
 
     async def _select(
         self,

@@ -1,11 +1,26 @@
-"""How candidates become one ranking: MaxSim plus a share of BM25, and an order that pages can rely on."""
+"""How candidates become one ranking: MaxSim plus a share of BM25, and an order that pages can rely on.
 
+Words in common are worth little by themselves: of the texts that hold "women's printed kurta", the red one is asked
+for. What is worth much is a text that holds nearly all that a query says, rare words above all: a brand, a model. So
+BM25 counts by the fourth power of its share of what a text with every word of the query would get.
+"""
+
+import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-# What a perfect match of words adds to MaxSim, a cosine for most models.
-LEXICAL_WEIGHT = 0.15
+from retriever.index.lexical import has_code
+
+# What a perfect match of words adds to MaxSim, a cosine for most models; and where the query holds an article number,
+# of which no model knows anything.
+LEXICAL_WEIGHT = 0.4
+CODE_WEIGHT = 1.0
+
+SHARPNESS = 4
+
+# BM25 of a word that stands once in a short text, in units of the word's IDF.
+WORD_SCORE = 1.2
 
 # How many candidates the nearest `dense` vectors, and BM25, each give to the first tier.
 CANDIDATES = 200
@@ -48,13 +63,37 @@ def depths(wanted: int) -> list[int]:
     return found
 
 
-def rank(tiers: Iterable[Candidates], lexical_weight: float) -> list[Ranked]:
-    """The candidates of every tier, each once: by tier, then score, then point id."""
+def weight_of(text: str) -> float:
+    """What words in common are worth for this query."""
+    return CODE_WEIGHT if has_code(text) else LEXICAL_WEIGHT
+
+
+def idf(items: int, having: int) -> float:
+    """Of a word that so many of the items have, as the engine computes it."""
+    return math.log(1 + (items - having + 0.5) / (having + 0.5))
+
+
+def word_share(bm25: float, best: float, ideal: float) -> float:
+    """How much of what a query says a text holds: 0 (no word) to 1.
+
+    Args:
+        bm25: the text's BM25.
+        best: the best BM25 that any text has for this query, above 0.
+        ideal: what a short text with every word of the query would have, 0 where only the best is to count.
+    """
+    return (bm25 / max(best, ideal)) ** SHARPNESS
+
+
+def rank(tiers: Iterable[Candidates], weight: float, ideal: float = 0.0) -> list[Ranked]:
+    """The candidates of every tier, each once: by tier, then score, then point id.
+
+    `ideal` is the BM25 of a text with every word of the query (see `word_share`).
+    """
     ranked: dict[str, Ranked] = {}
     for tier in tiers:
         best = max(tier.lexical.values(), default=0.0)
         new = [
-            _ranked(point, semantic, tier.lexical.get(point, 0.0) / best if best > 0 else 0.0, lexical_weight)
+            _ranked(point, semantic, word_share(tier.lexical.get(point, 0.0), best, ideal) if best > 0 else 0.0, weight)
             for point, semantic in tier.semantic.items()
             if point not in ranked
         ]

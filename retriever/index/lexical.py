@@ -34,6 +34,7 @@ _EMBEDDER = Bm25(
 
 # Words joined by hyphens, slashes, underscores or dots: "424522-100", "602.456.78", "T-shirt".
 _JOINED = re.compile(r"(?<![^\W_])[^\W_]++(?:[-‐‑–_/.][^\W_]++)+")  # possessive: in linear time, whatever the text
+_MEASURE = re.compile(r"\d{1,4}|\d+[a-z]{1,3}", re.IGNORECASE)  # "42", "2024", "500ml", "16gb"
 _DECIMAL = re.compile(r"\w+\.\w+")  # "3.5mm" is not "35mm"
 # Thai to Myanmar, Khmer, kana and Han with its extensions, Hangul (which glues particles to its words).
 _UNSPACED = re.compile(
@@ -60,6 +61,16 @@ def embed_query(text: str) -> SparseVector | None:
     """Weight 1 for each different word of a query; None if it has no words."""
     vector = _EMBEDDER.embed_query(_words(text))
     return SparseVector(vector.indices, vector.values) if vector.indices else None
+
+
+def has_code(text: str) -> bool:
+    """Whether one of the words is an article number, "424522-100" or "asvtwl322", rather than a size or a measure."""
+    text = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
+    joined = {re.sub(r"[\W_]", "", match.group()) for match in _JOINED.finditer(text)}
+    return any(
+        len(word) >= 4 and sum(map(str.isdigit, word)) >= 2 and not _MEASURE.fullmatch(word)
+        for word in {*re.findall(r"[^\W_]+", text), *joined}
+    )
 
 
 def word_numbers(text: str) -> list[int]:

@@ -153,7 +153,8 @@ async def test_words_of_every_script(index: ItemIndex, text: str, expected: str)
     }
     await index.upsert([item(name, text=text) for name, text in texts.items()])
     found = (await index.search(query(0), text, limit=8, lexical_weight=100)).hits
-    assert (found[0].id, found[0].lexical) == (expected, 1)
+    assert found[0].id == expected
+    assert found[0].lexical > 0.1
     assert found[1].lexical < 0.7
 
 

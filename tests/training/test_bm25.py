@@ -36,9 +36,20 @@ def test_texts_without_a_word_can_be_indexed() -> None:
         BM25([])
 
 
-def test_hybrid_adds_a_share_of_the_best_lexical_score() -> None:
+def test_hybrid_adds_what_a_text_holds_of_a_query() -> None:
     semantic = np.array([[0.5, 0.4, 0.1], [0.5, 0.4, 0.1]], dtype=np.float32)
     lexical = np.array([[0.0, 8.0, 4.0], [0.0, 0.0, 0.0]], dtype=np.float32)
-    fused = hybrid(semantic, lexical)
-    np.testing.assert_allclose(fused, [[0.5, 0.55, 0.175], [0.5, 0.4, 0.1]], rtol=1e-6)
-    np.testing.assert_allclose(hybrid(semantic, lexical, weight=1.0)[0], [0.5, 1.4, 0.6], rtol=1e-6)
+    ideal, queries = np.array([10.0, 10.0], dtype=np.float32), ["red wool shirt", "zebra"]
+    fused = hybrid(semantic, lexical, ideal, queries)
+    np.testing.assert_allclose(fused[0], [0.5, 0.4 + 0.4 * 0.8**4, 0.1 + 0.4 * 0.4**4], rtol=1e-5)
+    np.testing.assert_allclose(fused[1], semantic[1])
+    by_code = hybrid(semantic, lexical, ideal, ["424522-100", "zebra"])
+    np.testing.assert_allclose(by_code[0], [0.5, 1.4, 0.1 + 0.5**4], rtol=1e-5)
+
+
+def test_ideal_is_the_score_of_a_short_text_with_every_word() -> None:
+    texts = ["red mug", "blue mug with a long description of what it is made of and how", "lamp"]
+    bm25 = BM25(texts)
+    assert bm25.scores(["red mug"])[0].max() == pytest.approx(bm25.ideal(["red mug"])[0], rel=0.15)
+    assert bm25.ideal(["red mug mug"]) == bm25.ideal(["red mug"])
+    assert bm25.ideal(["zebra"])[0] > bm25.ideal(["mug"])[0], "a word that no text holds says most"

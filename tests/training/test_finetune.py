@@ -69,8 +69,9 @@ def test_another_runs_folder_is_not_overwritten(
     output = tmp_path / "run"
     output.mkdir()
     (output / "args.json").write_text(json.dumps({"steps": 1}))
+    finetune.main(arguments(toy_shop, tiny_checkpoint, output, "--steps", "2"))  # nothing was saved there yet
     with pytest.raises(SystemExit) as stopped:
-        finetune.main(arguments(toy_shop, tiny_checkpoint, output, "--steps", "2"))
+        finetune.main(arguments(toy_shop, tiny_checkpoint, output, "--steps", "3"))
     assert stopped.value.code == 2
     assert "another --output" in capsys.readouterr().err
 
