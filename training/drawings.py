@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from examples.demo_catalogue import products
 from examples.demo_catalogue.canvas import SIDE, Canvas
-from examples.demo_catalogue.copywriting import KINDS
+from examples.demo_catalogue.copywriting import BRANDS, CLOSINGS, KINDS, NAMES, Kind
 from examples.demo_catalogue.palette import COLOURS, PATTERNS, RGB
 from examples.demo_catalogue.patterns import paint
+from retriever import item_text
 
 KEPT_SIDE = 320  # pixels; the model looks at fewer
 
@@ -69,12 +70,21 @@ def pairs(drawing: Drawing) -> Iterator[tuple[str, list[str]]]:
     """Queries that the drawing answers, with texts that do not say what the picture shows."""
     kind = KINDS[drawing.kind]
     name = kind.name.lower()
-    texts = [kind.name, f"{kind.name} of {kind.materials[0]}", f"{kind.category[-1]}. {kind.name} {kind.features[0]}"]
+    rng = random.Random(f"{drawing.id}, texts")
+    texts = [kind.name, _shop_text(kind, rng), _shop_text(kind, rng)]
     yield name, []
     yield f"{drawing.colour} {name}", texts
     if drawing.pattern != "plain":
         yield f"{drawing.pattern} {name}", texts
         yield f"{drawing.colour} {drawing.pattern} {name}", texts
+
+
+def _shop_text(kind: Kind, rng: random.Random) -> str:
+    """As a shop would have it, names and praise included: what the picture shows must be found beside all that."""
+    brand, material = rng.choice(BRANDS), rng.choice(kind.materials)
+    title = f"{brand} {rng.choice(NAMES)} {kind.name}"
+    description = f"{kind.name} of {material} {rng.choice(kind.features)}. {rng.choice(CLOSINGS)}"
+    return item_text(title, description, kind.category, {"brand": brand, "material": material})
 
 
 def _near(colour: RGB, spread: int, rng: random.Random) -> RGB:
