@@ -17,6 +17,7 @@ from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
 from service import demo
 from service.catalogue import Catalogue
 from service.encoder import Encoder
+from service.fetch import PictureFetcher
 from service.lexicon import Lexicon
 from service.logs import StartupFailed
 from service.media import MediaStore
@@ -38,6 +39,7 @@ class Services:
     catalogue: Catalogue
     lexicon: Lexicon
     searcher: Searcher
+    fetcher: PictureFetcher
 
 
 def services(request: Request) -> Services:
@@ -94,6 +96,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         metrics,
         lexicon,
         max_pixels=settings.max_pixels,
+        max_file_bytes=settings.max_file_bytes,
         picture_side=settings.stored_picture_side,
     )
     encoder.start()
@@ -104,7 +107,13 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
     log.info("open %s", _address(settings))
     try:
         searcher = Searcher(index, encoder, lexicon, catalogue, metrics)
-        yield Services(settings, metrics, encoder, index, catalogue, lexicon, searcher)
+        fetcher = PictureFetcher(
+            enabled=settings.image_urls,
+            max_pictures=settings.max_pictures,
+            max_bytes=settings.max_file_bytes,
+            seconds=settings.image_url_seconds,
+        )
+        yield Services(settings, metrics, encoder, index, catalogue, lexicon, searcher, fetcher)
     finally:
         for task in background:
             task.cancel()
