@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from service import docs, problems
 from service.access import Gate
+from service.fetch import PictureFetcher
 from service.headers import SecurityHeadersMiddleware
 from service.metrics import Metrics
 from service.middleware import EscapedItemPathMiddleware, RequestMiddleware
@@ -49,6 +50,13 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.gate = Gate(settings, metrics)
     app.state.draining = asyncio.Event()
+    app.state.fetcher = PictureFetcher(
+        enabled=settings.image_urls,
+        max_pictures=settings.max_pictures,
+        max_bytes=settings.max_file_bytes,
+        max_item_bytes=settings.max_body_bytes,
+        seconds=settings.image_url_seconds,
+    )
     # Body limits are set where a router is included, inside the middleware: set on the application, they would answer
     # from outside it, without an id, a log line, or problem details.
     app.include_router(

@@ -12,13 +12,14 @@ import io
 import ipaddress
 import logging
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, BinaryIO, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Any, BinaryIO, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 import idna
+from fastapi import Depends, Request
 
 from service.problems import Problem
 
@@ -50,6 +51,13 @@ _SPECIAL = [
         "5f00::/16",  # segment routing
     )
 ]
+
+
+@dataclass
+class _Allowance:
+    """What the pictures of one item may still weigh together, in bytes."""
+
+    left: int
 
 
 class Refused(Exception):
@@ -86,13 +94,14 @@ class PictureFetcher:
         enabled: bool,
         max_pictures: int,
         max_bytes: int,
+        max_item_bytes: int,
         seconds: float,
         resolve: Resolve = resolve,
         permitted: Callable[[IPAddress], bool] = is_public,
         ports: Iterable[int] = _PORTS.values(),
     ) -> None:
         self._enabled, self._max_pictures = enabled, max_pictures
-        self._max_bytes, self._seconds = max_bytes, seconds
+        self._max_bytes, self._max_item_bytes, self._seconds = max_bytes, max_item_bytes, seconds
         self._resolve, self._permitted, self._ports = resolve, permitted, frozenset(ports)
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -110,29 +119,29 @@ class PictureFetcher:
         """The contents of all, in their order.
 
         Raises:
-            Problem: 422 `image_urls_off`, `url_refused`, `url_failed`; 413 `file_too_large`.
+            Problem: 422 `image_urls_off`, `url_refused`, `url_failed`; 413 `file_too_large`, `body_too_large`.
         """
         if not self._enabled:
             detail = "This service takes no pictures by URL; SEARCH_IMAGE_URLS=true lets it fetch public ones."
             raise Problem(422, "image_urls_off", detail)
-        tasks = [asyncio.create_task(self._answered(url)) for url in urls]
+        allowance = _Allowance(self._max_item_bytes)
+        tasks = [asyncio.create_task(self._answered(url, allowance)) for url in urls]
         try:
             return list(await asyncio.gather(*tasks))
         finally:  # the first problem ends the others
             for task in tasks:
                 task.cancel()
 
-    async def _answered(self, url: str) -> io.BytesIO:
+    async def _answered(self, url: str, allowance: _Allowance) -> io.BytesIO:
         try:
             async with self._slots, asyncio.timeout(self._seconds):
-                return io.BytesIO(await self._fetch(url))
+                return io.BytesIO(await self._fetch(url, allowance))
         except Refused as error:
             raise Problem(422, "url_refused", f"{_short(url)} is not fetched: {error}.") from None
         except TimeoutError:
             raise Problem(422, "url_failed", f"{_short(url)} took more than {self._seconds:g} s.") from None
         except (
             OSError,
-            ssl.SSLError,
             httpcore.NetworkError,
             httpcore.ProtocolError,
             httpcore.TimeoutException,
@@ -140,7 +149,7 @@ class PictureFetcher:
             log.info("fetching a picture failed: %r", error)
             raise Problem(422, "url_failed", f"{_short(url)} could not be fetched.") from None
 
-    async def _fetch(self, url: str) -> bytes:
+    async def _fetch(self, url: str, allowance: _Allowance) -> bytes:
         asked = url
         for _ in range(_REDIRECTS + 1):
             scheme, host, port, target = self._parse(url)
@@ -156,15 +165,21 @@ class PictureFetcher:
                         location = {name.lower(): value for name, value in response.headers}.get(b"location", b"")
                         url = urljoin(url, location.decode("latin-1"))
                         continue
-                    return await self._read(response, asked)
+                    return await self._read(response, asked, allowance)
         raise Refused(f"it leads on more than {_REDIRECTS} times")
 
-    async def _read(self, response: httpcore.Response, url: str) -> bytes:
+    async def _read(self, response: httpcore.Response, url: str, allowance: _Allowance) -> bytes:
         if response.status != 200:
             raise Problem(422, "url_failed", f"{_short(url)} answered {response.status}.")
         content = bytearray()
         async for part in response.aiter_stream():
             content += part
+            allowance.left -= len(part)
+            if allowance.left < 0:
+                detail = (
+                    f"The pictures have more than {self._max_item_bytes} bytes; SEARCH_MAX_BODY_BYTES sets the limit."
+                )
+                raise Problem(413, "body_too_large", detail)
             if len(content) > self._max_bytes:
                 detail = f"{_short(url)} has more than {self._max_bytes} bytes; SEARCH_MAX_FILE_BYTES sets the limit."
                 raise Problem(413, "file_too_large", detail)
@@ -197,7 +212,7 @@ class PictureFetcher:
         """Where to connect. Raises Refused, unless every address of the host is permitted."""
         try:
             found = await self._resolve(host, port)
-        except OSError:
+        except (OSError, UnicodeError):  # no such name, or a part of it that is empty or too long
             raise Refused("its host has no address") from None
         if not found or not all(self._permitted(ipaddress.ip_address(one)) for one in found):
             raise Refused("its host is not on the public internet")
@@ -218,6 +233,15 @@ class _PinnedBackend(httpcore.AsyncNetworkBackend):
             except httpcore.ConnectError:
                 continue
         return await self._backend.connect_tcp(self._addresses[-1], port, *args, **kwargs)
+
+
+def fetcher(request: Request) -> PictureFetcher:
+    """The dependency that gives a route the application's `PictureFetcher`."""
+    opened: PictureFetcher = request.app.state.fetcher
+    return opened
+
+
+FetcherDep = Annotated[PictureFetcher, Depends(fetcher)]
 
 
 def _ascii_host(host: str) -> str:

@@ -17,7 +17,6 @@ from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
 from service import demo
 from service.catalogue import Catalogue
 from service.encoder import Encoder
-from service.fetch import PictureFetcher
 from service.lexicon import Lexicon
 from service.logs import StartupFailed
 from service.media import MediaStore
@@ -39,7 +38,6 @@ class Services:
     catalogue: Catalogue
     lexicon: Lexicon
     searcher: Searcher
-    fetcher: PictureFetcher
 
 
 def services(request: Request) -> Services:
@@ -107,13 +105,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
     log.info("open %s", _address(settings))
     try:
         searcher = Searcher(index, encoder, lexicon, catalogue, metrics)
-        fetcher = PictureFetcher(
-            enabled=settings.image_urls,
-            max_pictures=settings.max_pictures,
-            max_bytes=settings.max_file_bytes,
-            seconds=settings.image_url_seconds,
-        )
-        yield Services(settings, metrics, encoder, index, catalogue, lexicon, searcher, fetcher)
+        yield Services(settings, metrics, encoder, index, catalogue, lexicon, searcher)
     finally:
         for task in background:
             task.cancel()

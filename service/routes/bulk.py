@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 
 from service.access import INGEST_KEY, GuardedRoute
 from service.bulk import BulkIngest, NdjsonResponse
+from service.fetch import FetcherDep
 from service.problems import responses
 from service.requests import body_of
 from service.schemas import BulkLine, BulkResult
@@ -16,13 +17,13 @@ router = APIRouter(tags=["items"], route_class=GuardedRoute, responses=responses
 _LINES = body_of("application/x-ndjson", "one JSON object a line, as `curl -T items.ndjson` sends them")
 
 
-def bulk_ingest(request: Request, services: ServicesDep) -> BulkIngest:
+def bulk_ingest(request: Request, services: ServicesDep, fetcher: FetcherDep) -> BulkIngest:
     """Raises Problem (`overloaded`): a queue that is full at the start is told to bulk as to a single item."""
     with services.encoder.admit(1):
         pass
     return BulkIngest(
         services.catalogue,
-        services.fetcher,
+        fetcher,
         request.app.state.draining,
         longest_line=services.settings.max_body_bytes,
     )

@@ -17,6 +17,7 @@ from retriever.index import FilterError
 from retriever.index.filters import Condition, parse
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
 from service.catalogue import Payload, Precondition, PreparedItem
+from service.fetch import FetcherDep
 from service.problems import Problem, responses
 from service.requests import body_of, while_connected
 from service.schemas import (
@@ -106,6 +107,7 @@ async def post_item(
     request: Request,
     response: Response,
     services: ServicesDep,
+    fetcher: FetcherDep,
     condition: PreconditionDep,
 ) -> Item:
     """Stores an item under the shop's own id: 201 when it is new, 200 when it replaces one.
@@ -116,7 +118,7 @@ async def post_item(
     fields = ItemFields.model_validate(form.model_dump(exclude={"image", "image_url"}))
 
     async def prepared() -> PreparedItem:
-        files = await services.fetcher.collect([upload.file for upload in form.image], form.image_url)
+        files = await fetcher.collect([upload.file for upload in form.image], form.image_url)
         return await services.catalogue.prepare(fields, files)
 
     item = await while_connected(request, prepared())
@@ -141,11 +143,12 @@ async def put_item(
     request: Request,
     response: Response,
     services: ServicesDep,
+    fetcher: FetcherDep,
     condition: PreconditionDep,
 ) -> Item:
     """As `POST /items`, with the id in the address alone."""
     whole = ItemForm.model_validate({**dict(form), "id": item_id})
-    return await post_item(whole, request, response, services, condition)
+    return await post_item(whole, request, response, services, fetcher, condition)
 
 
 @router.patch(
@@ -155,13 +158,18 @@ async def put_item(
     summary="Change some of an item",
 )
 async def patch_item(
-    item_id: PathItemId, patch: ItemPatch, response: Response, services: ServicesDep, condition: PreconditionDep
+    item_id: PathItemId,
+    patch: ItemPatch,
+    response: Response,
+    services: ServicesDep,
+    fetcher: FetcherDep,
+    condition: PreconditionDep,
 ) -> Item:
     """What is not sent stays. Price, stock and attributes cost no run of the model; texts and pictures do."""
     pictures = None
     if patch.images is not None or patch.image_urls is not None:
         sent = [io.BytesIO(picture) for picture in patch.images or ()]
-        pictures = await services.fetcher.collect(sent, patch.image_urls or ())
+        pictures = await fetcher.collect(sent, patch.image_urls or ())
     try:
         return _answer(await services.catalogue.change(item_id, patch, condition, pictures), response)
     except ValidationError as error:  # old and new attributes together are more than an item takes

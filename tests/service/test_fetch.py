@@ -89,7 +89,8 @@ def fetcher(*ports: int, names: dict[str, list[str]] = NAMES, **changed: Any) ->
     async def looked_up(host: str, port: int) -> list[str]:
         return names[host] if host in names else await resolve(host, port)
 
-    options: dict[str, Any] = {"max_pictures": 8, "max_bytes": 100_000, "seconds": 10, "resolve": looked_up, **changed}
+    options: dict[str, Any] = {"max_pictures": 8, "max_bytes": 100_000, "max_item_bytes": 200_000, "seconds": 10}
+    options |= {"resolve": looked_up, **changed}
     if ports:
         options["ports"] = ports
     return PictureFetcher(enabled=True, **options)
@@ -99,9 +100,9 @@ def on_loopback(address: Any) -> bool:
     return bool(address == ipaddress.ip_address("127.0.0.1"))
 
 
-def problem_of(getter: PictureFetcher, url: str) -> Problem:
+def problem_of(getter: PictureFetcher, *urls: str) -> Problem:
     with pytest.raises(Problem) as caught:
-        asyncio.run(getter.fetch_all([url]))
+        asyncio.run(getter.fetch_all(urls))
     return caught.value
 
 
@@ -182,6 +183,8 @@ def test_private_networks_and_metadata(host: str) -> None:
         "http://shop.example\x00.evil/",
         "http://[::1/",
         "http://no-such-host.invalid/",
+        "http://a..example/",
+        f"http://{'a' * 70}.example/",
         "http://bad.example/",
         "http://two.example/",
     ],
@@ -222,6 +225,8 @@ def test_size_and_time_are_bounded(web: int) -> None:
     assert problem_of(getter, f"http://shop.example:{web}/endless").code == "file_too_large"
     slow = problem_of(getter, f"http://shop.example:{web}/slow")
     assert (slow.code, "1 s" in slow.detail) == ("url_failed", True)
+    together = fetcher(web, permitted=on_loopback, max_item_bytes=2 * len(PICTURE) - 1)
+    assert problem_of(together, *[f"http://shop.example:{web}/picture.png"] * 2).code == "body_too_large"
     assert "404" in problem_of(getter, f"http://shop.example:{web}/missing").detail
     assert problem_of(getter, f"https://shop.example:{web}/picture.png").code == "url_failed", "it speaks no TLS"
 
@@ -284,8 +289,7 @@ def test_off_by_default_and_everywhere(client: TestClient) -> None:
 
 def test_items_take_pictures_by_url(settings: Settings, web: int) -> None:
     with TestClient(create_app(settings)) as client:
-        opened = client.app.state.services  # type: ignore[attr-defined]
-        object.__setattr__(opened, "fetcher", fetcher(web, permitted=on_loopback))
+        client.app.state.fetcher = fetcher(web, permitted=on_loopback)  # type: ignore[attr-defined]
         url = f"http://shop.example:{web}/picture.png"
         item = post_item(client, "a", picture_file("blue"), image_url=[url, url]).json()
         assert len(item["images"]) == 3
