@@ -16,27 +16,6 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
-    data_dir: Path = Field(
-        default=Path("data"), description="Folder for pictures and, without `QDRANT_URL`, the index."
-    )
-    model: str = Field(
-        default="compact", description="Retriever: a shipped preset, a checkpoint folder, or a hub name."
-    )
-    device: str = Field(
-        default="auto", description="Where the model runs: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if any."
-    )
-    demo_catalogue: bool = Field(default=False, description="Fill an empty catalogue with the demonstration products.")
-
-    qdrant_url: str | None = Field(
-        default=None,
-        validation_alias=AliasChoices("QDRANT_URL", "qdrant_url"),
-        description="URL of a Qdrant server or cluster; without it the index is embedded, in the data folder.",
-    )
-    qdrant_api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=AliasChoices("QDRANT_API_KEY", "qdrant_api_key"),
-        description="API key of the Qdrant server.",
-    )
 
     search_keys: SecretStr | None = Field(
         default=None, description="API keys that may search and read, joined by commas. With any key, all need one."
@@ -60,6 +39,28 @@ class Settings(BaseSettings):
     ingest_at_once: int = Field(default=32, ge=1, description="Most writing requests of one key at the same time.")
     client_seconds: float = Field(
         default=30, gt=0, description="How long a client may keep the service waiting for the next piece of a request."
+    )
+
+    data_dir: Path = Field(
+        default=Path("data"), description="Folder for pictures and, without `QDRANT_URL`, the index."
+    )
+    model: str = Field(
+        default="compact", description="Retriever: a shipped preset, a checkpoint folder, or a hub name."
+    )
+    device: str = Field(
+        default="auto", description="Where the model runs: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if any."
+    )
+    demo_catalogue: bool = Field(default=False, description="Fill an empty catalogue with the demonstration products.")
+
+    qdrant_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("QDRANT_URL", "qdrant_url"),
+        description="URL of a Qdrant server or cluster; without it the index is embedded, in the data folder.",
+    )
+    qdrant_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("QDRANT_API_KEY", "qdrant_api_key"),
+        description="API key of the Qdrant server.",
     )
 
     max_batch: int | None = Field(
