@@ -82,8 +82,8 @@ def test_the_description_works_under_its_policy(visitor: tuple[Page, list[str]])
     outside: list[str] = []
     page.on("request", lambda request: outside.append(request.url) if "127.0.0.1" not in request.url else None)
     page.goto("/docs")
-    expect(page.get_by_role("button", name="Authorize")).to_be_visible()
+    expect(page.get_by_role("button", name="Authorize")).to_be_visible(timeout=60_000)  # a large script, once
     page.get_by_text("Search by keywords").click()
-    expect(page.get_by_role("button", name="Try it out")).to_be_visible()
+    expect(page.get_by_role("button", name="Try it out")).to_be_visible(timeout=60_000)
     assert [url for url in outside if not url.startswith("data:")] == []
     assert not complaints

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from service import logs
+from service.__main__ import main
 from service.access import ANY_KEY, INGEST_KEY, SEARCH_KEY, GuardedRoute
 from service.app import create_app
 from service.routes import bulk, health, items, search
@@ -242,3 +243,17 @@ def test_keys_that_can_be_guessed_or_not_be_sent_are_refused_and_not_repeated(ke
     (error,) = caught.value.errors()
     assert "16 to 200" in error["msg"]
     assert keys not in error["msg"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [("SEARCH_HOST", "0.0.0.0", "SEARCH_ALLOW_NO_KEYS=true"), ("SEARCH_SEARCH_KEYS", "too-short", "16 to 200")],
+)
+def test_a_start_that_would_let_strangers_in_is_none(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert said in str(caught.value)
+    assert "too-short" not in str(caught.value)

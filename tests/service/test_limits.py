@@ -90,6 +90,7 @@ def test_bulk_is_slowed_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slept[-1] == pytest.approx((10 - 2) / 2, abs=0.5), "ten writes at two a second, two of them saved up"
 
 
+CODES = ("rate_limited", "too_many_at_once")
 KEYS = {"search_keys": "search-key-0123456789,other-key-01234567890", "ingest_keys": "ingest-key-0123456789"}
 
 
@@ -121,6 +122,15 @@ def test_single_batch_and_bulk_are_told_when_to_come_back(settings: Settings) ->
         refused(ask("POST", "/items/bulk", "ingest-key-0123456789", content=line, **ndjson))
         refused(ask("PATCH", "/items/a", "ingest-key-0123456789", json={"price": 1}))
         assert client.get("/health/ready").status_code == 200, "probes have no limit"
+
+        gate = client.app.state.gate  # type: ignore[attr-defined]
+        gate._limiters["ingest"]._permit("ingest-1").running = limited.ingest_at_once
+        for path, body in (("/items/bulk", {"content": line, **ndjson}), ("/items", {"files": {"id": (None, "b")}})):
+            answer = ask("POST", path, "ingest-key-0123456789", **body)
+            check(answer, 429, "too_many_at_once")
+            assert answer.headers["retry-after"] == "1"
+        refused_for = {name: client.app.state.services.metrics.refused.labels(name)._value.get() for name in CODES}  # type: ignore[attr-defined]
+        assert refused_for == {"rate_limited": 4, "too_many_at_once": 2}
 
 
 def test_bulk_that_begins_with_a_full_queue_is_refused_like_a_single_item(settings: Settings) -> None:
