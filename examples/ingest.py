@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import os
 import random
 import sys
 import time
@@ -51,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     counts: Counter[str] = Counter()
     failures: list[str] = []
-    with httpx.Client(base_url=args.url, timeout=args.timeout) as client:
+    headers = {"X-API-Key": args.key} if args.key else {}
+    with httpx.Client(base_url=args.url, timeout=args.timeout, headers=headers) as client:
         try:
             client.get("/health/live").raise_for_status()
         except httpx.HTTPError as error:
@@ -85,6 +87,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("source", type=Path, help="a JSONL file of products, or a folder of pictures")
     parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
+    parser.add_argument(
+        "--key", default=os.environ.get("SEARCH_API_KEY"), help="an ingest key (default: the variable SEARCH_API_KEY)"
+    )
     parser.add_argument("--workers", type=int, default=4, help="requests at a time (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="send the first so many only")
     parser.add_argument("--retries", type=int, default=8, help="tries after an overload or an outage (default: 8)")

@@ -1,20 +1,29 @@
 """The application: its routes, its middleware, and a lifespan that opens and closes what they work with."""
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
-from service import problems
+from service import docs, problems
+from service.access import Gate
+from service.fetch import PictureFetcher
+from service.headers import SecurityHeadersMiddleware
 from service.metrics import Metrics
 from service.middleware import EscapedItemPathMiddleware, RequestMiddleware
 from service.routes import bulk, health, items, search
 from service.services import open_services
-from service.settings import Settings
+from service.settings import Settings, split
+from service.slow_clients import BodyTimeoutMiddleware
+
+log = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "web"
 
@@ -27,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings, metrics) as opened:
             app.state.services = opened
+            log.info("%s", app.state.gate)
             yield
 
     app = FastAPI(
@@ -34,8 +44,18 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Search over products that are described by pictures and text together.",
         version=version("fused-product-search"),
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # `/items/` is no item, and not the list either
+    )
+    app.state.gate = Gate(settings, metrics)
+    app.state.draining = asyncio.Event()
+    app.state.fetcher = PictureFetcher(
+        enabled=settings.image_urls,
+        max_pictures=settings.max_pictures,
+        max_bytes=settings.max_file_bytes,
+        max_item_bytes=settings.max_body_bytes,
+        seconds=settings.image_url_seconds,
     )
     # Body limits are set where a router is included, inside the middleware: set on the application, they would answer
     # from outside it, without an id, a log line, or problem details.
@@ -54,10 +74,23 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router, max_body_size=settings.max_field_bytes)
     app.mount("/web", StaticFiles(directory=WEB, check_dir=False), name="web")
     app.add_api_route("/", _page, include_in_schema=False)
+    docs.install(app)
     problems.install(app)
     # Each `add_middleware` goes around those before it.
     app.add_middleware(problems.ProblemMiddleware)
-    app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.add_middleware(
+        BodyTimeoutMiddleware, seconds=settings.client_seconds, endless=frozenset({app.url_path_for("bulk")})
+    )
+    app.add_middleware(RequestMiddleware, metrics=metrics, draining=app.state.draining)
+    if origins := split(settings.cors_origins):
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
+            expose_headers=["ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
+        )
+    app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(EscapedItemPathMiddleware)
     return app
 

@@ -10,13 +10,16 @@ import logging
 from collections.abc import AsyncIterator
 
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from retriever.index import IndexUnavailable
 from service.catalogue import Catalogue
-from service.problems import Problem
+from service.fetch import PictureFetcher
+from service.limits import Permit
+from service.problems import Problem, problem_of
 from service.schemas import BulkLine, BulkResult, ItemFields
 
 log = logging.getLogger(__name__)
@@ -25,15 +28,35 @@ AT_ONCE = 8  # lines decoded, encoded and stored at the same time
 _BUSY_SECONDS = 0.2  # before a line is tried again that found the model's queue full
 
 
-async def lines_of(request: Request, longest: int) -> AsyncIterator[bytes | None]:
-    """The lines of a body as they arrive, blank ones too; None in place of a line of more than `longest` bytes.
+async def until(stop: asyncio.Event, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The parts of a body as they arrive, and an end to waiting for the next.
 
     Raises:
+        Problem: 503 (`draining`), once the event is set.
         ClientDisconnect: the body ends before its end.
     """
+    stopped = asyncio.ensure_future(stop.wait())
+    part = None
+    try:
+        while True:
+            part = asyncio.ensure_future(anext(parts, None))
+            await asyncio.wait({part, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                raise _draining()
+            if (content := part.result()) is None:
+                return
+            yield content
+    finally:
+        stopped.cancel()
+        if part is not None:
+            part.cancel()
+
+
+async def lines_of(parts: AsyncIterator[bytes], longest: int) -> AsyncIterator[bytes | None]:
+    """The lines of a body as they arrive, blank ones too; None in place of a line of more than `longest` bytes."""
     buffer = bytearray()
     overlong = False
-    async for part in request.stream():
+    async for part in parts:
         begin = 0
         while (end := part.find(b"\n", begin)) >= 0:
             buffer += part[begin:end]
@@ -51,20 +74,32 @@ async def lines_of(request: Request, longest: int) -> AsyncIterator[bytes | None
 class BulkIngest:
     """Stores the items of a body's lines. One bad line fails alone."""
 
-    def __init__(self, catalogue: Catalogue, *, longest_line: int, max_pictures: int) -> None:
-        self._catalogue = catalogue
-        self._longest, self._max_pictures = longest_line, max_pictures
+    def __init__(
+        self, catalogue: Catalogue, fetcher: PictureFetcher, draining: asyncio.Event, *, longest_line: int
+    ) -> None:
+        self._catalogue, self._fetcher, self._draining = catalogue, fetcher, draining
+        self._longest = longest_line
 
     async def results(self, request: Request) -> AsyncIterator[BulkResult]:
-        """One result a line that is not blank, in their order."""
+        """One result a line that is not blank, in their order.
+
+        When the service closes, no more lines are read; those that were end as ever, and a last result says so. In the
+        same way it ends when the rest of the body does not come.
+        """
+        permit: Permit = request.state.permit
+        number = 0
         under_way: asyncio.Queue[asyncio.Task[BulkResult] | None] = asyncio.Queue(AT_ONCE)
 
         async def read() -> None:
-            number = 0
+            nonlocal number
             try:
-                async for line in lines_of(request, self._longest):
+                async for line in lines_of(until(self._draining, request.stream()), self._longest):
+                    if self._draining.is_set():
+                        raise _draining()
                     number += 1
                     if line is None or line.strip():
+                        if number > 1:  # the first was counted when the request was let in
+                            await permit.pace()
                         await under_way.put(asyncio.create_task(self._store(number, line)))
             finally:
                 await under_way.put(None)
@@ -74,6 +109,9 @@ class BulkIngest:
             while (task := await under_way.get()) is not None:
                 yield await task
             await reader
+        except (Problem, HTTPException) as error:
+            problem = error if isinstance(error, Problem) else problem_of(error)
+            yield BulkResult(line=number + 1, id=None, status=problem.status, code=problem.code, detail=problem.detail)
         finally:
             reader.cancel()
             while not under_way.empty():
@@ -88,8 +126,6 @@ class BulkIngest:
         try:
             item = BulkLine.model_validate_json(line)
             item_id = item.id
-            if len(item.images) > self._max_pictures:
-                raise Problem(422, "too_many_pictures", f"An item has at most {self._max_pictures} pictures.")
             created = await self._write(item)
             return BulkResult(line=number, id=item_id, status=201 if created else 200)
         except ValidationError as error:
@@ -107,8 +143,8 @@ class BulkIngest:
             return BulkResult(line=number, id=item_id, status=500, code="internal_error", detail=detail)
 
     async def _write(self, item: BulkLine) -> bool:
-        fields = ItemFields.model_validate(item.model_dump(exclude={"images"}))
-        files = [io.BytesIO(picture) for picture in item.images]
+        fields = ItemFields.model_validate(item.model_dump(exclude={"images", "image_urls"}))
+        files = await self._fetcher.collect([io.BytesIO(picture) for picture in item.images], item.image_urls)
         while True:
             try:
                 prepared = await self._catalogue.prepare(fields, files)
@@ -122,6 +158,10 @@ class BulkIngest:
                     file.seek(0)
         _, created = await self._catalogue.store(prepared)
         return created
+
+
+def _draining() -> Problem:
+    return Problem(503, "draining", "The service is about to close: send this line, and what follows, again.")
 
 
 class NdjsonResponse(Response):

@@ -7,7 +7,6 @@ away. Until the point is written the old item stands whole; from then on the new
 
 import asyncio
 import contextlib
-import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -80,11 +79,12 @@ class Catalogue:
         lexicon: Lexicon,
         *,
         max_pixels: int,
+        max_file_bytes: int,
         picture_side: int,
     ) -> None:
         self._index, self._encoder, self._media, self._metrics = index, encoder, media, metrics
         self._lexicon = lexicon
-        self._max_pixels, self._picture_side = max_pixels, picture_side
+        self._max_pixels, self._max_file_bytes, self._picture_side = max_pixels, max_file_bytes, picture_side
         # Few threads: each may hold a decoded picture of `max_pixels`.
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="pictures")
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -96,7 +96,7 @@ class Catalogue:
         """Decodes the pictures and encodes the item.
 
         Raises:
-            Problem: `empty_item`, `invalid_image`, `image_too_large`, `overloaded`.
+            Problem: `empty_item`, `invalid_image`, `image_too_large`, `file_too_large`, `overloaded`.
         """
         text = item_text(fields.title, fields.description, fields.category, fields.attributes)
         if not text and not files:
@@ -114,7 +114,11 @@ class Catalogue:
         def work() -> tuple[Picture, ItemInput]:
             with self._metrics.stage("decode"):
                 picture = decode(
-                    file, max_pixels=self._max_pixels, max_side=self._picture_side, name=f"image {number + 1}"
+                    file,
+                    max_pixels=self._max_pixels,
+                    max_side=self._picture_side,
+                    max_bytes=self._max_file_bytes,
+                    name=f"image {number + 1}",
                 )
                 # Resized for the model here too: the model's own thread has better to do.
                 return picture, ItemInput(self._encoder.retriever.processor.image(picture.image), text or None)
@@ -145,8 +149,14 @@ class Catalogue:
             precondition.check(item.fields.id, previous)
             return await self._replace(item.fields, item.tokens, previous, item.pictures), previous is None
 
-    async def change(self, item_id: str, patch: ItemPatch, precondition: Precondition = ANY) -> Payload:
-        """Changes some of an item; the model runs only if its text or pictures change.
+    async def change(
+        self,
+        item_id: str,
+        patch: ItemPatch,
+        precondition: Precondition = ANY,
+        pictures: Sequence[BinaryIO] | None = None,
+    ) -> Payload:
+        """Changes some of an item, and its `pictures` if any are given; the model runs only if it sees a change.
 
         Raises:
             Problem: `item_not_found`, `empty_item`, `overloaded`, and as `store`.
@@ -154,8 +164,7 @@ class Catalogue:
         async with self._lock(item_id):
             previous = await self.get(item_id)
             precondition.check(item_id, previous)
-            changes = patch.model_dump(exclude_unset=True)
-            pictures = changes.pop("images", None)
+            changes = patch.model_dump(exclude_unset=True, exclude={"images", "image_urls"})
             attributes = {**previous["attributes"], **(changes.pop("attributes", None) or {})}
             fields = ItemFields.model_validate(
                 {
@@ -172,7 +181,7 @@ class Catalogue:
                 )
             )
             if pictures is not None:
-                prepared = await self.prepare(fields, [io.BytesIO(picture) for picture in pictures])
+                prepared = await self.prepare(fields, pictures)
                 return await self._replace(fields, prepared.tokens, previous, prepared.pictures)
             if text == old_text:
                 tokens = (await self._index.tokens([item_id]))[item_id]

@@ -28,6 +28,8 @@ from service.problems import Problem
 Vectors: TypeAlias = NDArray[np.float32]
 Kind: TypeAlias = Literal["query", "item"]
 
+CHECK_HOLDS = 1.0  # seconds
+
 
 @dataclass(frozen=True)
 class EncodedQuery:
@@ -62,6 +64,8 @@ class Encoder:
         self._arrived = asyncio.Event()
         self._torch = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
         self._runner: asyncio.Task[None] | None = None
+        self._check: asyncio.Task[None] | None = None
+        self._checked_at = -math.inf
 
     def start(self) -> None:
         self._runner = asyncio.create_task(self._run(), name="encoder")
@@ -128,13 +132,24 @@ class Encoder:
     async def check(self) -> None:
         """Runs the model once, ahead of the queue and past its bound: a busy service is a healthy one.
 
+        Whoever asks at the same time shares one run, and one that went well holds for a second: probes need no key, and
+        must not keep the model from its work.
+
         Raises:
             TimeoutError: no answer in ten seconds.
             Exception: whatever the model raises.
         """
+        if perf_counter() - self._checked_at < CHECK_HOLDS:
+            return
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._run_check(), name="readiness")
+        await asyncio.shield(self._check)
+
+    async def _run_check(self) -> None:
         entry = self._submit("query", "ready?", first=True)
         async with asyncio.timeout(10):
             await entry.done
+        self._checked_at = perf_counter()
 
     def _submit(self, kind: Kind, value: str | ItemInput, *, first: bool = False) -> _Entry:
         entry = _Entry(value, asyncio.get_running_loop().create_future())

@@ -36,16 +36,20 @@ class Picture:
     sha256: str  # of the file as it was uploaded
 
 
-def decode(file: BinaryIO, *, max_pixels: int, max_side: int, name: str = "image") -> Picture:
+def decode(
+    file: BinaryIO, *, max_pixels: int, max_side: int, max_bytes: int | None = None, name: str = "image"
+) -> Picture:
     """Reads an uploaded picture; blocking, to be called in a thread.
 
     Upright (EXIF), first frame only, transparency on white, any colour mode made RGB, longer side at most `max_side`.
 
     Raises:
-        Problem: not a readable JPEG, PNG or WebP (`invalid_image`), or more than `max_pixels` pixels
-            (`image_too_large`); `name` says which of several.
+        Problem: not a readable JPEG, PNG or WebP (`invalid_image`), more than `max_pixels` pixels
+            (`image_too_large`) or `max_bytes` bytes (413 `file_too_large`); `name` says which of several.
     """
-    data = file.read()
+    data = file.read() if max_bytes is None else file.read(max_bytes + 1)
+    if max_bytes is not None and len(data) > max_bytes:
+        raise Problem(413, "file_too_large", f"{name} has more than the {max_bytes} bytes that are allowed.")
     try:
         # Naming the formats keeps Pillow's forty other parsers out of a stranger's reach.
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)

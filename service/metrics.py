@@ -29,6 +29,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.refused = Counter(
+            "search_http_refused",
+            "Requests refused at the door, by the problem's code.",
+            ["code"],
+            registry=self.registry,
+        )
         self.stage_seconds = Histogram(
             "search_stage_seconds",
             "Time spent in one stage: decode, queue, encode, retrieve, store.",

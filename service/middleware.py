@@ -1,15 +1,17 @@
 """What surrounds every request: its id, its log line, its metrics, and how its path is read."""
 
+import asyncio
 import logging
 import re
 import uuid
 from time import perf_counter
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.logs import request_id
+from service.logs import facts, request_id
 from service.metrics import Metrics
 
 log = logging.getLogger("service.request")
@@ -25,9 +27,10 @@ class RequestMiddleware:
     An error that nothing else has answered is logged with its traceback and answered with a bare 500.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, draining: asyncio.Event) -> None:
         self.app = app
         self.metrics = metrics
+        self.draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,13 +40,17 @@ class RequestMiddleware:
         status = 0
         sent = Headers(scope=scope).get("x-request-id", "")
         current = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-        path, token = scope["path"], request_id.set(current)
+        path, about = scope["path"], dict[str, Any]()
+        tokens = request_id.set(current), facts.set(about)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(raw=message["headers"])["X-Request-ID"] = current
+                headers = MutableHeaders(raw=message["headers"])
+                headers["X-Request-ID"] = current
+                if self.draining.is_set():  # the client's next request should find another instance
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
@@ -69,10 +76,12 @@ class RequestMiddleware:
                         "status": status,
                         "duration_ms": round(seconds * 1000, 1),
                         "client": scope["client"][0] if scope.get("client") else None,
+                        **about,
                     }
                 },
             )
-            request_id.reset(token)
+            request_id.reset(tokens[0])
+            facts.reset(tokens[1])
 
 
 # Methods are the client's to invent; as labels they must not be.

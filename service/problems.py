@@ -29,6 +29,7 @@ _CODES = {
     400: "malformed_body",
     404: "not_found",
     405: "method_not_allowed",
+    408: "body_timeout",
     413: "body_too_large",
     415: "unsupported_media_type",
     422: "validation_failed",
@@ -37,6 +38,7 @@ _CODES = {
 _DETAILS = {
     404: "Nothing is at this address; /docs lists what is.",
     405: "This address does not take this method; the Allow header names those that it takes.",
+    408: "The body did not come fast enough; SEARCH_CLIENT_SECONDS sets how long a pause may be.",
     413: "The body is larger than this service takes; SEARCH_MAX_BODY_BYTES sets the limit of uploads.",
     500: "Something went wrong in the service. Its log has the details under this request's X-Request-ID.",
 }
@@ -152,7 +154,7 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _problem_of_status(error.status_code, error.detail, error.headers).response()
+    return problem_of(error).response()
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
@@ -178,6 +180,11 @@ async def _on_index_unavailable(request: Request, error: Exception) -> Response:
     return Problem(
         503, "index_unavailable", f"The index does not answer: {error}", headers={"Retry-After": "2"}
     ).response()
+
+
+def problem_of(error: HTTPException) -> Problem:
+    """What the framework raises, in the service's own words."""
+    return _problem_of_status(error.status_code, error.detail, error.headers)
 
 
 def _problem_of_status(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Problem:

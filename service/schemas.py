@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import quote, unquote_to_bytes
 
@@ -38,6 +39,8 @@ def _addressable(item_id: str) -> str:
     return item_id
 
 
+LONGEST_TEXT = 65_536  # characters; in a form SEARCH_MAX_FIELD_BYTES may allow less
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(storable)]
 ItemId = Annotated[
     str,
@@ -55,6 +58,8 @@ def _attribute_value(value: Any) -> Any:
     if isinstance(value, str):
         return _short(value, 4000)
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        if len(value) > 200:
+            raise ValueError("has more than 200 values")
         return [_short(one, 200) for one in value]
     if isinstance(value, int) and abs(value) > 2**53:
         raise ValueError("is a larger whole number than JSON readers keep exact; send it as a string")
@@ -138,7 +143,9 @@ class ItemContent(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     title: Annotated[Text, Field(max_length=1000)] = Field(default="", examples=["Stoneware mug"])
-    description: Text = Field(default="", examples=["Holds 350 ml. Dishwasher-safe."])
+    description: Annotated[Text, Field(max_length=LONGEST_TEXT)] = Field(
+        default="", examples=["Holds 350 ml. Dishwasher-safe."]
+    )
     category: Annotated[Category, BeforeValidator(parse_category)] = Field(
         default_factory=list,
         description="From broad to narrow: the field repeated, a JSON list, or one string joined by ` > `.",
@@ -173,20 +180,34 @@ Pictures = Annotated[
 ]
 
 
+PictureUrls = Annotated[
+    list[Annotated[Text, Field(min_length=1, max_length=2000)]],
+    Field(
+        max_length=100,
+        description="Addresses of pictures on the public internet, to fetch and keep; if this service does so.",
+    ),
+]
+
+
 class ItemForm(ItemFields):
     """`ItemFields` as a form, with the pictures."""
 
     image: Pictures = Field(default_factory=list)
+    image_url: PictureUrls = Field(default_factory=list)
 
 
 class PutForm(ItemContent):
     """`ItemForm` where the address has the id."""
 
     image: Pictures = Field(default_factory=list)
+    image_url: PictureUrls = Field(default_factory=list)
 
 
 class ItemImage(BaseModel):
-    url: str = Field(examples=["/items/mug-17/image?n=0"])
+    url: str = Field(
+        description="For `<img>` as it is: needs no key, and changes with the picture.",
+        examples=["/items/mug-17/image?n=0&v=5f1d…"],
+    )
     width: int = Field(examples=[1024])
     height: int = Field(examples=[768])
     sha256: str = Field(description="Of the file as it was uploaded: tells whether a picture is already here.")
@@ -210,7 +231,10 @@ class Item(BaseModel):
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> "Item":
         address = f"/items/{quote(payload['id'], safe='')}/image"
-        images = [{**image, "url": f"{address}?n={n}"} for n, image in enumerate(payload["images"])]
+        images = [
+            {**image, "url": f"{address}?n={n}&v={PurePath(image['file']).stem}"}
+            for n, image in enumerate(payload["images"])
+        ]
         return cls.model_validate({**payload, "images": images})
 
 
@@ -255,7 +279,7 @@ class ItemPatch(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"price": 9.9, "stock": 0}]})
 
     title: Annotated[Text, Field(max_length=1000)] | None = None
-    description: Text | None = None
+    description: Annotated[Text, Field(max_length=LONGEST_TEXT)] | None = None
     category: Annotated[Category, BeforeValidator(parse_category)] | None = None
     price: Price | None = Field(default=None, description="null: no price any more.")
     stock: Stock | None = Field(default=None, description="null: not counted any more.")
@@ -263,12 +287,14 @@ class ItemPatch(BaseModel):
     images: Annotated[list[Base64Picture], Field(max_length=100)] | None = Field(
         default=None, description="In place of all pictures: JPEG, PNG or WebP in base64."
     )
+    image_urls: PictureUrls | None = Field(default=None, description="As `images`, or after them: fetched from there.")
 
 
 class BulkLine(ItemFields):
     """One line of a bulk upload: `ItemFields`, with pictures in base64."""
 
     images: Annotated[list[Base64Picture], Field(max_length=100)] = Field(default_factory=list)
+    image_urls: PictureUrls = Field(default_factory=list)
 
 
 class BulkResult(BaseModel):

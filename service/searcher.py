@@ -6,7 +6,6 @@ import binascii
 import hashlib
 import json
 import logging
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -19,6 +18,7 @@ from retriever.index.fields import fold, key
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import weight_of
 from retriever.index.selection import RELEVANCE_FLOOR
+from service import logs
 from service import query as shopper
 from service.catalogue import Catalogue, lexical_text_of
 from service.encoder import Encoder, Vectors
@@ -70,7 +70,7 @@ class Searcher:
         Raises:
             Problem: `empty_query`, `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`.
         """
-        started = perf_counter()
+        started, search_id = perf_counter(), logs.begin_search()
         parsed = shopper.parse(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
@@ -78,7 +78,9 @@ class Searcher:
         if request.correct and not parsed.phrases:
             text = self._lexicon.words.correct(text)
         asked = await self._asked(request, text, parsed)
-        response = await self._answer(request, asked, started, explain=request.explain, highlight=request.highlight)
+        response = await self._answer(
+            request, asked, started, search_id, explain=request.explain, highlight=request.highlight
+        )
         if text != parsed.text:
             response.corrected_query = text
         if response.hits and not request.offset and not request.cursor:
@@ -91,14 +93,14 @@ class Searcher:
         Raises:
             Problem: as `search`, and `invalid_image`, `image_too_large`.
         """
-        started = perf_counter()
+        started, search_id = perf_counter(), logs.begin_search()
         tokens = await self._catalogue.encode_picture(file)  # (Q, D)
         rows = tokens / np.float32(len(tokens))
         if form.query:
             query = await self._encoder.encode_query(form.query)
             rows = np.concatenate([(1 - form.words) * rows, form.words * query.embedding[None]])
         weight = weight_of(form.query) * form.words if form.query else 0.0
-        return await self._answer(form, _Asked(rows.astype(np.float32), form.query, weight), started)
+        return await self._answer(form, _Asked(rows.astype(np.float32), form.query, weight), started, search_id)
 
     async def similar(self, item_id: str, page: Page) -> SearchResponse:
         """The items most like one of them, itself left out.
@@ -106,12 +108,12 @@ class Searcher:
         Raises:
             Problem: `item_not_found`, and as `search`.
         """
-        started = perf_counter()
+        started, search_id = perf_counter(), logs.begin_search()
         tokens = (await self._index.tokens([item_id])).get(item_id)
         if tokens is None:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
         others = Not(AnyOf(key("keyword", "id"), (fold(item_id),)))
-        return await self._answer(page, _Asked(tokens / np.float32(len(tokens)), "", 0.0, others), started)
+        return await self._answer(page, _Asked(tokens / np.float32(len(tokens)), "", 0.0, others), started, search_id)
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
         condition = parsed.condition()
@@ -126,7 +128,14 @@ class Searcher:
         return _Asked(rows, text, weight, condition, wanted.queue_seconds, wanted.encode_seconds)
 
     async def _answer(
-        self, page: Page, asked: _Asked, started: float, *, explain: bool = False, highlight: bool = False
+        self,
+        page: Page,
+        asked: _Asked,
+        started: float,
+        search_id: str,
+        *,
+        explain: bool = False,
+        highlight: bool = False,
     ) -> SearchResponse:
         begun = perf_counter()
         with self._metrics.stage("retrieve"):
@@ -175,10 +184,9 @@ class Searcher:
                 total=round((ended - started) * 1000, 2),
             ),
             model_id=self._encoder.retriever.model_id,
-            search_id=uuid.uuid4().hex,
+            search_id=search_id,
         )
-        facts = {"search_id": response.search_id, "hits": len(hits), **response.took_ms.model_dump()}
-        log.info("search", extra={"fields": facts})
+        log.info("search", extra={"fields": {"hits": len(hits), **response.took_ms.model_dump()}})
         return response
 
     async def _fields_for(self, page: Page) -> Fields:

@@ -94,6 +94,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         metrics,
         lexicon,
         max_pixels=settings.max_pixels,
+        max_file_bytes=settings.max_file_bytes,
         picture_side=settings.stored_picture_side,
     )
     encoder.start()

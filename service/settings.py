@@ -1,9 +1,11 @@
 """Everything that can be set, from the environment alone: `SEARCH_PORT=9000 python -m service`."""
 
+import ipaddress
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -14,6 +16,31 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+
+    search_keys: SecretStr | None = Field(
+        default=None, description="API keys that may search and read, joined by commas. With any key, all need one."
+    )
+    ingest_keys: SecretStr | None = Field(
+        default=None, description="API keys that may write and read; a key in both lists may do all."
+    )
+    allow_no_keys: bool = Field(
+        default=False, description="Listen beyond this machine without keys: something else keeps strangers out."
+    )
+    cors_origins: str | None = Field(
+        default=None, description="Origins whose pages may call the API, joined by commas; by default none may."
+    )
+    search_rate: float | None = Field(
+        default=None, gt=0, description="Most searches and reads a second for each key (without keys: each address)."
+    )
+    ingest_rate: float | None = Field(
+        default=None, gt=0, description="Most writes a second for each key; a line of bulk is a write."
+    )
+    search_at_once: int = Field(default=256, ge=1, description="Most searches and reads of one key at the same time.")
+    ingest_at_once: int = Field(default=32, ge=1, description="Most writing requests of one key at the same time.")
+    client_seconds: float = Field(
+        default=30, gt=0, description="How long a client may keep the service waiting for the next piece of a request."
+    )
+
     data_dir: Path = Field(
         default=Path("data"), description="Folder for pictures and, without `QDRANT_URL`, the index."
     )
@@ -49,6 +76,7 @@ class Settings(BaseSettings):
     query_cache: int = Field(default=10_000, ge=0, description="How many queries' embeddings are kept in memory.")
 
     max_body_bytes: int = Field(default=32 * 2**20, ge=1024, description="Largest upload, pictures included, in bytes.")
+    max_file_bytes: int = Field(default=16 * 2**20, ge=1024, description="Largest single picture, in bytes.")
     max_field_bytes: int = Field(default=64 * 2**10, ge=1024, description="Longest text field of an upload, in bytes.")
     max_pictures: int = Field(default=8, ge=1, description="Most pictures of one item.")
     max_pixels: int = Field(
@@ -56,13 +84,52 @@ class Settings(BaseSettings):
     )
     stored_picture_side: int = Field(default=1024, ge=64, description="Longer side of a stored picture, in pixels.")
 
+    image_urls: bool = Field(default=False, description="Fetch pictures by URL, from the public internet alone.")
+    image_url_seconds: float = Field(default=10, gt=0, description="How long fetching one picture may take.")
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severe log lines written."
     )
-    shutdown_seconds: int = Field(default=30, ge=0, description="How long SIGTERM lets running requests finish.")
+    log_format: Literal["json", "text"] = Field(
+        default="json", description="Log lines as JSON objects, or as text for people."
+    )
+    drain_seconds: float = Field(
+        default=3, ge=0, description="How long after SIGTERM requests are still taken, while ready says 503."
+    )
+    shutdown_seconds: int = Field(default=30, ge=0, description="How long running requests may finish after that.")
+
+    @field_validator("search_keys", "ingest_keys")
+    @classmethod
+    def _hard_to_guess(cls, keys: SecretStr | None) -> SecretStr | None:
+        for key in split(keys):
+            if not re.fullmatch(r"[!-~]{16,200}", key):  # the message must not repeat the key
+                raise ValueError("must be keys of 16 to 200 visible ASCII characters, joined by commas")
+        return keys
+
+    @model_validator(mode="after")
+    def _no_stranger_without_a_key(self) -> "Settings":
+        if not (split(self.search_keys) or split(self.ingest_keys) or self.allow_no_keys or _is_loopback(self.host)):
+            raise ValueError(
+                f"HOST ({self.host}) lets other machines in, and there are no keys: set SEARCH_SEARCH_KEYS and "
+                "SEARCH_INGEST_KEYS, or SEARCH_ALLOW_NO_KEYS=true if something else keeps strangers out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_item_fits_the_queue(self) -> "Settings":
         if self.max_queue < self.max_pictures:
             raise ValueError(f"MAX_QUEUE ({self.max_queue}) must be at least MAX_PICTURES ({self.max_pictures})")
         return self
+
+
+def split(joined: SecretStr | str | None) -> list[str]:
+    """The values of a setting that joins several by commas."""
+    text = joined.get_secret_value() if isinstance(joined, SecretStr) else joined or ""
+    return [part for part in (part.strip() for part in text.split(",")) if part]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

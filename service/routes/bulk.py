@@ -4,25 +4,34 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
+from service.access import INGEST_KEY, GuardedRoute
 from service.bulk import BulkIngest, NdjsonResponse
+from service.fetch import FetcherDep
 from service.problems import responses
 from service.requests import body_of
 from service.schemas import BulkLine, BulkResult
 from service.services import ServicesDep
 
-router = APIRouter(tags=["items"])
+router = APIRouter(tags=["items"], route_class=GuardedRoute, responses=responses(401, 403, 429))
 
 _LINES = body_of("application/x-ndjson", "one JSON object a line, as `curl -T items.ndjson` sends them")
 
 
-def bulk_ingest(services: ServicesDep) -> BulkIngest:
-    settings = services.settings
-    return BulkIngest(services.catalogue, longest_line=settings.max_body_bytes, max_pictures=settings.max_pictures)
+def bulk_ingest(request: Request, services: ServicesDep, fetcher: FetcherDep) -> BulkIngest:
+    """Raises Problem (`overloaded`): a queue that is full at the start is told to bulk as to a single item."""
+    with services.encoder.admit(1):
+        pass
+    return BulkIngest(
+        services.catalogue,
+        fetcher,
+        request.app.state.draining,
+        longest_line=services.settings.max_body_bytes,
+    )
 
 
 @router.post(
     "/items/bulk",
-    dependencies=[_LINES],
+    dependencies=[_LINES, *INGEST_KEY],
     status_code=200,
     response_class=NdjsonResponse,
     responses={

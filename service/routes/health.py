@@ -3,18 +3,19 @@
 import contextlib
 import logging
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from retriever.index.base import IndexUnavailable
+from service.access import ANY_KEY, GuardedRoute
 from service.problems import Problem, responses
 from service.schemas import Health, Readiness
 from service.services import ServicesDep
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=GuardedRoute)
 
 
 @router.get("/health/live", summary="Does the process answer?")
@@ -24,8 +25,10 @@ async def live() -> Health:
 
 
 @router.get("/health/ready", responses=responses(503), summary="Can it serve?")
-async def ready(services: ServicesDep) -> Readiness:
+async def ready(request: Request, services: ServicesDep) -> Readiness:
     """If not, send it no requests. Runs the model once and asks the index."""
+    if request.app.state.draining.is_set():
+        raise Problem(503, "draining", "The service is about to close.", headers={"Retry-After": "2"})
     try:
         await services.encoder.check()
     except Exception as error:
@@ -35,7 +38,13 @@ async def ready(services: ServicesDep) -> Readiness:
     return Readiness(status="ok", model_id=services.encoder.retriever.model_id, items=await services.index.count())
 
 
-@router.get("/metrics", response_class=Response, summary="Metrics for Prometheus")
+@router.get(
+    "/metrics",
+    dependencies=ANY_KEY,
+    response_class=Response,
+    responses=responses(401, 403, 429),
+    summary="Metrics for Prometheus",
+)
 async def metrics(services: ServicesDep) -> Response:
     with contextlib.suppress(IndexUnavailable):  # the other figures are wanted most when the index is down
         services.metrics.items.set(await services.index.count())

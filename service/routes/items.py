@@ -1,6 +1,8 @@
 """`/items`: what the shop puts in, sees and takes out."""
 
 import hashlib
+import hmac
+import io
 import json
 import re
 from typing import Annotated, Any
@@ -13,7 +15,9 @@ from starlette.responses import FileResponse
 
 from retriever.index import FilterError
 from retriever.index.filters import Condition, parse
-from service.catalogue import Payload, Precondition
+from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
+from service.catalogue import Payload, Precondition, PreparedItem
+from service.fetch import FetcherDep
 from service.problems import Problem, responses
 from service.requests import body_of, while_connected
 from service.schemas import (
@@ -31,9 +35,12 @@ from service.schemas import (
 )
 from service.services import ServicesDep
 
-router = APIRouter(tags=["items"])
+router = APIRouter(tags=["items"], route_class=GuardedRoute)
+
+_DOOR = responses(401, 403, 408, 429)
 
 _FORM = body_of("multipart/form-data", "each field a part, each picture a file, as `curl -F` sends them")
+_JSON = body_of("application/json", 'send {"price": 9.9} with the header Content-Type: application/json')
 _STORED: dict[int | str, dict[str, Any]] = {200: {"model": Item, "description": "Replaced"}}
 
 
@@ -91,8 +98,8 @@ Filter = Annotated[
 @router.post(
     "/items",
     status_code=status.HTTP_201_CREATED,
-    dependencies=[_FORM],
-    responses={**_STORED, **responses(400, 412, 413, 415, 422, 429, 503, 507)},
+    dependencies=[_FORM, *INGEST_KEY],
+    responses={**_STORED, **_DOOR, **responses(400, 412, 413, 415, 422, 503, 507)},
     summary="Add or replace an item",
 )
 async def post_item(
@@ -100,6 +107,7 @@ async def post_item(
     request: Request,
     response: Response,
     services: ServicesDep,
+    fetcher: FetcherDep,
     condition: PreconditionDep,
 ) -> Item:
     """Stores an item under the shop's own id: 201 when it is new, 200 when it replaces one.
@@ -107,10 +115,14 @@ async def post_item(
     An item needs a picture or some text. It is found by the next search, and survives a crash of the service, as soon
     as this answers.
     """
-    fields = ItemFields.model_validate(form.model_dump(exclude={"image"}))
-    files = [upload.file for upload in form.image]
-    prepared = await while_connected(request, services.catalogue.prepare(fields, files))
-    payload, created = await services.catalogue.store(prepared, condition)
+    fields = ItemFields.model_validate(form.model_dump(exclude={"image", "image_url"}))
+
+    async def prepared() -> PreparedItem:
+        files = await fetcher.collect([upload.file for upload in form.image], form.image_url)
+        return await services.catalogue.prepare(fields, files)
+
+    item = await while_connected(request, prepared())
+    payload, created = await services.catalogue.store(item, condition)
     if created:
         response.headers["Location"] = f"/items/{quote(fields.id, safe='')}"
     else:
@@ -121,8 +133,8 @@ async def post_item(
 @router.put(
     "/items/{item_id}",
     status_code=status.HTTP_201_CREATED,
-    dependencies=[_FORM],
-    responses={**_STORED, **responses(400, 412, 413, 415, 422, 429, 503, 507)},
+    dependencies=[_FORM, *INGEST_KEY],
+    responses={**_STORED, **_DOOR, **responses(400, 412, 413, 415, 422, 503, 507)},
     summary="Add or replace the item of this address",
 )
 async def put_item(
@@ -131,30 +143,40 @@ async def put_item(
     request: Request,
     response: Response,
     services: ServicesDep,
+    fetcher: FetcherDep,
     condition: PreconditionDep,
 ) -> Item:
     """As `POST /items`, with the id in the address alone."""
     whole = ItemForm.model_validate({**dict(form), "id": item_id})
-    return await post_item(whole, request, response, services, condition)
+    return await post_item(whole, request, response, services, fetcher, condition)
 
 
 @router.patch(
     "/items/{item_id}",
-    dependencies=[body_of("application/json", 'send {"price": 9.9} with the header Content-Type: application/json')],
-    responses=responses(400, 404, 412, 413, 415, 422, 429, 503, 507),
+    dependencies=[_JSON, *INGEST_KEY],
+    responses={**_DOOR, **responses(400, 404, 412, 413, 415, 422, 503, 507)},
     summary="Change some of an item",
 )
 async def patch_item(
-    item_id: PathItemId, patch: ItemPatch, response: Response, services: ServicesDep, condition: PreconditionDep
+    item_id: PathItemId,
+    patch: ItemPatch,
+    response: Response,
+    services: ServicesDep,
+    fetcher: FetcherDep,
+    condition: PreconditionDep,
 ) -> Item:
     """What is not sent stays. Price, stock and attributes cost no run of the model; texts and pictures do."""
+    pictures = None
+    if patch.images is not None or patch.image_urls is not None:
+        sent = [io.BytesIO(picture) for picture in patch.images or ()]
+        pictures = await fetcher.collect(sent, patch.image_urls or ())
     try:
-        return _answer(await services.catalogue.change(item_id, patch, condition), response)
+        return _answer(await services.catalogue.change(item_id, patch, condition, pictures), response)
     except ValidationError as error:  # old and new attributes together are more than an item takes
         raise RequestValidationError(error.errors()) from error
 
 
-@router.get("/items", responses=responses(422, 503), summary="List the catalogue")
+@router.get("/items", dependencies=ANY_KEY, responses={**_DOOR, **responses(422, 503)}, summary="List the catalogue")
 async def list_items(
     services: ServicesDep,
     cursor: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")] = None,
@@ -180,14 +202,19 @@ async def list_items(
     )
 
 
-@router.get("/fields", responses=responses(503), summary="What can be filtered by")
+@router.get("/fields", dependencies=ANY_KEY, responses={**_DOOR, **responses(503)}, summary="What can be filtered by")
 async def list_fields(services: ServicesDep) -> FieldList:
     """The fields that items have: their own, and every attribute."""
     fields = await services.index.fields()
     return FieldList(fields=[FieldInfo(name=name, kinds=sorted(kinds)) for name, kinds in sorted(fields.items())])
 
 
-@router.delete("/items", responses=responses(422, 503), summary="Remove all items that a filter lets through")
+@router.delete(
+    "/items",
+    dependencies=INGEST_KEY,
+    responses={**_DOOR, **responses(422, 503)},
+    summary="Remove all items that a filter lets through",
+)
 async def delete_items(
     services: ServicesDep,
     filter: Annotated[str, Query(max_length=10_000, description="JSON, as in `POST /search`; `{}` removes all.")],
@@ -196,7 +223,9 @@ async def delete_items(
     return Deleted(deleted=await services.catalogue.delete_where(await condition_of(services, filter)))
 
 
-@router.get("/items/{item_id}", responses=responses(404, 422, 503), summary="One item")
+@router.get(
+    "/items/{item_id}", dependencies=ANY_KEY, responses={**_DOOR, **responses(404, 422, 503)}, summary="One item"
+)
 async def get_item(item_id: PathItemId, response: Response, services: ServicesDep) -> Item:
     return _answer(await services.catalogue.get(item_id), response)
 
@@ -204,7 +233,8 @@ async def get_item(item_id: PathItemId, response: Response, services: ServicesDe
 @router.delete(
     "/items/{item_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=responses(404, 412, 422, 503),
+    dependencies=INGEST_KEY,
+    responses={**_DOOR, **responses(404, 412, 422, 503)},
     summary="Remove an item and its pictures",
 )
 async def delete_item(item_id: PathItemId, services: ServicesDep, condition: PreconditionDep) -> None:
@@ -217,7 +247,7 @@ async def delete_item(item_id: PathItemId, services: ServicesDep, condition: Pre
     responses={
         200: {"content": {"image/jpeg": {}}, "description": "The picture"},
         304: {"description": "The client has it"},
-        **responses(404, 422, 503),
+        **responses(401, 404, 422, 503),
     },
     summary="A picture of an item",
 )
@@ -226,9 +256,21 @@ async def get_image(
     request: Request,
     services: ServicesDep,
     n: Annotated[int, Query(ge=0, le=1000, description="Which of its pictures, counted from 0.")] = 0,
+    v: Annotated[str, Query(max_length=64, description="The picture's own name, as the item's `url` has it.")] = "",
 ) -> Response:
-    """Upright RGB JPEG of bounded size, whatever was uploaded."""
-    path = await services.catalogue.picture(item_id, n)
+    """Upright RGB JPEG of bounded size, whatever was uploaded.
+
+    Browsers send no key with pictures. The address that an item gives holds a name that cannot be guessed, which does
+    instead: who was shown the item may see its pictures.
+    """
+    gate: Gate = request.app.state.gate
+    try:
+        path = await services.catalogue.picture(item_id, n)
+    except Problem:
+        gate.caller(request.scope)  # without a key not even what is missing is told
+        raise
+    if not hmac.compare_digest(path.stem.encode(), v.encode()):
+        gate.caller(request.scope)
     # A picture's file is written once, under a new name each time: the name is its version.
     headers = {"ETag": f'"{hashlib.sha256(path.name.encode()).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):

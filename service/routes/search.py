@@ -2,10 +2,11 @@
 
 import asyncio
 from time import perf_counter
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 
+from service.access import SEARCH_KEY, GuardedRoute
 from service.problems import responses
 from service.requests import body_of, while_connected
 from service.schemas import PathItemId
@@ -21,7 +22,13 @@ from service.search_schemas import (
 )
 from service.services import ServicesDep
 
-router = APIRouter(tags=["search"])
+_DOOR: dict[str, Any] = {
+    "route_class": GuardedRoute,
+    "dependencies": SEARCH_KEY,
+    "responses": responses(401, 403, 408, 429),
+    "tags": ["search"],
+}
+router = APIRouter(**_DOOR)
 
 _JSON = body_of("application/json", 'send {"query": "…"} with the header Content-Type: application/json')
 _FORM = body_of("multipart/form-data", "the picture a file, each option a part, as `curl -F` sends them")
@@ -30,7 +37,7 @@ _FORM = body_of("multipart/form-data", "the picture a file, each option a part, 
 @router.post(
     "/search",
     dependencies=[_JSON],
-    responses=responses(400, 413, 415, 422, 429, 503),
+    responses=responses(400, 413, 415, 422, 503),
     summary="Search by keywords",
 )
 async def search(body: SearchRequest, request: Request, services: ServicesDep) -> SearchResponse:
@@ -41,11 +48,12 @@ async def search(body: SearchRequest, request: Request, services: ServicesDep) -
 @router.post(
     "/search/batch",
     dependencies=[_JSON],
-    responses=responses(400, 413, 415, 422, 429, 503),
+    responses=responses(400, 413, 415, 422, 503),
     summary="Many searches in one request",
 )
 async def search_batch(body: BatchRequest, request: Request, services: ServicesDep) -> BatchResponse:
-    """All are answered, or the first problem is."""
+    """All are answered, or the first problem is. Counts as so many searches."""
+    request.state.permit.charge(len(body.searches) - 1)
     together = asyncio.gather(*map(services.searcher.search, body.searches))
 
     async def answers() -> BatchResponse:
@@ -82,13 +90,13 @@ async def similar(
     return await while_connected(request, services.searcher.similar(item_id, Page(limit=limit, offset=offset)))
 
 
-image_router = APIRouter(tags=["search"])  # takes larger bodies
+image_router = APIRouter(**_DOOR)  # takes larger bodies
 
 
 @image_router.post(
     "/search/image",
     dependencies=[_FORM],
-    responses=responses(400, 413, 415, 422, 429, 503),
+    responses=responses(400, 413, 415, 422, 503),
     summary="Search by a picture, with or without words",
 )
 async def search_image(

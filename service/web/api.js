@@ -1,5 +1,7 @@
 // The service's HTTP API. Every call resolves to JSON or throws an ApiError that says what to tell the user.
 
+import { askForKey, keyHeader } from "./key.js";
+
 export class ApiError extends Error {
   constructor(detail, fields = []) {
     super(detail);
@@ -10,13 +12,14 @@ export class ApiError extends Error {
 async function call(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeader() } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The service does not answer. Is it running?");
   }
   if (response.ok) return response.status === 204 ? null : response.json();
   const problem = await response.json().catch(() => ({}));
+  if ((response.status === 401 || response.status === 403) && (await askForKey(problem.detail))) return call(path, options);
   const fields = (problem.errors ?? []).map(({ field, message }) => ({ field: field.replace(/^body\./, ""), message }));
   throw new ApiError(problem.detail ?? `The service answered ${response.status}.`, fields);
 }

@@ -17,9 +17,8 @@ export function price(value) {
 export function picture(item, number = 0, lazy = true) {
   const image = item.images[number];
   if (!image) return element("span", { className: "letter", textContent: (item.title || item.id).charAt(0).toUpperCase() });
-  // The version makes a replaced picture a new address for the browser's cache.
   return element("img", {
-    src: `${image.url}&v=${item.version}`,
+    src: image.url,
     alt: number ? `${item.title}, picture ${number + 1}` : item.title || item.id,
     loading: lazy ? "lazy" : "eager",
     decoding: "async",

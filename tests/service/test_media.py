@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -186,6 +188,86 @@ def test_a_bomb_is_refused_by_its_header(side: int) -> None:
     assert caught.value.code == "image_too_large"
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
+
+
+def webp_bomb(side: int) -> bytes:
+    """An animation of two tiny frames whose header says that it is `side`² pixels large."""
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    data = bytearray(buffer.getvalue())
+    assert data[12:16] == b"VP8X"
+    data[24:30] = (side - 1).to_bytes(3, "little") * 2
+    return bytes(data)
+
+
+MEASURE = """
+import io, pathlib, resource, sys
+from time import process_time
+from service.media import decode
+from service.problems import Problem
+
+for path in sys.argv[1:]:
+    data = pathlib.Path(path).read_bytes()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, process_time()
+    try:
+        decode(io.BytesIO(data), max_pixels=40_000_000, max_side=1024)
+    except Problem as problem:
+        spent = process_time() - began
+        print(problem.code, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, spent * 1000)
+"""
+
+
+def test_a_bomb_takes_no_memory_of_the_process_either(tmp_path: Path) -> None:
+    """Pillow's own memory is not Python's: the process is asked. `pytest -s` shows the milliseconds, too."""
+    bombs = {"png": bomb(13_000), "webp": webp_bomb(13_000)}
+    for kind, data in bombs.items():
+        assert len(data) < 25_000
+        (tmp_path / kind).write_bytes(data)
+    command = [sys.executable, "-W", "ignore", "-c", MEASURE, *(str(tmp_path / kind) for kind in bombs)]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    assert [code for code, _, _ in lines] == ["image_too_large", "image_too_large"]
+    for (kind, data), (_, mebibytes, milliseconds) in zip(bombs.items(), lines, strict=True):
+        print(f"{kind}, {len(data)} bytes: refused with {float(mebibytes):.1f} MiB in {float(milliseconds):.1f} ms")
+        assert float(mebibytes) < 50
+
+
+def test_a_file_of_too_many_bytes_is_not_read_to_its_end() -> None:
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def read(self, size: int = -1) -> bytes:
+            assert 0 <= size <= 1001
+            self.given += size
+            return b"x" * size
+
+    file = Endless()
+    with pytest.raises(Problem) as caught:
+        decode(file, max_pixels=100, max_side=10, max_bytes=1000)  # type: ignore[arg-type]
+    assert (caught.value.status, caught.value.code) == (413, "file_too_large")
+    assert file.given == 1001
+
+
+def test_a_photograph_with_a_second_picture_behind_it() -> None:
+    """MPO, as telephones write it: a JPEG file with another one appended."""
+    buffer = io.BytesIO()
+    first, second = Image.new("RGB", (20, 20), "red"), Image.new("RGB", (20, 20), "blue")
+    first.save(buffer, "MPO", save_all=True, append_images=[second])
+    assert near(pixel(read(buffer.getvalue())), (254, 0, 0))
+
+
+def test_sixteen_bits_a_channel() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = b"\x00" + struct.pack(">HHH", 0xFFFF, 0x8000, 0) * 10
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 10, 10, 16, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(row * 10)) + chunk(b"IEND", b"")
+    assert near(pixel(read(data)), (255, 128, 0))
 
 
 def test_just_as_many_pixels_as_are_allowed() -> None:

@@ -25,10 +25,19 @@ def samples(client: TestClient) -> dict[str, float]:
 
 
 def test_ready_asks_model_and_index(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Any] = []
+    encoder = client.app.state.services.encoder  # type: ignore[attr-defined]
+    encode = encoder.retriever.encode_queries
+    monkeypatch.setattr(encoder.retriever, "encode_queries", lambda texts: runs.append(texts) or encode(texts))
+    encoder._checked_at = time.perf_counter() + 60
+    assert client.get("/health/ready").status_code == 200
+    assert not runs, "probes do not keep the model from its work"
+    monkeypatch.undo()
     post_item(client, "a", title="mug")
     assert client.get("/health/live").json() == {"status": "ok"}
     ready = client.get("/health/ready").json()
     assert (ready["status"], ready["items"]) == ("ok", 1)
+    encoder._checked_at = -100.0
 
     def fail(texts: Any) -> None:
         raise RuntimeError("out of memory")
@@ -37,6 +46,7 @@ def test_ready_asks_model_and_index(client: TestClient, monkeypatch: pytest.Monk
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
     monkeypatch.undo()
+    encoder._checked_at = -100.0
     assert client.get("/health/ready").status_code == 200, "the encoder outlives a failure of the model"
 
 
@@ -206,3 +216,34 @@ def test_two_writers_of_one_id_leave_one_winner(client: TestClient, settings: Se
     assert len(list(settings.data_dir.rglob("*.jpg"))) == 1
     assert client.get("/items/a/image").status_code == 200
     assert client.get("/items").json()["total"] == 1
+
+
+def test_every_line_of_a_search_carries_its_ids(client: TestClient) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.JsonFormatter())
+    logger = logging.getLogger("service")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        post_item(client, "a", title="mug")
+        stream.truncate(0)
+        one = client.post("/search", json={"query": "mug"}, headers={"X-Request-ID": "one"}).json()
+        searches = {"searches": [{"query": "mug"}, {"query": "cup"}]}
+        many = client.post("/search/batch", json=searches, headers={"X-Request-ID": "many"}).json()
+        client.get("/items/a", headers={"X-Request-ID": "none"})
+    finally:
+        logger.removeHandler(handler)
+    lines = [json.loads(line) for line in stream.getvalue().strip("\x00").splitlines()]
+    ids = [(line["message"], line["request_id"], line.get("search_id")) for line in lines]
+    first, second = (result["search_id"] for result in many["results"])
+    assert ids[:2] == [("search", "one", one["search_id"]), ("request", "one", one["search_id"])]
+    assert sorted(ids[2:4]) == sorted([("search", "many", first), ("search", "many", second)])
+    assert ids[4] == ("request", "many", f"{first},{second}")
+    assert ids[5] == ("request", "none", None)
+
+
+def test_text_lines_cannot_be_forged() -> None:
+    record = logging.LogRecord("a", logging.INFO, "", 1, "path /\n2026 ERROR a: \x1b[31mfire \ud800", (), None)
+    line = logs.TextFormatter().format(record)
+    assert line.endswith(r"INFO a: path /\n2026 ERROR a: \x1b[31mfire \ud800")

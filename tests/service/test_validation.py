@@ -37,7 +37,10 @@ from tests.service.helpers import picture_file, post_item
         ({"category": "[1, 2]"}, "category"),
         ({"category": '["a"'}, "category"),
         ({"category": ["x"] * 21}, "category"),
+        ({"attributes": json.dumps({"a": ["x"] * 201})}, "attributes"),
         ({"image": "not a file"}, "image"),
+        ({"image_url": ""}, "image_url"),
+        ({"image_url": "http://shop.example/" + "x" * 2000}, "image_url"),
     ],
 )
 def test_a_refused_field_is_named(client: TestClient, fields: dict[str, Any], named: str) -> None:
@@ -125,3 +128,14 @@ def test_limits_are_settings(settings: Settings) -> None:
         assert "Too many files" in post_item(client, "a", *[picture_file()] * 3).json()["detail"]
         assert "exceeded maximum size" in post_item(client, "a", description="x" * 2001).json()["detail"]
         assert post_item(client, "a", picture_file(size=(11, 10))).json()["code"] == "image_too_large"
+
+
+def test_texts_without_a_forms_limit_have_the_same(client: TestClient) -> None:
+    post_item(client, "a", title="mug")
+    long = "x" * 65_537
+    changed = client.patch("/items/a", json={"description": long})
+    assert (changed.status_code, changed.json()["errors"][0]["field"]) == (422, "body.description")
+    line = json.dumps({"id": "b", "title": "mug", "description": long}).encode()
+    answer = client.post("/items/bulk", content=line, headers={"Content-Type": "application/x-ndjson"})
+    assert (answer.json()["status"], answer.json()["code"]) == (422, "validation_failed")
+    assert client.patch("/items/a", json={"description": long[:-1]}).status_code == 200

@@ -1,0 +1,119 @@
+"""Clients that take their time: they wait for the service, it does not wait for them.
+
+Two parts. `BodyTimeoutMiddleware` answers 408 to a body that does not come. `Connection` cuts off what no answer can
+reach: a request's head that never ends, and an answer that nobody reads.
+"""
+
+import asyncio
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_LEAST_RATE = 1000  # bytes a second, on average and after the first `seconds`: nobody's line is slower
+_MOST_HEAD = 64 * 2**10  # bytes
+
+
+class BodyTimeoutMiddleware:
+    """Ends requests whose body stops coming for `seconds`, or comes too slowly to be meant.
+
+    Only the time that the service spends waiting counts. The paths in `endless` take bodies that go on for as long as
+    somebody has something to send; of them only the pauses are bounded.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float, endless: frozenset[str]) -> None:
+        self.app, self.seconds, self.endless = app, seconds, endless
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        whole, waited, received = False, 0.0, 0
+
+        async def receive_soon() -> Message:
+            nonlocal whole, waited, received
+            if whole:  # from now on it is the client that waits
+                return await receive()
+            left = self.seconds
+            if scope["path"] not in self.endless:
+                left = min(left, self.seconds + received / _LEAST_RATE - waited)
+            began = loop.time()
+            try:
+                async with asyncio.timeout(left):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, headers={"Connection": "close"}) from None
+            waited += loop.time() - began
+            received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            return message
+
+        await self.app(scope, receive_soon, send)
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol with bounds on what it leaves open.
+
+    A head has to come whole within `head_seconds` of the connection or the answer before, in at most 64 KiB; an answer
+    has to be taken, some of it at least every `head_seconds`.
+    """
+
+    head_seconds: float = 30
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._stalled: asyncio.TimerHandle | None = None
+        self._late: asyncio.TimerHandle | None = None
+        self._head_bytes: int | None = 0  # of the head that is coming; None: a body is
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MOST_HEAD and not self.transport.is_closing():
+                self.send_400_response("The request's head is too long.")
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        self._forget()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        super().resume_writing()
+
+    def _watch(self) -> None:
+        self._forget()
+        if not self.transport.is_closing():
+            self._late = self.loop.call_later(self.head_seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:  # else a pipelined request is being answered
+            self.transport.close()
+
+    def _forget(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None

@@ -1,0 +1,34 @@
+// The API key of a service that asks for one. It is kept for this tab alone, and forgotten with it.
+
+import { $, closable } from "./dom.js";
+
+const NAME = "api-key";
+
+export const keyHeader = () => {
+  const key = sessionStorage.getItem(NAME);
+  return key ? { "X-API-Key": key } : {};
+};
+
+let asking = null; // several calls that are refused at once ask together
+
+// Resolves to whether a key was given, once somebody has said.
+export function askForKey(why) {
+  asking ??= new Promise((resolve) => {
+    const dialog = $("#key");
+    const form = $("form", dialog);
+    $(".problem", dialog).textContent = why;
+    form.reset();
+    let given = false;
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      sessionStorage.setItem(NAME, form.elements.key.value.trim());
+      given = true;
+      dialog.close();
+    };
+    dialog.addEventListener("close", () => resolve(given), { once: true });
+    dialog.showModal();
+  }).finally(() => (asking = null));
+  return asking;
+}
+
+closable($("#key"));

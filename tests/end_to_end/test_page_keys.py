@@ -1,0 +1,89 @@
+"""The page of a service that has keys, and the pages' policy in a real browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from tests.end_to_end.conftest import picture
+from tests.end_to_end.serving import Server, running
+
+pytestmark = pytest.mark.slow
+
+SEARCH, BOTH = "search-key-0123456789", "key-for-both-0123456789"
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Server]:
+    keys = {"SEARCH_SEARCH_KEYS": f"{SEARCH},{BOTH}", "SEARCH_INGEST_KEYS": BOTH}
+    with running(tmp_path_factory.mktemp("keys") / "data", tiny_checkpoint, **keys) as server:
+        files = {"id": (None, "mug"), "title": (None, "red mug"), "image": ("a.png", picture((200, 0, 0)))}
+        httpx.post(f"{server.url}/items", files=files, headers={"X-API-Key": BOTH}, timeout=60).raise_for_status()  # type: ignore[arg-type]
+        yield server
+
+
+@pytest.fixture
+def visitor(browser: Browser, locked: Server) -> Iterator[tuple[Page, list[str]]]:
+    """A page, and what the browser complains about."""
+    context = browser.new_context(base_url=locked.url)
+    page = context.new_page()
+    complaints: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and "401" not in message.text and "403" not in message.text:
+            complaints.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page, complaints
+    context.close()
+
+
+def test_the_page_asks_for_a_key_and_keeps_it_for_its_tab(visitor: tuple[Page, list[str]]) -> None:
+    page, complaints = visitor
+    page.goto("/")
+    dialog = page.get_by_role("dialog", name="This service needs a key")
+    expect(dialog).to_be_visible()
+
+    def give(key: str) -> None:
+        dialog.get_by_label("API key").fill(key)
+        dialog.get_by_role("button", name="Use this key").click()
+
+    give("a-key-that-nobody-has")
+    expect(dialog.get_by_role("alert")).to_contain_text("not, or no longer, known")
+    give(SEARCH)
+    expect(dialog).to_be_hidden()
+    image = page.locator(".card img")
+    expect(image).to_have_js_property("complete", True)
+    assert image.evaluate("image => image.naturalWidth") > 0, "pictures need no header"
+
+    page.reload()
+    expect(page.locator(".card")).to_have_count(1)
+    page.get_by_label("Search products").fill("mug")
+    expect(page.locator("#status")).to_contain_text("Best 1 of 1")
+
+    page.locator(".card").get_by_role("button").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Really delete?").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("takes one for ingest")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#detail .problem")).to_contain_text("takes one for ingest")
+    page.get_by_role("button", name="Really delete?").click()
+    give(BOTH)
+    expect(page.locator(".card")).to_have_count(0)
+    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+    assert not complaints
+
+
+def test_the_description_works_under_its_policy(visitor: tuple[Page, list[str]]) -> None:
+    page, complaints = visitor
+    outside: list[str] = []
+    page.on("request", lambda request: outside.append(request.url) if "127.0.0.1" not in request.url else None)
+    page.goto("/docs")
+    expect(page.get_by_role("button", name="Authorize")).to_be_visible(timeout=60_000)  # a large script, once
+    page.get_by_text("Search by keywords").click()
+    expect(page.get_by_role("button", name="Try it out")).to_be_visible(timeout=60_000)
+    assert [url for url in outside if not url.startswith("data:")] == []
+    assert not complaints

@@ -1,0 +1,307 @@
+"""Pictures by URL: every way round the rule that is known, against a real server on this machine.
+
+The tests let exactly one private address in, by the constructor; no setting does.
+"""
+
+import asyncio
+import http.server
+import ipaddress
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.fetch import PictureFetcher, is_public, resolve
+from service.problems import Problem
+from service.settings import Settings
+from tests.service.helpers import picture_file, post_item
+from tests.service.test_problems import check
+
+PICTURE = picture_file("red")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    asked: ClassVar[list[str]] = []
+    hosts: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.hosts.append(self.headers["Host"])
+        port = self.server.server_address[1]
+        redirects = {
+            "/to-picture": "/picture.png",
+            "/to-private": f"http://10.0.0.1:{port}/secret",
+            "/to-loopback": f"http://localhost:{port}/secret",
+            "/to-file": "file:///etc/passwd",
+            "/round": "/round",
+        }
+        if self.path in redirects:
+            self.send_response(302)
+            self.send_header("Location", redirects[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path == "/slow":
+            time.sleep(1.5)
+        self.send_response(404 if self.path == "/missing" else 200)
+        if self.path != "/endless":
+            self.send_header("Content-Length", str(len(PICTURE)))
+        self.end_headers()
+        try:
+            self.wfile.write(PICTURE)
+            while self.path == "/endless":
+                self.wfile.write(b"x" * 10_000)
+        except OSError:
+            pass
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[int]:
+    """The port of a server on loopback."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    Handler.asked.clear()
+    Handler.hosts.clear()
+
+
+NAMES = {"shop.example": ["127.0.0.1"], "two.example": ["127.0.0.1", "10.0.0.1"], "bad.example": ["10.0.0.1"]}
+
+
+def fetcher(*ports: int, names: dict[str, list[str]] = NAMES, **changed: Any) -> PictureFetcher:
+    """One that reaches the test's server by the name shop.example, or by 127.0.0.1 if that is what a host means."""
+
+    async def looked_up(host: str, port: int) -> list[str]:
+        return names[host] if host in names else await resolve(host, port)
+
+    options: dict[str, Any] = {"max_pictures": 8, "max_bytes": 100_000, "max_item_bytes": 200_000, "seconds": 10}
+    options |= {"resolve": looked_up, **changed}
+    if ports:
+        options["ports"] = ports
+    return PictureFetcher(enabled=True, **options)
+
+
+def on_loopback(address: Any) -> bool:
+    return bool(address == ipaddress.ip_address("127.0.0.1"))
+
+
+def problem_of(getter: PictureFetcher, *urls: str) -> Problem:
+    with pytest.raises(Problem) as caught:
+        asyncio.run(getter.fetch_all(urls))
+    return caught.value
+
+
+def test_a_picture_comes_over(web: int) -> None:
+    getter = fetcher(web, permitted=on_loopback)
+    urls = [f"http://shop.example:{web}/picture.png?size=2", f"http://shop.example:{web}/to-picture"]
+    contents = asyncio.run(getter.fetch_all(urls))
+    assert [content.read() for content in contents] == [PICTURE, PICTURE]
+    assert sorted(Handler.asked) == ["/picture.png", "/picture.png?size=2", "/to-picture"]
+    assert set(Handler.hosts) == {f"shop.example:{web}"}
+
+
+LOOPBACK = [
+    "127.0.0.1",
+    "127.1",
+    "127.0.0.1.",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.1",
+    "0177.0.0.1",
+    "017700000001",
+    "0.0.0.0",
+    "0",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[0:0:0:0:0:ffff:127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "[::127.0.0.1]",
+    "\uff11\uff12\uff17.0.0.1",
+    "\u2460\u2461\u2466.0.0.1",
+    "127\u30020\u30020\u30021",
+]
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_this_machine_by_any_name(web: int, host: str) -> None:
+    problem = problem_of(fetcher(web), f"http://{host}:{web}/secret")
+    assert (problem.status, problem.code) == (422, "url_refused"), problem.detail
+    assert not Handler.asked
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254", "[fe80::1]", "[fd00:ec2::254]", "100.100.100.200"],
+)
+def test_private_networks_and_metadata(host: str) -> None:
+    assert problem_of(fetcher(), f"http://{host}/latest/meta-data/").code == "url_refused"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://shop.example/a.png",
+        "gopher://shop.example/",
+        "data:image/png;base64,AAAA",
+        "//shop.example/a.png",
+        "shop.example/a.png",
+        "/etc/passwd",
+        "http://",
+        "http:///a.png",
+        "http://user@shop.example/",
+        "http://shop.example@10.0.0.1/",
+        "http://10.0.0.1#@shop.example/",
+        "http://10.0.0.1\\@shop.example/",
+        "http://shop.example:22/",
+        "http://shop.example:6333/collections",
+        "http://shop.example:0/",
+        "http://shop.example:99999/",
+        "http://shop.example/a\r\nX-Evil: 1",
+        "http://shop.example/a b",
+        "http://shop.example\x00.evil/",
+        "http://[::1/",
+        "http://no-such-host.invalid/",
+        "http://a..example/",
+        f"http://{'a' * 70}.example/",
+        "http://bad.example/",
+        "http://two.example/",
+    ],
+)
+def test_what_is_no_public_url(url: str) -> None:
+    def only_listed(address: Any) -> bool:
+        return on_loopback(address)
+
+    problem = problem_of(fetcher(permitted=only_listed, names={**NAMES, "no-such-host.invalid": []}), url)
+    assert (problem.status, problem.code) == (422, "url_refused"), problem.detail
+    assert "10.0.0.1" not in problem.detail.replace(url, "").replace(repr(url), ""), "not what the name led to"
+
+
+@pytest.mark.parametrize("path", ["/to-private", "/to-loopback", "/to-file", "/round"])
+def test_every_redirect_is_judged(web: int, path: str) -> None:
+    names = {"shop.example": ["127.0.0.1"], "localhost": ["::1"]}
+    problem = problem_of(fetcher(web, permitted=on_loopback, names=names), f"http://shop.example:{web}{path}")
+    assert problem.code == "url_refused"
+    assert "/secret" not in Handler.asked
+    assert len(Handler.asked) == (4 if path == "/round" else 1)
+
+
+def test_a_name_is_resolved_once(web: int) -> None:
+    """DNS rebinding: public when it is judged, private when it is connected to."""
+    answers = [["127.0.0.1"], ["10.0.0.1"]]
+
+    async def rebinding(host: str, port: int) -> list[str]:
+        return answers.pop(0)
+
+    getter = fetcher(web, permitted=on_loopback, resolve=rebinding)
+    (content,) = asyncio.run(getter.fetch_all([f"http://shop.example:{web}/picture.png"]))
+    assert content.read() == PICTURE
+    assert len(answers) == 1
+
+
+def test_size_and_time_are_bounded(web: int) -> None:
+    getter = fetcher(web, permitted=on_loopback, seconds=1)
+    assert problem_of(getter, f"http://shop.example:{web}/endless").code == "file_too_large"
+    slow = problem_of(getter, f"http://shop.example:{web}/slow")
+    assert (slow.code, "1 s" in slow.detail) == ("url_failed", True)
+    together = fetcher(web, permitted=on_loopback, max_item_bytes=2 * len(PICTURE) - 1)
+    assert problem_of(together, *[f"http://shop.example:{web}/picture.png"] * 2).code == "body_too_large"
+    assert "404" in problem_of(getter, f"http://shop.example:{web}/missing").detail
+    assert problem_of(getter, f"https://shop.example:{web}/picture.png").code == "url_failed", "it speaks no TLS"
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.215.14", True),
+        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        ("64:ff9b::5db8:d70e", True),
+        ("::ffff:93.184.215.14", True),
+        ("127.0.0.1", False),
+        ("0.0.0.0", False),
+        ("10.1.2.3", False),
+        ("100.64.0.1", False),
+        ("169.254.169.254", False),
+        ("168.63.129.16", False),
+        ("192.0.0.192", False),
+        ("192.0.2.1", False),
+        ("198.18.0.1", False),
+        ("224.0.0.1", False),
+        ("240.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::", False),
+        ("::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("::10.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b:1::1", False),
+        ("2002:a00:1::", False),
+        ("2001:0:a00:1::", False),
+        ("2001:db8::1", False),
+        ("fc00::1", False),
+        ("fd00:ec2::254", False),
+        ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("ff02::1", False),
+    ],
+)
+def test_public_addresses(address: str, public: bool) -> None:
+    assert is_public(ipaddress.ip_address(address)) is public
+
+
+def test_off_by_default_and_everywhere(client: TestClient) -> None:
+    url = "http://shop.example/a.png"
+    check(post_item(client, "a", image_url=url, title="mug"), 422, "image_urls_off")
+    post_item(client, "b", title="mug")
+    check(client.put("/items/b", files={"image_url": (None, url)}), 422, "image_urls_off")
+    check(client.patch("/items/b", json={"image_urls": [url]}), 422, "image_urls_off")
+    line = client.post(
+        "/items/bulk",
+        content=b'{"id": "a", "image_urls": ["http://shop.example/a.png"]}',
+        headers={"Content-Type": "application/x-ndjson"},
+    )
+    assert line.json()["code"] == "image_urls_off"
+    assert client.get("/items/a").status_code == 404
+    check(client.patch("/items/b", json={"images": ["aGVsbG8="] * 9}), 422, "too_many_pictures")
+
+
+def test_items_take_pictures_by_url(settings: Settings, web: int) -> None:
+    with TestClient(create_app(settings)) as client:
+        client.app.state.fetcher = fetcher(web, permitted=on_loopback)  # type: ignore[attr-defined]
+        url = f"http://shop.example:{web}/picture.png"
+        item = post_item(client, "a", picture_file("blue"), image_url=[url, url]).json()
+        assert len(item["images"]) == 3
+        assert item["images"][1]["sha256"] == item["images"][2]["sha256"] != item["images"][0]["sha256"]
+        assert len(client.patch("/items/a", json={"image_urls": [url]}).json()["images"]) == 1
+        line = client.post(
+            "/items/bulk",
+            content=f'{{"id": "b", "image_urls": ["{url}"]}}'.encode(),
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+        assert line.json()["status"] == 201
+        check(post_item(client, "c", image_url=[url] * 9), 422, "too_many_pictures")
+        check(post_item(client, "c", image_url=f"http://127.0.0.1:{web}/missing"), 422, "url_failed")
+        check(post_item(client, "c", image_url=f"http://10.0.0.1:{web}/"), 422, "url_refused")
+        assert client.get("/items/c").status_code == 404

@@ -1,0 +1,155 @@
+"""Clients that dawdle, stop or vanish: each is let go, and nothing of theirs is left."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.exceptions import HTTPException
+
+from service.server import Server
+from service.settings import Settings
+from service.slow_clients import BodyTimeoutMiddleware
+
+PATIENCE = 0.5  # seconds
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("QDRANT_URL", raising=False)
+        data_dir = tmp_path_factory.mktemp("slow") / "data"
+        settings = Settings(
+            data_dir=data_dir, model=str(tiny_checkpoint), device="cpu", port=0, client_seconds=PATIENCE
+        )
+    server = Server(settings)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield server
+    server.should_exit = True
+    thread.join()
+
+
+def connect(server: Server, *, small: bool = False) -> socket.socket:
+    connection = socket.socket()
+    if small:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(server.servers[0].sockets[0].getsockname())
+    connection.settimeout(60)
+    return connection
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What is sent until the server closes."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            received += part
+    return received
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def nothing_is_left(server: Server) -> bool:
+    limiters = server.config.app.state.gate._limiters.values()  # type: ignore[union-attr]
+    running = sum(permit.running for limiter in limiters for permit in limiter._permits.values())
+    return not (server.server_state.tasks or server.server_state.connections or running)
+
+
+def request(method: str, path: str, length: int, media_type: str = "application/json") -> bytes:
+    head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
+    return head.encode()
+
+
+def test_slow_clients_are_let_go(server: Server) -> None:
+    with connect(server) as silent, connect(server) as half_head, connect(server) as half_body:
+        half_head.sendall(b"GET / HTTP/1.1\r\nHost:")
+        half_body.sendall(request("POST", "/search", 100) + b'{"query":')
+        assert everything(silent) == b""
+        assert everything(half_head) == b""
+        answer = everything(half_body)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "body_timeout"
+    until(lambda: nothing_is_left(server))
+
+
+def test_a_head_without_end(server: Server) -> None:
+    with connect(server) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 400_000)
+        answer = everything(connection)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    with connect(server) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nConnection: close\r\nX: " + b"x" * 8000 + b"\r\n\r\n")
+        assert everything(connection).startswith(b"HTTP/1.1 200")
+    until(lambda: nothing_is_left(server))
+
+
+def test_an_answer_that_nobody_reads(server: Server) -> None:
+    with connect(server, small=True) as connection:
+        connection.sendall(b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n" * 8)
+        until(lambda: bool(server.server_state.tasks))
+        until(lambda: nothing_is_left(server))
+
+
+def test_who_vanishes_in_the_middle_of_an_upload(server: Server) -> None:
+    kind = "multipart/form-data; boundary=b"
+    with connect(server) as connection:
+        part = b'--b\r\nContent-Disposition: form-data; name="id"\r\n\r\ngone\r\n'
+        connection.sendall(request("POST", "/items", 5_000_000, kind) + part)
+        until(lambda: bool(server.server_state.tasks))
+    until(lambda: nothing_is_left(server))
+    with connect(server) as connection:
+        connection.sendall(b"GET /items/gone HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert everything(connection).startswith(b"HTTP/1.1 404")
+
+
+def test_bulk_whose_lines_stop_coming_says_which_it_has(server: Server) -> None:
+    with connect(server) as connection:
+        lines = b'{"id": "a", "title": "mug"}\n{"id": "b", "title'
+        connection.sendall(request("POST", "/items/bulk", 1000, "application/x-ndjson") + lines)
+        answer = everything(connection)
+        found = [json.loads(line) for line in answer.splitlines() if line.startswith(b"{")]
+        assert [(one["line"], one["status"], one.get("code")) for one in found] == [
+            (1, 201, None),
+            (2, 408, "body_timeout"),
+        ]
+    until(lambda: nothing_is_left(server))
+
+
+def drip(path: str, parts: int) -> int:
+    """Bytes that an application receives of a body that comes one by one, each in time."""
+    taken = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal taken
+        while (await receive())["more_body"]:
+            taken += 1
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"x", "more_body": taken < parts}
+
+    middleware = BodyTimeoutMiddleware(app, 0.2, frozenset({"/endless"}))
+    with contextlib.suppress(HTTPException):
+        asyncio.run(middleware({"type": "http", "path": path}, receive, app))  # type: ignore[arg-type]
+    return taken
+
+
+def test_a_body_that_drips_is_not_meant() -> None:
+    assert drip("/items", 30) < 6
+    assert drip("/endless", 10) == 10
