@@ -187,7 +187,7 @@ async def list_fields(services: ServicesDep) -> FieldList:
     return FieldList(fields=[FieldInfo(name=name, kinds=sorted(kinds)) for name, kinds in sorted(fields.items())])
 
 
-@router.delete("/items", responses=responses(422, 503), summary="Remove all items that a filter lets through")
+@router.delete("/items", responses=responses(422, 503, 507), summary="Remove all items that a filter lets through")
 async def delete_items(
     services: ServicesDep,
     filter: Annotated[str, Query(max_length=10_000, description="JSON, as in `POST /search`; `{}` removes all.")],
@@ -204,7 +204,7 @@ async def get_item(item_id: PathItemId, response: Response, services: ServicesDe
 @router.delete(
     "/items/{item_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=responses(404, 412, 422, 503),
+    responses=responses(404, 412, 422, 503, 507),
     summary="Remove an item and its pictures",
 )
 async def delete_item(item_id: PathItemId, services: ServicesDep, condition: PreconditionDep) -> None:

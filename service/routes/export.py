@@ -1,0 +1,31 @@
+"""`GET /export`: all that backup and reindexing need of a running service."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import StreamingResponse
+
+from service.export import export, to_lines
+from service.problems import responses
+from service.services import ServicesDep
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "JSON lines", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}},
+        **responses(422, 503),
+    },
+    summary="The whole catalogue, for backup and reindexing",
+)
+async def get_export(
+    services: ServicesDep,
+    whole: Annotated[bool, Query(description="With vectors and pictures, not what is said about items alone.")] = False,
+) -> StreamingResponse:
+    """Each item as one moment had it, while writes go on. A last line `{"end": n}` says that it is complete."""
+    items = export(services.index, services.catalogue.media, whole=whole)
+    lines = to_lines(services.encoder.retriever.model_id, items)
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
