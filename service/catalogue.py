@@ -313,9 +313,12 @@ class Catalogue:
         catalogue = self
         while page := (await catalogue._index.scroll(None, _DELETED_AT_ONCE, condition))[0]:
             for item_id, _ in page:
-                with contextlib.suppress(Problem):  # somebody else was quicker
+                try:
                     await catalogue.delete(item_id)
                     removed += 1
+                except Problem as problem:
+                    if problem.code != "item_not_found":  # somebody else was quicker
+                        raise
             catalogue = catalogue._successor or catalogue
         return removed
 

@@ -96,6 +96,7 @@ async def open_services(
     """
     try:
         await asyncio.to_thread(open_data_folder, settings.data_dir)
+        media = MediaStore(settings.data_dir / "media")
         generations = generations_of(settings)
         serving = await generations.current()
         name = _model_to_serve(settings.model, serving)
@@ -117,7 +118,6 @@ async def open_services(
     log.info("index %s: %d items", settings.qdrant_url or f"embedded in {settings.data_dir.resolve()}", items)
 
     lexicon = Lexicon()
-    media = MediaStore(settings.data_dir / "media")
 
     def assemble(model: Retriever, index: ItemIndex) -> Services:
         encoder = Encoder(

@@ -189,13 +189,20 @@ class EdgeIndex(ItemIndex):
 
 @contextlib.contextmanager
 def _engine_errors() -> Iterator[None]:
-    """The engine raises bare `Exception`; anything more precise is a mistake of ours and passes."""
     try:
         yield
-    except Exception as error:
-        if type(error) is not Exception:
+    except BaseException as error:
+        if not _is_engines(error):
             raise
         raise IndexUnavailable(f"the embedded index failed: {error}") from error
+
+
+def _is_engines(error: BaseException) -> bool:
+    """The engine raises bare `Exception`, and where it panics (over damaged files), what is not even that.
+
+    Anything more precise is a mistake of ours.
+    """
+    return type(error) is Exception or type(error).__name__ == "PanicException"
 
 
 def _engine_filter(condition: Condition | None) -> Any:
@@ -262,18 +269,30 @@ def _open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Any:
             _create_shard(ours, dim)
     except OSError as error:
         raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
+    # A part without this file the engine drops, with all its items, and says nothing.
+    if lost := [path for path in ours.glob("segments/*") if not (path / "version.info").exists()]:
+        raise _damaged(ours, f"{lost[0] / 'version.info'} is missing")
     try:
-        return engine.EdgeShard.load(str(ours), _config(dim))
-    except Exception as error:  # the engine raises nothing more precise
+        shard = engine.EdgeShard.load(str(ours), _config(dim))
+        # It opens over files that are gone, and fails when it is to read them: better now than at a shopper's search.
+        shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
+        return shard
+    except BaseException as error:
+        if not _is_engines(error):
+            raise
         if "WouldBlock" in str(error):
             raise IndexInUse(
                 f"the embedded index in {ours} is open already, here or in another process, and takes one at a time. "
                 "Stop that process, use another data folder, or share a Qdrant server (QDRANT_URL)."
             ) from error
-        raise IndexUnavailable(
-            f"the embedded index in {ours} cannot be opened: {error}. If its files are damaged, move the whole data "
-            "folder away and restore a backup: `python -m service.backup --restore FILE`."
-        ) from error
+        raise _damaged(ours, error) from error
+
+
+def _damaged(folder: Path, reason: object) -> IndexUnavailable:
+    return IndexUnavailable(
+        f"the embedded index in {folder} cannot be opened: {reason}. If its files are damaged, move the whole data "
+        "folder away and restore a backup: `python -m service.backup --restore FILE`."
+    )
 
 
 def _serving(folder: Path, model_id: str) -> str:

@@ -69,6 +69,8 @@ def test_what_makes_room_may_use_some_of_the_reserve(client: TestClient, monkeyp
     assert client.delete("/items/a").status_code == 204
     be(monkeypatch, Found(KEPT // 2 - 4096))
     assert client.delete("/items/b").status_code == 507
+    assert client.delete("/items", params={"filter": "{}"}).status_code == 507
+    assert client.get("/items").json()["total"] == 1
 
 
 def test_a_disk_that_refuses_without_warning(

@@ -143,7 +143,7 @@ def test_a_model_that_is_not_here_takes_nothing_over(shop: tuple[TestClient, Set
         assert refused.headers["retry-after"]
         move(settings, here)
         until(lambda: post_item(client, "b", title="b").status_code in (200, 201))
-    assert client.post("/search", json={"query": "mug"}).json()["hits"][0]["id"] == "a"
+    assert "a" in [hit["id"] for hit in client.post("/search", json={"query": "mug"}).json()["hits"]]
     assert model_id(client) == before
     assert post_item(client, "c", title="c").status_code == 201
 
@@ -171,7 +171,7 @@ def test_on_a_stopped_service(
     with caplog.at_level("WARNING"), TestClient(create_app(settings)) as client:
         assert model_id(client) == retriever.identify(other_checkpoint) != old
         assert "Set SEARCH_MODEL to it" in caplog.text
-        assert client.post("/search", json={"query": "red mug"}).json()["hits"][0]["id"] == "a"
+        assert [hit["id"] for hit in client.post("/search", json={"query": "red mug"}).json()["hits"]] == ["a"]
     assert command(reindex.main, settings, "--rollback") == 0
     with TestClient(create_app(settings)) as client:
         assert model_id(client) == old
