@@ -29,14 +29,15 @@ class Life:
         self.process = _fork.Process(target=_live, args=(given, self.log), daemon=True)
         self.process.start()
         deadline = time.monotonic() + 120
-        while True:
-            try:
-                httpx.get(f"{self.url}/health/ready", timeout=30).raise_for_status()
-                return
-            except httpx.HTTPError:
-                assert self.process.is_alive(), self.log.read_text()
-                assert time.monotonic() < deadline, self.log.read_text()
-                time.sleep(0.02)
+        with httpx.Client(base_url=self.url, timeout=30) as client:
+            while True:
+                try:
+                    client.get("/health/ready").raise_for_status()
+                    return
+                except httpx.HTTPError:
+                    assert self.process.is_alive(), self.log.read_text()
+                    assert time.monotonic() < deadline, self.log.read_text()
+                    time.sleep(0.05)
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -59,7 +59,7 @@ class Shop:
             while True:
                 lines: list[bytes] = []
                 serials: list[tuple[str, int]] = []
-                for item_id in rng.sample([f"{writer}/{n}" for n in range(40)], 16):
+                for item_id in rng.sample([f"{writer}/{n}" for n in range(24)], 16):
                     with self._lock:
                         self.serial += 1
                         serial = self.serial

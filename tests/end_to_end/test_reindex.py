@@ -1,4 +1,4 @@
-"""A new model takes over while shoppers search and the shop writes: no error, nothing lost, no mixed vectors."""
+"""Under load: a new model takes over, and a backup is made. No error, nothing lost, no mixed vectors."""
 
 import asyncio
 import os
@@ -143,3 +143,31 @@ def test_a_new_model_takes_over_and_the_old_one_comes_back(
         assert check(client, load, 121)["late"]["title"] == "mug late"
     life.stop()
     assert asyncio.run(check_vectors(data_dir, tiny_checkpoint)) == 121 + len(load.titles)
+
+
+def test_a_backup_under_writes_restores_every_item_whole(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    data_dir, new_dir, file = tmp_path / "data", tmp_path / "new", tmp_path / "shop.tar"
+    life = Life(data_dir, tiny_checkpoint)
+    with httpx.Client(base_url=life.url, timeout=60) as client:
+        send(client, *((f"mug-{n}", f"mug {n}", [picture_file((0, n, 0), (24, 24))]) for n in range(60)))
+        load = Load(life.url)
+        made = Command("service.backup", "--output", str(file), data_dir=data_dir, model=tiny_checkpoint, url=life.url)
+        status, said = made.wait()
+        assert status == 0, said
+        load.stop()
+        assert {code for code, _ in load.searches} == {200}
+        before = stored(client)
+    life.kill()
+
+    restored = Command("service.backup", "--restore", str(file), data_dir=new_dir, model=tiny_checkpoint)
+    status, said = restored.wait()
+    assert status == 0, said
+    life = Life(new_dir, tiny_checkpoint)
+    with httpx.Client(base_url=life.url, timeout=60) as client:
+        items = stored(client)
+        fixed = {item_id: item for item_id, item in before.items() if item_id.startswith("mug-")}
+        assert fixed.items() <= items.items()
+        for item in items.values():
+            assert all(client.get(image["url"]).status_code == 200 for image in item["images"])
+    life.stop()
+    assert asyncio.run(check_vectors(new_dir, tiny_checkpoint)) == len(items)
