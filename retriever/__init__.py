@@ -3,6 +3,16 @@
 from retriever.config import PRESETS, RetrieverConfig
 from retriever.model import FusedRetriever
 from retriever.processor import Processor, item_text
-from retriever.retriever import ItemInput, Retriever, load
+from retriever.retriever import ItemInput, Retriever, identify, load
 
-__all__ = ["PRESETS", "FusedRetriever", "ItemInput", "Processor", "Retriever", "RetrieverConfig", "item_text", "load"]
+__all__ = [
+    "PRESETS",
+    "FusedRetriever",
+    "ItemInput",
+    "Processor",
+    "Retriever",
+    "RetrieverConfig",
+    "identify",
+    "item_text",
+    "load",
+]

@@ -43,9 +43,7 @@ def load_folder(folder: Path) -> tuple[FusedRetriever, Tokenizer]:
         FileNotFoundError: one of its files is missing; the message names all that are.
         ValueError: the configuration or the weights do not fit this version of the model.
     """
-    missing = [name for name in FILES if not (folder / name).exists()]
-    if missing:
-        raise FileNotFoundError(f"{folder} is not a checkpoint folder: {', '.join(missing)} missing")
+    check_folder(folder)
     config = RetrieverConfig.from_dict(json.loads((folder / "config.json").read_text()))
     model = FusedRetriever(config)
     try:
@@ -53,6 +51,13 @@ def load_folder(folder: Path) -> tuple[FusedRetriever, Tokenizer]:
     except RuntimeError as error:
         raise ValueError(f"{folder}: the weights do not fit config.json: {error}") from error
     return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def check_folder(folder: Path) -> None:
+    """Raises FileNotFoundError if one of a checkpoint's files is missing; the message names all that are."""
+    missing = [name for name in FILES if not (folder / name).exists()]
+    if missing:
+        raise FileNotFoundError(f"{folder} is not a checkpoint folder: {', '.join(missing)} missing")
 
 
 def model_id(folder: Path) -> str:

@@ -117,6 +117,13 @@ def load(name: str | Path = "compact", device: str | torch.device = "cpu") -> Re
     return Retriever(model.to(device), Processor(model.config, tokenizer), checkpoint.model_id(folder))
 
 
+def identify(name: str | Path) -> str:
+    """The `model_id` of what `load` would load, without loading it. Raises FileNotFoundError, as `load`."""
+    folder = _find(str(name))
+    checkpoint.check_folder(folder)
+    return checkpoint.model_id(folder)
+
+
 def _find(name: str) -> Path:
     if (SHIPPED / name / "config.json").exists():
         return SHIPPED / name

@@ -18,8 +18,8 @@ from service.fetch import PictureFetcher
 from service.headers import SecurityHeadersMiddleware
 from service.metrics import Metrics
 from service.middleware import EscapedItemPathMiddleware, RequestMiddleware
-from service.routes import bulk, health, items, search
-from service.services import open_services
+from service.routes import bulk, export, health, items, search
+from service.services import Services, open_services
 from service.settings import Settings, split
 from service.slow_clients import BodyTimeoutMiddleware
 
@@ -34,8 +34,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services(settings, metrics) as opened:
+        def publish(opened: Services) -> None:
             app.state.services = opened
+
+        async with open_services(settings, metrics, publish):
             log.info("%s", app.state.gate)
             yield
 
@@ -71,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         form_limits={"max_files": 1, "max_part_size": settings.max_field_bytes, "max_fields": 64},
     )
     app.include_router(search.router, max_body_size=settings.max_field_bytes)
+    app.include_router(export.router, max_body_size=settings.max_field_bytes)
     app.include_router(health.router, max_body_size=settings.max_field_bytes)
     app.mount("/web", StaticFiles(directory=WEB, check_dir=False), name="web")
     app.add_api_route("/", _page, include_in_schema=False)

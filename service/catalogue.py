@@ -8,7 +8,7 @@ away. Until the point is written the old item stands whole; from then on the new
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,9 @@ from retriever import ItemInput, item_text
 from retriever.index import IndexedItem, ItemIndex
 from retriever.index.fields import FieldValue
 from retriever.index.filters import Condition
+from service.disk import Disk
 from service.encoder import Encoder, Vectors
+from service.gate import Gate
 from service.lexicon import Lexicon
 from service.media import MediaStore, Picture, decode
 from service.metrics import Metrics
@@ -77,20 +79,54 @@ class Catalogue:
         media: MediaStore,
         metrics: Metrics,
         lexicon: Lexicon,
+        disk: Disk,
         *,
         max_pixels: int,
         max_file_bytes: int,
         picture_side: int,
     ) -> None:
-        self._index, self._encoder, self._media, self._metrics = index, encoder, media, metrics
-        self._lexicon = lexicon
+        self._index, self._encoder, self.media, self._metrics = index, encoder, media, metrics
+        self._lexicon, self.disk = lexicon, disk
         self._max_pixels, self._max_file_bytes, self._picture_side = max_pixels, max_file_bytes, picture_side
         # Few threads: each may hold a decoded picture of `max_pixels`.
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="pictures")
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.refusal: str | None = None  # why no write is made, if none is
+        self._gate = Gate()
+        self._successor: Catalogue | None = None
+        self._touched: set[str] | None = None
 
     def close(self) -> None:
         self._threads.shutdown()
+
+    def watch(self) -> set[str]:
+        """From now on, the ids of the items that are written or removed are added to this set."""
+        self._touched = set()
+        return self._touched
+
+    @contextlib.asynccontextmanager
+    async def handing_over(self) -> AsyncIterator[Callable[["Catalogue"], None]]:
+        """Lets writes under way finish and holds new ones back until the block ends.
+
+        It gives what names the catalogue that makes them from then on; if that is not called, they go on here.
+        """
+
+        def hand_over(successor: Catalogue) -> None:
+            self._successor = successor
+
+        async with self._gate.closed():
+            yield hand_over
+
+    @contextlib.asynccontextmanager
+    async def _writing(self, *, removing: bool = False) -> AsyncIterator[None]:
+        async with self._gate.open():
+            if self.refusal is not None:
+                raise Problem(503, "index_moved", self.refusal, headers={"Retry-After": "30"})
+            try:
+                self.disk.check(removing=removing)
+            except OSError as error:
+                raise Problem(507, "storage_full", f"Nothing was written: {error}.") from error
+            yield
 
     async def prepare(self, fields: ItemFields, files: Sequence[BinaryIO] = ()) -> PreparedItem:
         """Decodes the pictures and encodes the item.
@@ -141,13 +177,26 @@ class Catalogue:
         When it returns, the item survives the process.
 
         Raises:
-            Problem: `storage_failed`, when the disk does not take the pictures; as `Precondition.check`.
+            Problem: `storage_full`, when the disk has no room; `storage_failed`, when it does not take the pictures
+                all the same; as `Precondition.check`.
             IndexUnavailable: the index does not take the point; the item is as it was.
         """
-        async with self._lock(item.fields.id):
-            previous = (await self._index.get([item.fields.id])).get(item.fields.id)
-            precondition.check(item.fields.id, previous)
-            return await self._replace(item.fields, item.tokens, previous, item.pictures), previous is None
+        async with self._writing():
+            if self._successor is None:
+                async with self._lock(item.fields.id):
+                    previous = (await self._index.get([item.fields.id])).get(item.fields.id)
+                    precondition.check(item.fields.id, previous)
+                    return await self._replace(item.fields, item.tokens, previous, item.pictures), previous is None
+        # Its vectors are another model's by now.
+        return await self._successor.store(await self._successor._prepare_again(item), precondition)
+
+    async def _prepare_again(self, item: PreparedItem) -> PreparedItem:
+        fields = item.fields
+        text = item_text(fields.title, fields.description, fields.category, fields.attributes)
+        inputs = [ItemInput(picture.image, text or None) for picture in item.pictures] or [ItemInput(text=text)]
+        # Past the queue's bound: it was admitted once.
+        tokens = np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
+        return PreparedItem(fields, item.pictures, tokens)
 
     async def change(
         self,
@@ -161,6 +210,14 @@ class Catalogue:
         Raises:
             Problem: `item_not_found`, `empty_item`, `overloaded`, and as `store`.
         """
+        async with self._writing():
+            if self._successor is None:
+                return await self._change(item_id, patch, precondition, pictures)
+        return await self._successor.change(item_id, patch, precondition, pictures)
+
+    async def _change(
+        self, item_id: str, patch: ItemPatch, precondition: Precondition, pictures: Sequence[BinaryIO] | None
+    ) -> Payload:
         async with self._lock(item_id):
             previous = await self.get(item_id)
             precondition.check(item_id, previous)
@@ -195,7 +252,7 @@ class Catalogue:
         if not text and not names:
             raise _empty()
         with self._encoder.admit(max(1, len(names))):
-            kept = await asyncio.gather(*(asyncio.to_thread(self._media.load, name) for name in names))
+            kept = await asyncio.gather(*(asyncio.to_thread(self.media.load, name) for name in names))
             inputs = [ItemInput(picture.image, text or None) for picture in kept] or [ItemInput(text=text)]
             return np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
 
@@ -208,7 +265,7 @@ class Catalogue:
         images: list[dict[str, Any]] = previous["images"] if previous and pictures is None else []
         if pictures:
             try:
-                names = await asyncio.to_thread(self._media.save, fields.id, pictures)
+                names = await asyncio.to_thread(self.media.save, fields.id, pictures)
             except OSError as error:
                 raise Problem(507, "storage_failed", f"The picture could not be stored: {error.strerror}.") from error
             images = [
@@ -223,11 +280,12 @@ class Catalogue:
             "updated_at": now,
         }
         item = IndexedItem(fields.id, tokens, lexical_text(fields), payload, index_fields(payload))
+        self._touch(fields.id)
         await self._index.upsert([item])
         if previous is not None:
             self._lexicon.forget(previous)
             if pictures is not None:
-                await asyncio.to_thread(self._media.keep_only, fields.id, [image["file"] for image in images])
+                await asyncio.to_thread(self.media.keep_only, fields.id, [image["file"] for image in images])
         self._lexicon.learn(payload)
         self._metrics.stage_seconds.labels("store").observe(perf_counter() - started)
         return payload
@@ -241,12 +299,21 @@ class Catalogue:
 
     async def delete(self, item_id: str, precondition: Precondition = ANY) -> None:
         """Removes an item and its pictures. Raises Problem (`item_not_found`, and as `Precondition.check`)."""
-        async with self._lock(item_id):
-            previous = await self.get(item_id)
-            precondition.check(item_id, previous)
-            await self._index.delete([item_id])
-            self._lexicon.forget(previous)
-            await asyncio.to_thread(self._media.keep_only, item_id, [])
+        async with self._writing(removing=True):
+            if self._successor is None:
+                async with self._lock(item_id):
+                    previous = await self.get(item_id)
+                    precondition.check(item_id, previous)
+                    self._touch(item_id)
+                    await self._index.delete([item_id])
+                    self._lexicon.forget(previous)
+                    await asyncio.to_thread(self.media.keep_only, item_id, [])
+                    return
+        await self._successor.delete(item_id, precondition)
+
+    def _touch(self, item_id: str) -> None:
+        if self._touched is not None:
+            self._touched.add(item_id)
 
     async def delete_where(self, condition: Condition | None) -> int:
         """Removes the items that a filter lets through (None: all) and their pictures; returns how many.
@@ -254,11 +321,16 @@ class Catalogue:
         Those that were removed stay so if it fails halfway: ask again.
         """
         removed = 0
-        while page := (await self._index.scroll(None, _DELETED_AT_ONCE, condition))[0]:
+        catalogue = self
+        while page := (await catalogue._index.scroll(None, _DELETED_AT_ONCE, condition))[0]:
             for item_id, _ in page:
-                with contextlib.suppress(Problem):  # somebody else was quicker
-                    await self.delete(item_id)
+                try:
+                    await catalogue.delete(item_id)
                     removed += 1
+                except Problem as problem:
+                    if problem.code != "item_not_found":  # somebody else was quicker
+                        raise
+            catalogue = catalogue._successor or catalogue
         return removed
 
     async def picture(self, item_id: str, number: int) -> Path:
@@ -266,7 +338,7 @@ class Catalogue:
         images = (await self.get(item_id))["images"]
         if number >= len(images):
             raise Problem(404, "image_not_found", f"Item {item_id!r} has {len(images)} pictures, counted from 0.")
-        return self._media.path(images[number]["file"])
+        return self.media.path(images[number]["file"])
 
     def _lock(self, item_id: str) -> asyncio.Lock:
         """One writer at a time for each id; the lock is forgotten when nobody holds or awaits it."""

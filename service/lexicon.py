@@ -1,39 +1,22 @@
 """What the catalogue's words are good for beside ranking: correcting queries, and suggestions."""
 
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from retriever.index import ItemIndex
 from service.suggest import Suggester, Suggestion
 from service.vocabulary import Vocabulary
 
-log = logging.getLogger(__name__)
-
-_PAGE = 100  # items read at a time: a few milliseconds of the event loop
 _CODE = re.compile(r"\d")  # article numbers and sizes are values too, and no suggestions
 _LONGEST_VALUE = 40
 
 
 class Lexicon:
-    """Kept in memory, for the event loop alone: learned from the index at the start, and from every write after."""
+    """Kept in memory, for the event loop alone: learned from every stored item at the start, and from writes after."""
 
     def __init__(self) -> None:
         self.words = Vocabulary()
         self.suggester = Suggester()
-
-    async def read(self, index: ItemIndex) -> None:
-        """Learns every item that is stored, in the background of a service that already answers."""
-        cursor, count = None, 0
-        while True:
-            page, cursor = await index.scroll(cursor, _PAGE)
-            for _, payload in page:
-                self.learn(payload)
-            count += len(page)
-            if cursor is None:
-                log.info("suggestions and spelling: learned from %d items", count)
-                return
 
     def learn(self, payload: Mapping[str, Any]) -> None:
         """Takes in a stored item."""

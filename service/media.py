@@ -8,10 +8,12 @@ vectors made again from the service's own data are the same vectors.
 import hashlib
 import io
 import os
+import re
 import shutil
+import tempfile
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,9 +21,13 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from retriever.files import sync_folder
 from service.problems import Problem
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+
+_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}/[0-9a-f]{32}\.jpg")
+_ORPHANS = 100  # pictures without an item that a crash or two may leave
 
 # Pillow only warns of 90 to 180 million pixels; `decode` refuses far fewer, so its warning would be noise.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -117,8 +123,8 @@ class MediaStore:
         folder = self._item_folder(item_id)
         if pictures and not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(self.folder)
-            _sync_folder(folder.parent)
+            sync_folder(self.folder)
+            sync_folder(folder.parent)
         names = []
         for picture in pictures:
             path = folder / f"{uuid.uuid4().hex}.jpg"
@@ -130,7 +136,7 @@ class MediaStore:
             os.replace(unfinished, path)
             names.append(path.relative_to(self.folder).as_posix())
         if pictures:
-            _sync_folder(folder)
+            sync_folder(folder)
         return names
 
     def keep_only(self, item_id: str, names: Sequence[str]) -> None:
@@ -155,6 +161,40 @@ class MediaStore:
         image.load()
         return Picture(image, jpeg, "")
 
+    def put(self, name: str, jpeg: bytes) -> None:
+        """Puts a file back under the name that `save` gave it; not durable before the disk is synced. Blocking.
+
+        Raises:
+            ValueError: `save` gives no such names.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a picture")
+        self.path(name).parent.mkdir(parents=True, exist_ok=True)
+        self.path(name).write_bytes(jpeg)
+
+    def now(self) -> float:
+        """The time by the clock that stamps these files, which on a network's disk is not this machine's. Blocking."""
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".now-") as probe:
+            return os.stat(probe.name).st_mtime
+
+    def sweep(self, named: Collection[str], before: float) -> int:
+        """Removes what a crash left behind: files from before a time that no item names. Returns how many. Blocking.
+
+        Raises:
+            ValueError: there are more of them than crashes leave; then the pictures are another index's, and all stay.
+        """
+        files = list(self.folder.glob("??/*/*"))
+        orphans = [
+            path
+            for path in files
+            if path.relative_to(self.folder).as_posix() not in named and path.stat().st_mtime < before
+        ]
+        if len(orphans) > _ORPHANS + len(files) // 100:
+            raise ValueError(f"{len(orphans)} of {len(files)} pictures in {self.folder} belong to no item of the index")
+        for path in orphans:
+            path.unlink(missing_ok=True)
+        return len(orphans)
+
     def path(self, name: str) -> Path:
         """Where the picture that `save` called so lies."""
         return self.folder / name
@@ -163,11 +203,3 @@ class MediaStore:
         # Hashed: a shop's id may hold slashes, dots, or more letters than a file name can.
         key = uuid.uuid5(uuid.NAMESPACE_URL, item_id).hex
         return self.folder / key[:2] / key
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Annotated
 
@@ -12,10 +12,13 @@ import torch
 from fastapi import Depends, Request
 
 import retriever
-from retriever.index import open_index
-from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
+from retriever import Retriever
+from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch, open_index
+from retriever.index.generations import Generation
 from service import demo
 from service.catalogue import Catalogue
+from service.data_folder import UnusableDataFolder, open_data_folder
+from service.disk import Disk
 from service.encoder import Encoder
 from service.lexicon import Lexicon
 from service.logs import StartupFailed
@@ -23,13 +26,18 @@ from service.media import MediaStore
 from service.metrics import Metrics
 from service.searcher import Searcher
 from service.settings import Settings
+from service.stock import take_stock
+from service.takeover import Takeover, generations_of, lasting_name, load_model
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Services:
-    """What routes work with, while the application runs."""
+    """What routes work with: one model, its index, and what goes with them.
+
+    When another model takes over, it comes with `Services` of its own; requests under way finish on theirs.
+    """
 
     settings: Settings
     metrics: Metrics
@@ -38,93 +46,158 @@ class Services:
     catalogue: Catalogue
     lexicon: Lexicon
     searcher: Searcher
+    _users: set[object] = field(default_factory=set)
+    _unused: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        user = object()
+        self._users.add(user)
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._users.remove(user)
+            if not self._users:
+                self._unused.set()
+
+    async def unused(self) -> None:
+        """Returns once no request works with it."""
+        if self._users:
+            await self._unused.wait()
+
+    async def close(self) -> None:
+        await self.encoder.close()
+        self.catalogue.close()
+        await self.index.close()
 
 
-def services(request: Request) -> Services:
-    """The dependency that gives a route its `Services`."""
+async def services(request: Request) -> AsyncIterator[Services]:
+    """The dependency that gives a route its `Services`, the same to the end of its answer."""
     opened: Services = request.app.state.services
-    return opened
+    with opened.in_use():
+        yield opened
 
 
 ServicesDep = Annotated[Services, Depends(services)]
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, metrics: Metrics, publish: Callable[[Services], None]
+) -> AsyncIterator[None]:
     """Loads the model, opens the index and starts the encoder; closes all in reverse.
+
+    Args:
+        publish: Is given what requests are to work with from now on: at the start, and when another model takes over.
 
     Raises:
         StartupFailed: the reason was logged.
     """
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        device = _device(settings.device)
+        await asyncio.to_thread(open_data_folder, settings.data_dir)
+        media = MediaStore(settings.data_dir / "media")
+        generations = generations_of(settings)
+        serving = await generations.current()
+        name = _model_to_serve(settings.model, serving)
+        device = device_of(settings.device)
         started = perf_counter()
-        model = await asyncio.to_thread(retriever.load, settings.model, device)
-        # The first run is slow (allocations, kernels); no shopper should meet it, nor a model that cannot run at all.
-        await asyncio.to_thread(model.encode_queries, ["ready?"])
+        model = await load_model(name, device)
         seconds = perf_counter() - started
-        index = await open_index(
-            data_dir=settings.data_dir,
-            dim=model.config.embed_dim,
-            model_id=model.model_id,
-            url=settings.qdrant_url,
-            api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
-        )
+        index = await open_index_of(settings, model.config.embed_dim, model.model_id)
+        described = Generation(model.model_id, lasting_name(name), model.config.embed_dim)
+        if serving is not None:
+            described = replace(described, previous_id=serving.previous_id, previous_model=serving.previous_model)
+        if described != serving:  # new, from before this was written down, or the model has moved
+            await generations.describe(described)
         items = await index.count()
-    except (OSError, ValueError, RuntimeError, IndexUnavailable, ModelMismatch) as error:
+    except (OSError, ValueError, RuntimeError, IndexUnavailable, ModelMismatch, UnusableDataFolder) as error:
         log.critical("cannot start: %s", error)
         raise StartupFailed(str(error)) from error
-    log.info("model %s (%s) loaded on %s in %.1f s", settings.model, model.model_id, device, seconds)
+    log.info("model %s (%s) loaded on %s in %.1f s", name, model.model_id, device, seconds)
     log.info("index %s: %d items", settings.qdrant_url or f"embedded in {settings.data_dir.resolve()}", items)
-    metrics.model.info({"model": settings.model, "model_id": model.model_id, "device": device})
 
-    encoder = Encoder(
-        model,
-        metrics,
-        max_batch=settings.max_batch or (4 if device == "cpu" else 32),
-        max_queue=settings.max_queue,
-        query_cache=settings.query_cache,
-    )
     lexicon = Lexicon()
-    catalogue = Catalogue(
-        index,
-        encoder,
-        MediaStore(settings.data_dir / "media"),
-        metrics,
-        lexicon,
-        max_pixels=settings.max_pixels,
-        max_file_bytes=settings.max_file_bytes,
-        picture_side=settings.stored_picture_side,
-    )
-    encoder.start()
-    background = [asyncio.create_task(_learn(lexicon, index), name="suggestions and spelling")]
+
+    def assemble(model: Retriever, index: ItemIndex) -> Services:
+        encoder = Encoder(
+            model,
+            metrics,
+            max_batch=settings.max_batch or (4 if device == "cpu" else 32),
+            max_queue=settings.max_queue,
+            query_cache=settings.query_cache,
+        )
+        encoder.start()
+        catalogue = Catalogue(
+            index,
+            encoder,
+            media,
+            metrics,
+            lexicon,
+            Disk(settings.data_dir, settings.min_free_bytes),
+            max_pixels=settings.max_pixels,
+            max_file_bytes=settings.max_file_bytes,
+            picture_side=settings.stored_picture_side,
+        )
+        searcher = Searcher(index, encoder, lexicon, catalogue, metrics)
+        return Services(settings, metrics, encoder, index, catalogue, lexicon, searcher)
+
+    def serve(name: str, opened: Services) -> None:
+        metrics.model.info({"model": name, "model_id": opened.encoder.retriever.model_id, "device": device})
+        publish(opened)
+
+    first = assemble(model, index)
+    serve(name, first)
+    # On a server, other processes and other indexes may have pictures in the folder.
+    own_media = None if settings.qdrant_url else media
+    once = [asyncio.create_task(take_stock(index, lexicon, own_media), name="stock-taking")]
     if settings.demo_catalogue:
-        filling = demo.fill(catalogue, index, settings.data_dir)
-        background.append(asyncio.create_task(filling, name="demonstration catalogue"))
+        filling = demo.fill(first.catalogue, index, settings.data_dir)
+        once.append(asyncio.create_task(filling, name="demonstration catalogue"))
+    takeover = Takeover(generations, first, assemble, serve, device)
+    background = [*once, asyncio.create_task(takeover.run(after=once), name="takeover")]
     log.info("open %s", _address(settings))
     try:
-        searcher = Searcher(index, encoder, lexicon, catalogue, metrics)
-        yield Services(settings, metrics, encoder, index, catalogue, lexicon, searcher)
+        yield
     finally:
         for task in background:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await encoder.close()
-        catalogue.close()
-        await index.close()
+        await takeover.close()
+        await generations.close()
         log.info("closed")
 
 
-async def _learn(lexicon: Lexicon, index: ItemIndex) -> None:
-    try:
-        await lexicon.read(index)
-    except IndexUnavailable as error:
-        log.error("suggestions and spelling know only what is written from now on: %s", error)
+async def open_index_of(settings: Settings, dim: int, model_id: str) -> ItemIndex:
+    """`open_index` where the settings say."""
+    return await open_index(
+        data_dir=settings.data_dir,
+        dim=dim,
+        model_id=model_id,
+        url=settings.qdrant_url,
+        api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
+    )
 
 
-def _device(name: str) -> str:
+def _model_to_serve(name: str, serving: Generation | None) -> str:
+    """The model that SEARCH_MODEL names, or the one that took over its index since."""
+    if serving is None or not serving.model or serving.previous_id is None:
+        return name
+    asked = retriever.identify(name)
+    if asked != serving.previous_id:
+        return name
+    log.warning(
+        "SEARCH_MODEL=%s, whose index was moved to the model %s (%s): that one serves. Set SEARCH_MODEL to it.",
+        name,
+        serving.model,
+        serving.model_id,
+    )
+    return serving.model
+
+
+def device_of(name: str) -> str:
+    """The device that SEARCH_DEVICE names."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return name

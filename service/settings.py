@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("data"), description="Folder for pictures and, without `QDRANT_URL`, the index."
     )
+    min_free_bytes: int = Field(
+        default=256 * 2**20, ge=0, description="Writes stop when the data folder's disk has less room than this."
+    )
     model: str = Field(
         default="compact", description="Retriever: a shipped preset, a checkpoint folder, or a hub name."
     )

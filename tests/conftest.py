@@ -46,8 +46,17 @@ def tiny_tokenizer() -> Tokenizer:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder with random weights, for whatever wants to load a model by path."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tiny-checkpoint")
+    return _checkpoint(tmp_path_factory.mktemp("tiny-checkpoint"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another model: other random weights."""
+    return _checkpoint(tmp_path_factory.mktemp("other-checkpoint"), seed=1)
+
+
+def _checkpoint(folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
     model = FusedRetriever(TINY)
     torch.nn.init.normal_(model.concept_embeddings, std=0.1)
     checkpoint.save(model, tiny_tokenizer(), folder)

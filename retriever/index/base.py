@@ -20,7 +20,17 @@ from retriever.index.filters import AnyOf, Condition, conjoin, resolve
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
 from retriever.index.selection import Sort
 
-__all__ = ["Facet", "Hit", "IndexUnavailable", "IndexedItem", "ItemIndex", "ModelMismatch", "Payload", "SearchResult"]
+__all__ = [
+    "Facet",
+    "Hit",
+    "IndexInUse",
+    "IndexUnavailable",
+    "IndexedItem",
+    "ItemIndex",
+    "ModelMismatch",
+    "Payload",
+    "SearchResult",
+]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +39,10 @@ MAX_COUNTED_WORDS = 1 << 16
 
 class IndexUnavailable(Exception):
     """The engine does not answer, refuses, or cannot be opened; the message says which and why."""
+
+
+class IndexInUse(IndexUnavailable):
+    """The embedded engine's folder is open already, and it takes one process at a time."""
 
 
 class ModelMismatch(Exception):

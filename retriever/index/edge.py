@@ -9,6 +9,7 @@ on between the calls of one job, and writes go in small chunks.
 
 import asyncio
 import contextlib
+import json
 import shutil
 import tempfile
 import threading
@@ -20,7 +21,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import qdrant_edge as engine
 
-from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
+from retriever.index.base import IndexInUse, IndexUnavailable, ItemIndex, ModelMismatch
 from retriever.index.fields import SECTION, WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
 from retriever.index.fusion import Candidates, candidates
@@ -29,6 +30,8 @@ from retriever.index.points import Payload, Point, Vector, caller_payload, chunk
 from retriever.index.selection import Values
 
 T = TypeVar("T")
+
+CURRENT = "current.json"  # beside the models' folders: which of them serves
 
 _CHUNK = 128 * 1024  # token components in one write: a few milliseconds
 # The write-ahead log makes each write outlive the process. Without a flush now and then it would grow for ever, and be
@@ -49,14 +52,18 @@ class EdgeIndex(ItemIndex):
         self._closed = False
 
     @classmethod
-    async def open(cls, folder: Path, dim: int, model_id: str) -> "EdgeIndex":
+    async def open(cls, folder: Path, dim: int, model_id: str, *, beside: bool = False) -> "EdgeIndex":
         """Opens a model's index, and creates it if the folder holds none.
 
+        Args:
+            beside: Another model's may serve from this folder.
+
         Raises:
-            IndexUnavailable: another process has it open, or its files cannot be read.
-            ModelMismatch: the folder holds the index of another model only.
+            IndexInUse: another process has it open.
+            IndexUnavailable: its files cannot be read.
+            ModelMismatch: the index of another model serves from this folder.
         """
-        return cls(await asyncio.to_thread(_open_shard, folder, dim, model_id), dim, model_id)
+        return cls(await asyncio.to_thread(_open_shard, folder, dim, model_id, beside), dim, model_id)
 
     async def count(self, filter: Condition | None = None) -> int:
         count: int
@@ -182,13 +189,20 @@ class EdgeIndex(ItemIndex):
 
 @contextlib.contextmanager
 def _engine_errors() -> Iterator[None]:
-    """The engine raises bare `Exception`; anything more precise is a mistake of ours and passes."""
     try:
         yield
-    except Exception as error:
-        if type(error) is not Exception:
+    except BaseException as error:
+        if not _is_engines(error):
             raise
         raise IndexUnavailable(f"the embedded index failed: {error}") from error
+
+
+def _is_engines(error: BaseException) -> bool:
+    """The engine raises bare `Exception`, and where it panics (over damaged files), what is not even that.
+
+    Anything more precise is a mistake of ours.
+    """
+    return type(error) is Exception or type(error).__name__ == "PanicException"
 
 
 def _engine_filter(condition: Condition | None) -> Any:
@@ -241,30 +255,57 @@ def _config(dim: int) -> Any:
     )
 
 
-def _open_shard(folder: Path, dim: int, model_id: str) -> Any:
+def _open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Any:
     ours = folder / model_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not beside and (serving := _serving(folder, model_id)) != model_id:
+            raise ModelMismatch(
+                f"the index in {folder} was written by the model {serving}, and this is the model {model_id}: their "
+                "vectors cannot be compared. Start with that model, and move the index to this one by `python -m "
+                f"service.reindex --model …`; or remove {folder / serving} and send the items again."
+            )
         if not ours.exists():
-            others = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-            if others:
-                raise ModelMismatch(
-                    f"the index in {folder} was written by the model {' and '.join(others)}, and this is the model "
-                    f"{model_id}: their vectors cannot be compared. Start with that model, or remove "
-                    f"{folder / others[0]} and send the items again."
-                )
             _create_shard(ours, dim)
     except OSError as error:
         raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
+    # A part without this file the engine drops, with all its items, and says nothing.
+    if lost := [path for path in ours.glob("segments/*") if not (path / "version.info").exists()]:
+        raise _damaged(ours, f"{lost[0] / 'version.info'} is missing")
     try:
-        return engine.EdgeShard.load(str(ours), _config(dim))
-    except Exception as error:  # the engine raises nothing more precise
+        shard = engine.EdgeShard.load(str(ours), _config(dim))
+        # It opens over files that are gone, and fails when it is to read them: better now than at a shopper's search.
+        shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
+        return shard
+    except BaseException as error:
+        if not _is_engines(error):
+            raise
         if "WouldBlock" in str(error):
-            raise IndexUnavailable(
+            raise IndexInUse(
                 f"the embedded index in {ours} is open already, here or in another process, and takes one at a time. "
                 "Stop that process, use another data folder, or share a Qdrant server (QDRANT_URL)."
             ) from error
-        raise IndexUnavailable(f"the embedded index in {ours} cannot be opened: {error}") from error
+        raise _damaged(ours, error) from error
+
+
+def _damaged(folder: Path, reason: object) -> IndexUnavailable:
+    return IndexUnavailable(
+        f"the embedded index in {folder} cannot be opened: {reason}. If its files are damaged, move the whole data "
+        "folder away and restore a backup: `python -m service.backup --restore FILE`."
+    )
+
+
+def _serving(folder: Path, model_id: str) -> str:
+    """The model whose index serves from a folder; `model_id` itself where none does."""
+    others = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not others:
+        return model_id
+    if (folder / CURRENT).exists():
+        try:
+            return str(json.loads((folder / CURRENT).read_bytes())["model_id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise IndexUnavailable(f"{folder / CURRENT}, which names the model, is damaged: {error}") from error
+    return model_id if model_id in others else " and ".join(others)
 
 
 def _create_shard(folder: Path, dim: int) -> None:

@@ -1,5 +1,6 @@
 """A Qdrant server or cluster, through its client. The client's `:memory:` mode serves tests."""
 
+import asyncio
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ ALIAS = "items"  # names the collection of the model that serves
 # Token components in one request: 1 MB over gRPC. The client turns them into messages on the event loop: keep it short.
 _CHUNK = 256 * 1024
 _TIMEOUT = 30  # seconds
+_READY_TIMEOUT = 5  # seconds: who asks whether all is well does not wait for long
 _CALLERS = models.PayloadSelectorExclude(exclude=[SECTION])  # the part of a payload that callers see
 
 
@@ -39,26 +41,32 @@ class ServerIndex(ItemIndex):
         self._created: dict[str, set[Kind]] = {}
 
     @classmethod
-    async def open(cls, client: AsyncQdrantClient, dim: int, model_id: str, alias: str = ALIAS) -> "ServerIndex":
+    async def open(
+        cls, client: AsyncQdrantClient, dim: int, model_id: str, alias: str = ALIAS, *, beside: bool = False
+    ) -> "ServerIndex":
         """Opens a model's collection, and creates it with its alias if the server has none.
+
+        Args:
+            beside: The alias may point at another model's, and stays as it is.
 
         Raises:
             IndexUnavailable: the server does not answer, or refuses.
             ModelMismatch: the alias points at the collection of another model.
         """
         index = cls(client, dim, model_id, alias)
-        with _server_errors():
+        with server_errors():
             aliases = (await client.get_aliases()).aliases
             target = next((one.collection_name for one in aliases if one.alias_name == alias), None)
-            if target not in (None, index._collection):
+            if not beside and target not in (None, index._collection):
                 raise ModelMismatch(
                     f"the server's alias {alias!r} points at the collection {target!r}, and this model's is "
-                    f"{index._collection!r}: vectors of two models cannot be compared. Start with that model, or "
-                    f"delete {target!r} and send the items again."
+                    f"{index._collection!r}: vectors of two models cannot be compared. Start with that model, and "
+                    "move the index to this one by `python -m service.reindex --model …`; or delete the collection "
+                    f"{target!r} and send the items again."
                 )
             if not await client.collection_exists(index._collection):
                 await index._create()
-            if target is None:
+            if target is None and not beside:
                 point = models.CreateAlias(collection_name=index._collection, alias_name=alias)
                 await client.update_collection_aliases([models.CreateAliasOperation(create_alias=point)])
         return index
@@ -88,24 +96,28 @@ class ServerIndex(ItemIndex):
                 raise
 
     async def count(self, filter: Condition | None = None) -> int:
-        with _server_errors():
+        with server_errors():
             return (await self._client.count(self._collection, _server_filter(filter), exact=True)).count
 
     async def ready(self) -> None:
-        with _server_errors():
-            if not await self._client.collection_exists(self._collection):
-                raise IndexUnavailable(f"the server has no collection {self._collection!r} any more")
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT):
+                with server_errors():
+                    if not await self._client.collection_exists(self._collection):
+                        raise IndexUnavailable(f"the server has no collection {self._collection!r} any more")
+        except TimeoutError as error:
+            raise IndexUnavailable(f"the Qdrant server does not answer within {_READY_TIMEOUT} s") from error
 
     async def close(self) -> None:
         await self._client.close()
 
     async def _write(self, points: Sequence[Point]) -> None:
-        with _server_errors():
+        with server_errors():
             for chunk in chunks(points, _CHUNK):
                 await self._client.upsert(self._collection, [_server_point(point) for point in chunk], wait=True)
 
     async def _delete(self, point_ids: list[str]) -> int:
-        with _server_errors():
+        with server_errors():
             records = await self._client.retrieve(self._collection, point_ids, with_payload=False)
             there: list[Any] = [record.id for record in records]
             if there:
@@ -119,24 +131,24 @@ class ServerIndex(ItemIndex):
             await self._client.create_payload_index(self._collection, payload_key, schema, wait=True)
 
     async def _payloads(self, point_ids: list[str]) -> dict[str, Payload]:
-        with _server_errors():
+        with server_errors():
             records = await self._client.retrieve(self._collection, point_ids, with_payload=_CALLERS)
         return {str(record.id): caller_payload(record.payload or {}) for record in records}
 
     async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
-        with _server_errors():
+        with server_errors():
             records = await self._client.retrieve(
                 self._collection, point_ids, with_payload=False, with_vectors=["tokens"]
             )
         return {str(record.id): np.asarray(record.vector["tokens"], dtype=np.float32) for record in records}  # type: ignore[index,call-overload]
 
     async def _values(self, point_ids: list[str], keys: Sequence[str]) -> Values:
-        with _server_errors():
+        with server_errors():
             records = await self._client.retrieve(self._collection, point_ids, with_payload=list(keys))
         return {str(record.id): values_at(record.payload, keys) for record in records}
 
     async def _read_fields(self) -> dict[str, set[Kind]]:
-        with _server_errors():
+        with server_errors():
             schema = (await self._client.get_collection(self._collection)).payload_schema
         known = fields_at(schema)
         # The client's local mode keeps no list of indexes.
@@ -145,13 +157,13 @@ class ServerIndex(ItemIndex):
         return known
 
     async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
-        with _server_errors():
+        with server_errors():
             await self._create_index(payload_key, models.PayloadSchemaType(schema))
         for name, kinds in fields_at([payload_key]).items():
             self._created.setdefault(name, set()).update(kinds)
 
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
-        with _server_errors():
+        with server_errors():
             answer = await self._client.facet(
                 self._collection, payload_key, facet_filter=_server_filter(filter), limit=limit, exact=True
             )
@@ -161,7 +173,7 @@ class ServerIndex(ItemIndex):
         direction = models.Direction.DESC if descending else models.Direction.ASC
         order = models.OrderBy(key=payload_key, direction=direction)
         only = [payload_key]
-        with _server_errors():
+        with server_errors():
             records, _ = await self._client.scroll(
                 self._collection, scroll_filter=_server_filter(filter), limit=1, order_by=order, with_payload=only
             )
@@ -171,7 +183,7 @@ class ServerIndex(ItemIndex):
     async def _scroll(
         self, cursor: str | None, limit: int, filter: Condition | None
     ) -> tuple[list[Payload], str | None]:
-        with _server_errors():
+        with server_errors():
             records, following = await self._client.scroll(
                 self._collection,
                 offset=cursor,
@@ -200,20 +212,35 @@ class ServerIndex(ItemIndex):
             requests.append(models.QueryRequest(prefetch=found, limit=depth * len(found), **rescore))
             if alike:
                 requests.append(models.QueryRequest(query=alike, using="lexical", limit=depth, filter=allowed))
-        with _server_errors():
+        with server_errors():
             answers = await self._client.query_batch_points(self._collection, requests)
         scores = [{str(point.id): point.score for point in answer.points} for answer in answers]
         return candidates(scores, by_meaning=query is not None, by_words=alike is not None)
 
 
-def connect(url: str, api_key: str | None) -> AsyncQdrantClient:
-    """A client that speaks gRPC (port 6334), and HTTP for the little that has no gRPC."""
-    # The check of versions would hold up the event loop for as long as a server that is away takes to answer.
-    return AsyncQdrantClient(url=url, api_key=api_key, prefer_grpc=True, timeout=_TIMEOUT, check_compatibility=False)
+def connect(url: str, api_key: str | None, grpc_port: int = 6334) -> AsyncQdrantClient:
+    """A client that speaks gRPC, and HTTP for the little that has no gRPC."""
+    return AsyncQdrantClient(
+        url=url,
+        api_key=api_key,
+        prefer_grpc=True,
+        grpc_port=grpc_port,
+        timeout=_TIMEOUT,
+        # The check of versions would hold up the event loop for as long as a server that is away takes to answer.
+        check_compatibility=False,
+        grpc_options={
+            # By default two minutes may pass before a server that is back is tried again.
+            "grpc.initial_reconnect_backoff_ms": 100,
+            "grpc.max_reconnect_backoff_ms": 2000,
+            # A machine that went away without a word is noticed within these, not after a quarter of an hour.
+            "grpc.keepalive_time_ms": 20_000,
+            "grpc.keepalive_timeout_ms": 5000,
+        },
+    )
 
 
 @contextlib.contextmanager
-def _server_errors() -> Iterator[None]:
+def server_errors() -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:

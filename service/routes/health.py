@@ -1,5 +1,6 @@
 """What an orchestrator and Prometheus ask."""
 
+import asyncio
 import contextlib
 import logging
 
@@ -26,7 +27,7 @@ async def live() -> Health:
 
 @router.get("/health/ready", responses=responses(503), summary="Can it serve?")
 async def ready(request: Request, services: ServicesDep) -> Readiness:
-    """If not, send it no requests. Runs the model once and asks the index."""
+    """If not, send it no requests. Runs the model once, asks the index, and whether the disk takes writes."""
     if request.app.state.draining.is_set():
         raise Problem(503, "draining", "The service is about to close.", headers={"Retry-After": "2"})
     try:
@@ -34,6 +35,11 @@ async def ready(request: Request, services: ServicesDep) -> Readiness:
     except Exception as error:
         log.warning("not ready: the model failed: %r", error)
         raise Problem(503, "model_unavailable", "The model does not answer.", headers={"Retry-After": "2"}) from error
+    try:
+        services.catalogue.disk.check()
+        await asyncio.to_thread(services.catalogue.media.now)  # writes a file
+    except OSError as error:
+        raise Problem(503, "storage_full", f"The data folder takes no writes: {error}.") from error
     await services.index.ready()
     return Readiness(status="ok", model_id=services.encoder.retriever.model_id, items=await services.index.count())
 

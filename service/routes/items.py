@@ -212,7 +212,7 @@ async def list_fields(services: ServicesDep) -> FieldList:
 @router.delete(
     "/items",
     dependencies=INGEST_KEY,
-    responses={**_DOOR, **responses(422, 503)},
+    responses={**_DOOR, **responses(422, 503, 507)},
     summary="Remove all items that a filter lets through",
 )
 async def delete_items(
@@ -234,7 +234,7 @@ async def get_item(item_id: PathItemId, response: Response, services: ServicesDe
     "/items/{item_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     dependencies=INGEST_KEY,
-    responses={**_DOOR, **responses(404, 412, 422, 503)},
+    responses={**_DOOR, **responses(404, 412, 422, 503, 507)},
     summary="Remove an item and its pictures",
 )
 async def delete_item(item_id: PathItemId, services: ServicesDep, condition: PreconditionDep) -> None:

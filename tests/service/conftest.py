@@ -1,11 +1,15 @@
 """A whole service in this process: a tiny model with random weights, a real embedded index, a folder of its own."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from qdrant_client import AsyncQdrantClient
 
+import retriever.index
+from service import takeover
 from service.app import create_app
 from service.settings import Settings
 
@@ -21,3 +25,32 @@ def settings(tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPa
 def client(settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def memory_server(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a Qdrant server: the client's `:memory:` mode, which outlives the connections to it."""
+    client = AsyncQdrantClient(":memory:")
+
+    async def stays() -> None:
+        pass
+
+    monkeypatch.setattr(client, "close", stays)
+    for module in (retriever.index, takeover):
+        monkeypatch.setattr(module, "connect", lambda url, api_key: client)
+    return "http://memory"
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """A command of the service's, in the environment of a service with these settings."""
+
+    def run(main: Callable[[list[str]], int], settings: Settings, *arguments: str) -> int:
+        monkeypatch.setenv("SEARCH_DATA_DIR", str(settings.data_dir))
+        monkeypatch.setenv("SEARCH_MODEL", settings.model)
+        monkeypatch.setenv("SEARCH_DEVICE", "cpu")
+        monkeypatch.setenv("QDRANT_URL", settings.qdrant_url or "")
+        monkeypatch.setattr(os, "nice", lambda more: more)
+        return main([*arguments, "--quiet"])
+
+    return run

@@ -17,7 +17,7 @@ from service import logs
 from service.__main__ import main
 from service.access import ANY_KEY, INGEST_KEY, SEARCH_KEY, GuardedRoute
 from service.app import create_app
-from service.routes import bulk, health, items, search
+from service.routes import bulk, export, health, items, search
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 from tests.service.test_problems import check
@@ -58,6 +58,7 @@ CALLS: list[tuple[str, str, dict[str, Any], set[str]]] = [
     ("GET", "/items/mug/image", {}, {"search", "ingest"}),
     ("GET", "/fields", {}, {"search", "ingest"}),
     ("GET", "/metrics", {}, {"search", "ingest"}),
+    ("GET", "/export", {}, {"ingest"}),
     ("POST", "/items", {"files": {"id": (None, "a"), "title": (None, "a")}}, {"ingest"}),
     ("PUT", "/items/a", {"files": {"title": (None, "a")}}, {"ingest"}),
     ("PATCH", "/items/mug", {"json": {"price": 1}}, {"ingest"}),
@@ -92,7 +93,7 @@ def test_every_call_takes_keys_of_its_scopes_alone(
 
 
 def test_no_route_is_forgotten(keyed: TestClient) -> None:
-    routes = [route for module in (items, search, health, bulk) for route in module.router.routes]
+    routes = [route for module in (items, search, health, bulk, export) for route in module.router.routes]
     routes += search.image_router.routes
     assert all(isinstance(route, GuardedRoute) for route in routes)
     unguarded = {route.path for route in routes if isinstance(route, GuardedRoute) and route.needed is None}

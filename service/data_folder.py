@@ -1,0 +1,54 @@
+"""The data folder's format: stamped when the folder is made, checked before anything in it is touched.
+
+Format 1: `media/` with the pictures (`service.media`), and without a Qdrant server `index/` with one engine's folder a
+model (`retriever.index.edge`). Folders from before there was a stamp are format 1 too.
+"""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from retriever.files import write_whole
+
+FORMAT = 1
+STAMP = "format.json"
+RESTORING = "restore.under-way"  # there while a backup is being restored
+
+
+class UnusableDataFolder(Exception):
+    """This version cannot work with the folder; the message says why and what to do."""
+
+
+def open_data_folder(folder: Path, *, restoring: bool = False) -> None:
+    """Makes the folder where there is none, and stamps it. Blocking.
+
+    Args:
+        restoring: The caller is about to finish a restore that may have been cut off.
+
+    Raises:
+        UnusableDataFolder: it was written by a newer version, its stamp cannot be read, or a restore was cut off.
+        OSError: it cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = folder / STAMP
+    if not stamp.exists():
+        write_whole(stamp, json.dumps({"format": FORMAT, "version": version("fused-product-search")}).encode() + b"\n")
+    try:
+        content = json.loads(stamp.read_bytes())
+        found = int(content["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnusableDataFolder(
+            f'{stamp} is damaged ({error}). If this is the service\'s data folder, write {{"format": {FORMAT}}} '
+            "into that file; if it is not, set SEARCH_DATA_DIR to another one."
+        ) from error
+    if found > FORMAT:
+        raise UnusableDataFolder(
+            f"the data folder {folder.resolve()} has format {found}, written by version {content.get('version', '?')} "
+            f"of the service, and this is version {version('fused-product-search')}, which knows formats up to "
+            f"{FORMAT}. Start that version or a newer one, or set SEARCH_DATA_DIR to another folder."
+        )
+    if not restoring and (folder / RESTORING).exists():
+        raise UnusableDataFolder(
+            f"a restore into {folder.resolve()} was cut off: run the same `python -m service.backup --restore` again, "
+            "and it goes on from there."
+        )

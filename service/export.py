@@ -1,0 +1,122 @@
+"""The whole catalogue out of a running index: each item as one moment had it, while writes go on.
+
+An item's payload, vectors and pictures lie in different places. They belong together if the payload is the same after
+they were read as it was before: every write makes it another (`version`, `updated_at`), and takes its pictures' files
+away only after that.
+"""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from retriever.index import ItemIndex, Payload
+from service.encoder import Vectors
+from service.media import MediaStore
+
+_PAGE = 32  # items read at a time, with all that they hold
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An item, with what was asked for."""
+
+    payload: Payload
+    tokens: Vectors | None = None  # (T, D)
+    pictures: Sequence[bytes | None] | None = None  # JPEG files; None for one that is lost
+
+
+async def export(index: ItemIndex, media: MediaStore, *, whole: bool) -> AsyncIterator[Exported]:
+    """Every item that is there from beginning to end, once; with its vectors and pictures if `whole`.
+
+    Raises:
+        IndexUnavailable: the index does not answer.
+        OSError: a picture cannot be read.
+    """
+    cursor = None
+    while True:
+        page, cursor = await index.scroll(cursor, _PAGE)
+        payloads = dict(page)
+        if not whole:
+            for payload in payloads.values():
+                yield Exported(payload)
+        while whole and payloads:
+            tokens = await index.tokens(list(payloads))
+            pictures = await asyncio.to_thread(_pictures, media, payloads)
+            after = await index.get(list(payloads))
+            for item_id, payload in payloads.items():
+                if after.get(item_id) == payload and item_id in tokens:
+                    yield Exported(payload, tokens[item_id], pictures[item_id])
+            payloads = {
+                item_id: after[item_id]
+                for item_id in payloads
+                if after.get(item_id, payloads[item_id]) != payloads[item_id]
+            }
+        if cursor is None:
+            return
+
+
+def _pictures(media: MediaStore, payloads: Mapping[str, Payload]) -> dict[str, list[bytes | None]]:
+    def read(name: str) -> bytes | None:
+        try:
+            return media.path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    return {item_id: [read(image["file"]) for image in payload["images"]] for item_id, payload in payloads.items()}
+
+
+async def to_lines(model_id: str, items: AsyncIterator[Exported]) -> AsyncIterator[bytes]:
+    """An export as lines of JSON: a head, the items, and a last line without which it is not complete."""
+    yield orjson.dumps({"format": 1, "model_id": model_id}) + b"\n"
+    count = 0
+    async for item in items:
+        count += 1
+        yield await asyncio.to_thread(_line, item)
+    yield orjson.dumps({"end": count}) + b"\n"
+
+
+def _line(item: Exported) -> bytes:
+    line: dict[str, Any] = {"item": item.payload}
+    if item.tokens is not None:
+        tokens = np.ascontiguousarray(item.tokens, dtype="<f4")
+        line["tokens"] = {"shape": tokens.shape, "float32": base64.b64encode(tokens.tobytes()).decode()}
+    if item.pictures is not None:
+        line["pictures"] = [None if one is None else base64.b64encode(one).decode() for one in item.pictures]
+    return orjson.dumps(line) + b"\n"
+
+
+async def from_lines(model_id: str, lines: AsyncIterator[str]) -> AsyncIterator[Exported]:
+    """The reverse of `to_lines`.
+
+    Raises:
+        ValueError: it is not a complete export of this model's index.
+    """
+    count, head, ended = 0, False, False
+    async for text in lines:
+        line = orjson.loads(text)
+        if not head:
+            if line.get("model_id") != model_id:
+                raise ValueError(f"the service's index is of the model {line.get('model_id')}, not {model_id}")
+            head = True
+        elif "end" in line:
+            ended = line["end"] == count
+        else:
+            count += 1
+            yield _item(line)
+    if not ended:
+        raise ValueError(f"the service's export broke off after {count} items")
+
+
+def _item(line: Mapping[str, Any]) -> Exported:
+    tokens = pictures = None
+    if "tokens" in line:
+        numbers = np.frombuffer(base64.b64decode(line["tokens"]["float32"]), dtype="<f4")
+        tokens = numbers.reshape(line["tokens"]["shape"]).astype(np.float32)
+    if "pictures" in line:
+        pictures = [None if one is None else base64.b64decode(one) for one in line["pictures"]]
+    return Exported(line["item"], tokens, pictures)

@@ -1,0 +1,182 @@
+"""Move the catalogue to another model while the service goes on: `python -m service.reindex --model runs/mine`.
+
+The new index is filled beside the one that serves, from the service's own items and pictures. It may be killed and
+started again: what is encoded stays. Then it catches up with what was written meanwhile, is checked, and takes over;
+searches never stop. The old index is kept: `--rollback` goes back to it, with all that was written since.
+
+Run it with the service's own settings (SEARCH_DATA_DIR, QDRANT_URL …), beside it or while it is stopped. Exit status: 0
+when the new model serves, 1 when it does not, 2 when nothing could be begun.
+"""
+
+import argparse
+import asyncio
+import functools
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+
+from tqdm import tqdm
+
+from retriever import Retriever
+from retriever.index import IndexInUse, IndexUnavailable, ItemIndex, Payload
+from retriever.index.generations import EdgeGenerations, Generation, Generations
+from service.data_folder import UnusableDataFolder, open_data_folder
+from service.disk import Disk
+from service.media import MediaStore
+from service.reindexing import Reindexing
+from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
+from service.services import device_of
+from service.settings import Settings
+from service.stock import every_item
+from service.takeover import POLL_SECONDS, generations_of, lasting_name, load_model
+
+_ENOUGH = 100  # changed items of one pass that the takeover itself copies in no time
+_PASSES = 5
+_SETTLE_SECONDS = 5 * POLL_SECONDS  # in which every process on a server notices that the alias has moved
+_TAKEOVER_SECONDS = 600
+
+
+class Failed(Exception):
+    """The new model does not serve; the message says why."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    settings = Settings()
+    args = _parse(arguments, settings)
+    os.nice(10)  # shoppers first
+    try:
+        asyncio.run(_reindex(args, settings))
+    except (OSError, ValueError, RuntimeError, IndexUnavailable, UnusableDataFolder, ServiceUnavailable) as error:
+        print(f"Nothing was changed: {error}", file=sys.stderr)
+        return 2
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse(arguments: list[str] | None, settings: Settings) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m service.reindex",
+        description="Encode the stored catalogue with another model, and let it take over without an outage.",
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", help="a shipped preset, a checkpoint folder, or a hub name")
+    which.add_argument("--rollback", action="store_true", help="go back to the model before, and what is kept of it")
+    parser.add_argument("--force", action="store_true", help="take over even if the sample queries fail")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_service_arguments(parser, settings)
+    return parser.parse_args(arguments)
+
+
+async def _reindex(args: argparse.Namespace, settings: Settings) -> None:
+    await asyncio.to_thread(open_data_folder, settings.data_dir)
+    generations = generations_of(settings)
+    try:
+        current = await generations.current()
+        if current is None or not current.model:
+            raise ValueError("there is no index yet, or it was never served by this version: start the service once")
+        asked = current.previous_model if args.rollback else args.model
+        if not asked:
+            raise ValueError(f"the model {current.model} took over from no other: there is nothing to go back to")
+        name = lasting_name(asked)
+        model = await load_model(name, device_of(settings.device))
+        if args.rollback and model.model_id != current.previous_id:
+            raise ValueError(f"{name} is another model than the one before ({current.previous_id}): it has changed")
+        if model.model_id == current.model_id:
+            print(f"{name} ({model.model_id}) serves already.")
+            return
+        await _move(
+            args,
+            settings,
+            generations,
+            current,
+            current.followed_by(model.model_id, name, model.config.embed_dim),
+            model,
+        )
+    finally:
+        await generations.close()
+    print(f"{name} ({model.model_id}) serves. Set SEARCH_MODEL to it; `--rollback` goes back to {current.model}.")
+
+
+async def _move(
+    args: argparse.Namespace,
+    settings: Settings,
+    generations: Generations,
+    current: Generation,
+    wanted: Generation,
+    model: Retriever,
+) -> None:
+    target = await generations.open(model.model_id, model.config.embed_dim)
+    source: ItemIndex | None = None
+    try:
+        source = await _open_source(generations, current)
+        items: Callable[[], AsyncIterator[Payload]]
+        if source is None:
+            remote = RemoteCatalogue(args.url, args.key, current.model_id)
+            items, total = remote.payloads, await remote.count()
+        else:
+            items, total = functools.partial(every_item, source), await source.count()
+        disk = Disk(settings.data_dir, settings.min_free_bytes)
+        reindexing = Reindexing(target, MediaStore(settings.data_dir / "media"), disk, model)
+        there = await reindexing.begin()
+        if there:
+            print(f"Going on: {there} items are encoded already.", file=sys.stderr)
+        for number in range(1, _PASSES + 1):
+            title = "encoding" if number == 1 else f"catching up ({number})"
+            with tqdm(total=total, desc=title, unit=" items", disable=args.quiet) as bar:
+                if await reindexing.run(items(), bar.update) <= _ENOUGH:
+                    break
+        wrong = await reindexing.check()
+        if wrong and not args.force:
+            raise Failed(f"The new model does not take over: {wrong}. The old one serves on; --force insists.")
+        if isinstance(generations, EdgeGenerations):
+            await target.close()
+            if source is None:
+                await _ask(generations, wanted)
+            else:
+                await generations.promote(wanted)
+        else:
+            await generations.promote(wanted)
+            while True:
+                await asyncio.sleep(_SETTLE_SECONDS)
+                # What a process wrote into the old collection before it noticed.
+                if not await reindexing.run(items()):
+                    break
+    finally:
+        await target.close()
+        if source:
+            await source.close()
+
+
+async def _open_source(generations: Generations, current: Generation) -> ItemIndex | None:
+    """The index that serves; None if it is the embedded one of a service that runs."""
+    try:
+        return await generations.open(current.model_id, current.dim)
+    except IndexInUse:
+        return None
+
+
+async def _ask(generations: EdgeGenerations, wanted: Generation) -> None:
+    """Has the service that holds the index open move to the new one."""
+    await generations.ask(wanted)
+    try:
+        async with asyncio.timeout(_TAKEOVER_SECONDS):
+            while (note := await generations.asked()) is not None:
+                if note[1] is not None:
+                    raise Failed(f"The service could not take the new model over: {note[1]}. The old one serves on.")
+                await asyncio.sleep(POLL_SECONDS / 4)
+    except TimeoutError:
+        raise Failed(
+            f"The service did not take the new model over within {_TAKEOVER_SECONDS} s; its log says more. Run the "
+            "same command again."
+        ) from None
+    finally:
+        await generations.answer()
+    current = await generations.current()
+    if current is None or current.model_id != wanted.model_id:
+        raise Failed("The note for the service was taken away before it moved. Run the same command again.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Making one index equal to another, with another model's vectors: by `python -m service.reindex` and the service.
+
+What is copied is known by its stamp, so a pass over the source costs the model only what has changed since the last,
+whether that was seconds ago or before a kill.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+
+import numpy as np
+
+from retriever import ItemInput, Retriever, item_text
+from retriever.index import IndexedItem, ItemIndex, Payload
+from service.catalogue import index_fields, lexical_text_of
+from service.disk import Disk
+from service.encoder import Vectors
+from service.media import MediaStore
+from service.stock import every_item
+
+log = logging.getLogger(__name__)
+
+Stamp = tuple[int, str]
+
+_AT_ONCE = 16  # items encoded and written together
+_SAMPLE = 32  # items that must be found by their own words
+_DEPTH = 10
+
+
+def stamp(payload: Payload) -> Stamp:
+    """What every write of an item changes."""
+    return payload["version"], payload["updated_at"]
+
+
+class Reindexing:
+    """Copies a source's items into `target`."""
+
+    def __init__(self, target: ItemIndex, media: MediaStore, disk: Disk, retriever: Retriever) -> None:
+        self._target, self._media, self._disk, self._retriever = target, media, disk, retriever
+        self._copied: dict[str, Stamp] = {}
+
+    async def begin(self) -> int:
+        """Finds out what an earlier run has copied; returns how many items that are."""
+        async for payload in every_item(self._target):
+            self._copied[payload["id"]] = stamp(payload)
+        return len(self._copied)
+
+    async def run(self, source: AsyncIterator[Payload], progress: Callable[[int], object] = lambda _: None) -> int:
+        """Copies what a whole pass over the source shows as changed, and removes what it does not show.
+
+        Returns how many items that were.
+
+        Raises:
+            IndexUnavailable, NoRoom: an engine failed, or the disk is full; what was copied so far stays copied.
+        """
+        seen: set[str] = set()
+        changed: list[Payload] = []
+        count = 0
+        async for payload in source:
+            seen.add(payload["id"])
+            if self._copied.get(payload["id"]) == stamp(payload):
+                progress(1)
+                continue
+            changed.append(payload)
+            if len(changed) == _AT_ONCE:
+                count += await self._copy(changed)
+                progress(len(changed))
+                changed = []
+        count += await self._copy(changed)
+        progress(len(changed))
+        return count + await self._remove(self._copied.keys() - seen)
+
+    async def follow(self, ids: Collection[str], source: ItemIndex) -> None:
+        """Brings some items up to date. Raises IndexUnavailable."""
+        there = await source.get(list(ids))
+        changed = [payload for payload in there.values() if self._copied.get(payload["id"]) != stamp(payload)]
+        for begin in range(0, len(changed), _AT_ONCE):
+            await self._copy(changed[begin : begin + _AT_ONCE])
+        await self._remove(set(ids) - there.keys())
+
+    async def check(self) -> str | None:
+        """Counts, and searches for some items by their own words; returns what is wrong, if anything is."""
+        found = await self._target.count()
+        if found != len(self._copied):
+            return f"the new index holds {found} items, and {len(self._copied)} were copied"
+        sample = (await self._target.scroll(None, _SAMPLE))[0]
+        words = {item_id: lexical_text_of(payload) for item_id, payload in sample}
+        missed = []
+        for item_id, text in words.items():
+            query = (await asyncio.to_thread(self._retriever.encode_queries, [text]))[0].numpy()  # (D,)
+            hits = (await self._target.search(query, text, limit=_DEPTH)).hits
+            if item_id not in [hit.id for hit in hits]:
+                missed.append(item_id)
+        if len(missed) > len(words) // 4:
+            return (
+                f"{len(missed)} of {len(words)} items are not among the first {_DEPTH} hits for their own words: "
+                f"{', '.join(missed[:5])} …"
+            )
+        return None
+
+    async def _copy(self, payloads: Sequence[Payload]) -> int:
+        """Writes items, but for those that somebody else has changed in the target since they were copied."""
+        if not payloads:
+            return 0
+        self._disk.check()
+        there = await self._target.get([payload["id"] for payload in payloads])
+        ours = [
+            payload
+            for payload in payloads
+            if payload["id"] not in there or stamp(there[payload["id"]]) == self._copied.get(payload["id"])
+        ]
+        vectors = await asyncio.to_thread(encode_stored, self._retriever, self._media, ours)
+        await self._target.upsert(
+            [
+                IndexedItem(payload["id"], tokens, lexical_text_of(payload), payload, index_fields(payload))
+                for payload, tokens in zip(ours, vectors, strict=True)
+            ]
+        )
+        self._copied.update((payload["id"], stamp(payload)) for payload in ours)
+        return len(ours)
+
+    async def _remove(self, ids: Collection[str]) -> int:
+        there = await self._target.get(list(ids))
+        ours = [item_id for item_id, payload in there.items() if stamp(payload) == self._copied.get(item_id)]
+        await self._target.delete(ours)
+        for item_id in ids:
+            self._copied.pop(item_id, None)
+        return len(ours)
+
+
+def encode_stored(retriever: Retriever, media: MediaStore, payloads: Sequence[Payload]) -> list[Vectors]:
+    """The tokens `(T, D)` of each stored item, from its words and its kept pictures. Blocking."""
+    inputs = [_inputs(media, payload) for payload in payloads]
+    flat = [one for some in inputs for one in some]
+    tokens: list[Vectors] = []  # (Q, D) of each input
+    for begin in range(0, len(flat), _AT_ONCE):
+        tokens += list(retriever.encode_items(flat[begin : begin + _AT_ONCE]).numpy())
+    ends = np.cumsum([len(some) for some in inputs])
+    return [np.concatenate(tokens[end - len(some) : end]) for some, end in zip(inputs, ends, strict=True)]
+
+
+def _inputs(media: MediaStore, payload: Payload) -> list[ItemInput]:
+    text = item_text(payload["title"], payload["description"], payload["category"], payload["attributes"])
+    pictures = []
+    for image in payload["images"]:
+        try:
+            pictures.append(media.load(image["file"]).image)
+        except OSError as error:
+            # Replaced a moment ago, and then the next pass brings the new one; or lost, and the words must do.
+            log.warning("item %r: its picture %s cannot be read: %s", payload["id"], image["file"], error)
+    return [ItemInput(one, text or None) for one in pictures] or [ItemInput(text=text or payload["id"])]

@@ -1,0 +1,33 @@
+"""`GET /export`: all that backup and reindexing need of a running service."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import StreamingResponse
+
+from service.access import INGEST_KEY, GuardedRoute
+from service.export import export, to_lines
+from service.problems import responses
+from service.services import ServicesDep
+
+router = APIRouter(tags=["operations"], route_class=GuardedRoute)
+
+
+@router.get(
+    "/export",
+    dependencies=INGEST_KEY,
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "JSON lines", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}},
+        **responses(401, 403, 422, 429, 503),
+    },
+    summary="The whole catalogue, for backup and reindexing",
+)
+async def get_export(
+    services: ServicesDep,
+    whole: Annotated[bool, Query(description="With vectors and pictures, not what is said about items alone.")] = False,
+) -> StreamingResponse:
+    """Each item as one moment had it, while writes go on. A last line `{"end": n}` says that it is complete."""
+    items = export(services.index, services.catalogue.media, whole=whole)
+    lines = to_lines(services.encoder.retriever.model_id, items)
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})

@@ -1,0 +1,45 @@
+"""What a service does with every stored item once, in the background, while it already answers."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from retriever.index import IndexUnavailable, ItemIndex, Payload
+from service.lexicon import Lexicon
+from service.media import MediaStore
+
+log = logging.getLogger(__name__)
+
+_PAGE = 100  # items read at a time: a few milliseconds of the event loop
+
+
+async def take_stock(index: ItemIndex, lexicon: Lexicon, media: MediaStore | None) -> None:
+    """Learns the catalogue's words, and removes the pictures in `media` that a crash left without an item."""
+    named: set[str] = set()
+    count = 0
+    try:
+        begun = await asyncio.to_thread(media.now) if media else 0.0
+        async for payload in every_item(index):
+            lexicon.learn(payload)
+            count += 1
+            if media:
+                named.update(image["file"] for image in payload["images"])
+        log.info("suggestions and spelling: learned from %d items", count)
+        if media and named:  # an empty index says nothing of whose the pictures are
+            removed = await asyncio.to_thread(media.sweep, named, begun)
+            log.info("pictures that a crash left without an item: %d, removed", removed)
+    except IndexUnavailable as error:
+        log.error("suggestions and spelling know only what is written from now on: %s", error)
+    except (OSError, ValueError) as error:
+        log.warning("pictures without an item stay where they are: %s", error)
+
+
+async def every_item(index: ItemIndex) -> AsyncIterator[Payload]:
+    """Every item's payload, once. Raises IndexUnavailable."""
+    cursor = None
+    while True:
+        page, cursor = await index.scroll(cursor, _PAGE)
+        for _, payload in page:
+            yield payload
+        if cursor is None:
+            return

@@ -1,0 +1,94 @@
+"""The data folder's stamp, and what is left in it after a crash."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.data_folder import FORMAT, RESTORING, STAMP, UnusableDataFolder, open_data_folder
+from service.logs import StartupFailed
+from service.settings import Settings
+from tests.service.helpers import picture_file, post_item
+
+
+def test_a_new_folder_is_stamped_and_opens_again(tmp_path: Path) -> None:
+    open_data_folder(tmp_path / "data")
+    assert json.loads((tmp_path / "data" / STAMP).read_text())["format"] == FORMAT
+    open_data_folder(tmp_path / "data")
+
+
+def test_a_folder_from_before_there_was_a_stamp_opens(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    open_data_folder(tmp_path)
+    assert (tmp_path / STAMP).exists()
+
+
+def test_a_newer_format_is_refused_before_anything_is_touched(settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    stamp = json.dumps({"format": FORMAT + 1, "version": "9.9"})
+    (settings.data_dir / STAMP).write_text(stamp)
+    with (
+        pytest.raises(StartupFailed, match=rf"format {FORMAT + 1}, written by version 9\.9"),
+        TestClient(create_app(settings)),
+    ):
+        pass
+    assert [path.name for path in settings.data_dir.iterdir()] == [STAMP]
+    assert (settings.data_dir / STAMP).read_text() == stamp
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": "new"}', "{}"])
+def test_a_damaged_stamp_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / STAMP).write_text(content)
+    with pytest.raises(UnusableDataFolder, match=STAMP):
+        open_data_folder(tmp_path)
+
+
+def test_a_restore_that_was_cut_off_must_be_finished(tmp_path: Path) -> None:
+    (tmp_path / RESTORING).write_text("")
+    with pytest.raises(UnusableDataFolder, match="--restore"):
+        open_data_folder(tmp_path)
+    open_data_folder(tmp_path, restoring=True)
+
+
+def orphan(settings: Settings, name: str) -> Path:
+    path = settings.data_dir / "media" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    os.utime(path, (1, 1))
+    return path
+
+
+def wait_for_stock(client: TestClient, settings: Settings, gone: Path) -> None:
+    deadline = time.monotonic() + 60
+    while gone.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_pictures_that_no_item_names_are_removed_at_the_start(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        post_item(client, "a", picture_file(), picture_file("blue"), title="mug")
+    kept = set((settings.data_dir / "media").rglob("*.jpg"))
+    of_the_item = orphan(settings, f"{next(iter(kept)).parent.relative_to(settings.data_dir / 'media')}/old.jpg")
+    of_none = orphan(settings, "00/none/unfinished.tmp")
+    with TestClient(create_app(settings)) as client:
+        wait_for_stock(client, settings, of_none)
+        wait_for_stock(client, settings, of_the_item)
+        assert client.get("/items/a/image?n=1").status_code == 200
+    assert set((settings.data_dir / "media").rglob("*.jpg")) == kept
+
+
+def test_another_indexs_pictures_are_left_alone(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    with TestClient(create_app(settings)) as client:
+        post_item(client, "a", picture_file(), title="mug")
+    others = [orphan(settings, f"00/{n}/a.jpg") for n in range(150)]
+    with caplog.at_level("WARNING"), TestClient(create_app(settings)):
+        deadline = time.monotonic() + 60
+        while "belong to no item" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert all(path.exists() for path in others)

@@ -1,0 +1,177 @@
+"""Another model takes over inside one process: on a server, where the alias moves, and by the embedded index's note."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+import retriever
+from retriever.index.generations import EdgeGenerations, Generation
+from service import reindex, takeover
+from service.app import create_app
+from service.schemas import ItemFields
+from service.settings import Settings
+from service.takeover import generations_of
+from tests.service.helpers import picture_file, post_item
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(reindex, "_SETTLE_SECONDS", 0.5)
+
+
+@pytest.fixture(params=["embedded", "server"])
+def shop(
+    request: pytest.FixtureRequest, settings: Settings, memory_server: str
+) -> Iterator[tuple[TestClient, Settings]]:
+    """A running service with an item."""
+    if request.param == "server":
+        settings = settings.model_copy(update={"qdrant_url": memory_server})
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        post_item(client, "a", picture_file("red"), title="red mug")
+        yield client, settings
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def model_id(client: TestClient) -> Any:
+    return client.get("/health/ready").json()["model_id"]
+
+
+def services(client: TestClient) -> Any:
+    return client.app.state.services  # type: ignore[attr-defined]
+
+
+def move(settings: Settings, generation: Generation) -> None:
+    """What the command does at its end."""
+
+    async def act() -> None:
+        generations = generations_of(settings)
+        if isinstance(generations, EdgeGenerations):
+            await generations.ask(generation)
+        else:
+            await generations.promote(generation)
+
+    asyncio.run(act())
+
+
+def current(settings: Settings) -> Generation:
+    found = asyncio.run(generations_of(settings).current())
+    assert found is not None
+    return found
+
+
+def test_searches_and_writes_go_on_while_a_model_takes_over(
+    shop: tuple[TestClient, Settings],
+    other_checkpoint: Any,
+    command: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, settings = shop
+    old, new = services(client), retriever.identify(other_checkpoint)
+    # The command cannot reach this test's client by HTTP: it reads the embedded index through the service's own.
+    export = [payload for _, payload in client.portal.call(old.index.scroll)[0]]  # type: ignore[union-attr]
+
+    async def payloads(remote: object) -> Any:
+        for payload in export:
+            yield payload
+
+    async def count(remote: object) -> int:
+        return len(export)
+
+    monkeypatch.setattr("service.remote.RemoteCatalogue.payloads", payloads)
+    monkeypatch.setattr("service.remote.RemoteCatalogue.count", count)
+    with old.in_use():
+        waiting = client.portal.call(old.catalogue.prepare, ItemFields(id="waiting", title="lamp"))  # type: ignore[union-attr]
+        statuses: list[int] = []
+        over = threading.Event()
+
+        def search() -> None:
+            while not over.is_set():
+                statuses.append(client.post("/search", json={"query": f"mug {len(statuses)}"}).status_code)
+
+        thread = threading.Thread(target=search)
+        thread.start()
+        post_item(client, "later", title="written after the export")
+        assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 0
+        until(lambda: services(client) is not old)
+        # Prepared by the old model, stored after the new one took over.
+        payload, created = client.portal.call(old.catalogue.store, waiting)  # type: ignore[union-attr]
+        over.set()
+        thread.join()
+    assert created
+    assert payload["id"] == "waiting"
+    assert set(statuses) == {200}
+    assert model_id(client) == new
+    assert {item["id"] for item in client.get("/items").json()["items"]} == {"a", "later", "waiting"}
+    model = retriever.load(other_checkpoint)
+    tokens = client.portal.call(services(client).index.tokens, ["waiting"])["waiting"]  # type: ignore[union-attr]
+    assert tokens == pytest.approx(model.encode_items([retriever.ItemInput(text="lamp")])[0].numpy(), abs=1e-4)
+    assert current(settings).previous_id == old.encoder.retriever.model_id
+    until(lambda: old._users == set())
+    assert client.delete("/items/waiting").status_code == 204
+    assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 0, "it serves already"
+
+
+def test_a_model_that_is_not_here_takes_nothing_over(shop: tuple[TestClient, Settings]) -> None:
+    client, settings = shop
+    before, here = model_id(client), current(settings)
+    generations = generations_of(settings)
+    if isinstance(generations, EdgeGenerations):
+        move(settings, here.followed_by("0123456789ab", "no-such-model", 16))
+        until(lambda: (asyncio.run(generations.asked()) or (None, None))[1])
+        asked = asyncio.run(generations.asked())
+        assert asked is not None
+        assert "no-such-model" in str(asked[1])
+    else:
+        index = asyncio.run(generations.open("0123456789ab", 16))
+        assert index is not None
+        move(settings, here.followed_by("0123456789ab", "no-such-model", 16))
+        until(lambda: post_item(client, "b", title="b").status_code == 503)
+        refused = post_item(client, "b", title="b")
+        assert refused.json()["code"] == "index_moved"
+        assert refused.headers["retry-after"]
+        move(settings, here)
+        until(lambda: post_item(client, "b", title="b").status_code in (200, 201))
+    assert "a" in [hit["id"] for hit in client.post("/search", json={"query": "mug"}).json()["hits"]]
+    assert model_id(client) == before
+    assert post_item(client, "c", title="c").status_code == 201
+
+
+def test_there_is_nothing_to_go_back_to(
+    settings: Settings, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(reindex.main, settings, "--rollback") == 2
+    assert "start the service once" in capsys.readouterr().err
+    with TestClient(create_app(settings)):
+        pass
+    assert command(reindex.main, settings, "--rollback") == 2
+    assert "nothing to go back to" in capsys.readouterr().err
+    assert command(reindex.main, settings, "--model", "no-such-model") == 2
+    assert "no-such-model" in capsys.readouterr().err
+
+
+def test_on_a_stopped_service(
+    settings: Settings, command: Callable[..., int], other_checkpoint: Any, caplog: Any
+) -> None:
+    with TestClient(create_app(settings)) as client:
+        post_item(client, "a", picture_file("red"), title="red mug")
+        old = model_id(client)
+    assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 0
+    with caplog.at_level("WARNING"), TestClient(create_app(settings)) as client:
+        assert model_id(client) == retriever.identify(other_checkpoint) != old
+        assert "Set SEARCH_MODEL to it" in caplog.text
+        assert [hit["id"] for hit in client.post("/search", json={"query": "red mug"}).json()["hits"]] == ["a"]
+    assert command(reindex.main, settings, "--rollback") == 0
+    with TestClient(create_app(settings)) as client:
+        assert model_id(client) == old
