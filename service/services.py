@@ -17,6 +17,7 @@ from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
 from service import demo
 from service.catalogue import Catalogue
 from service.encoder import Encoder
+from service.events import EventLog
 from service.lexicon import Lexicon
 from service.logs import StartupFailed
 from service.media import MediaStore
@@ -38,6 +39,7 @@ class Services:
     catalogue: Catalogue
     lexicon: Lexicon
     searcher: Searcher
+    events: EventLog | None  # None: switched off
 
 
 def services(request: Request) -> Services:
@@ -72,6 +74,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
         )
         items = await index.count()
+        events = _events(settings)
     except (OSError, ValueError, RuntimeError, IndexUnavailable, ModelMismatch) as error:
         log.critical("cannot start: %s", error)
         raise StartupFailed(str(error)) from error
@@ -104,12 +107,14 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
     log.info("open %s", _address(settings))
     try:
         searcher = Searcher(index, encoder, lexicon, catalogue, metrics)
-        yield Services(settings, metrics, encoder, index, catalogue, lexicon, searcher)
+        yield Services(settings, metrics, encoder, index, catalogue, lexicon, searcher, events)
     finally:
         for task in background:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        if events is not None:
+            await events.close()
         await encoder.close()
         catalogue.close()
         await index.close()
@@ -121,6 +126,12 @@ async def _learn(lexicon: Lexicon, index: ItemIndex) -> None:
         await lexicon.read(index)
     except IndexUnavailable as error:
         log.error("suggestions and spelling know only what is written from now on: %s", error)
+
+
+def _events(settings: Settings) -> EventLog | None:
+    if not settings.events:
+        return None
+    return EventLog(settings.data_dir / "events", max_bytes=settings.events_max_bytes)
 
 
 def _device(name: str) -> str:

@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     )
     stored_picture_side: int = Field(default=1024, ge=64, description="Longer side of a stored picture, in pixels.")
 
+    events: bool = Field(
+        default=False, description="Keep what shoppers search for and do (`POST /events`), to train on it."
+    )
+    events_max_bytes: int = Field(
+        default=2**30, ge=2**16, description="Most bytes of kept events; beyond it the oldest go."
+    )
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severe log lines written."
     )
