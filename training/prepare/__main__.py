@@ -14,6 +14,7 @@ from training.prepare.caption import caption
 from training.prepare.caption import price as price_of_captions
 from training.prepare.clean import clean
 from training.prepare.endpoint import EndpointError
+from training.prepare.events import learn
 from training.prepare.job import Job, JobError
 from training.prepare.read import read
 from training.prepare.settings import EndpointSettings
@@ -63,6 +64,14 @@ def command_line() -> argparse.ArgumentParser:
             one.add_argument("--hold-out", type=float, default=0.1, help="share of items for validation")
         if step in ("all", "write"):
             one.add_argument("--output", type=Path, required=True, help="folder to write to")
+    clicks = steps.add_parser(
+        "events", help="a service's event log → training data", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    clicks.add_argument("--job", type=Path, default=Path("runs/prepare"), help="the catalogue, read and cleaned")
+    clicks.add_argument("--log", type=Path, default=Path("data/events"), help="folder of the service's event log")
+    clicks.add_argument("--output", type=Path, required=True, help="folder to write to")
+    clicks.add_argument("--hold-out", type=float, default=0.1, help="share of queries for the test")
+    clicks.add_argument("--uncorrected", action="store_true", help="let all clicks count the same, to compare")
     return parser
 
 
@@ -96,6 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The step, or all of them."""
+    if options.step == "events":
+        with Job(options.job) as job:
+            learned = learn(job, options.log, options.output, options.hold_out, corrected=not options.uncorrected)
+        print(f"{options.output}: " + "; ".join(f"{count:,} {name}" for name, count in learned.counts.items() if count))
+        return
     everything = options.step == "all"
     with Job(options.job, begin=options.step in ("all", "read")) as job, contextlib.ExitStack() as stack:
         if everything or options.step == "read":

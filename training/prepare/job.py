@@ -13,7 +13,11 @@ from types import TracebackType
 from typing import Any
 
 STEPS = ("read", "translate", "caption", "clean", "split")
-NEEDED = {"translate": ("read",), "caption": ("read",), "clean": ("read",), "split": ("clean",), "write": ("split",)}
+NEEDED = {
+    **dict.fromkeys(("translate", "caption", "clean"), ("read",)),
+    **dict.fromkeys(("split", "events"), ("clean",)),
+    "write": ("split",),
+}
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS steps (step TEXT PRIMARY KEY);

@@ -246,7 +246,7 @@ def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
     category, attributes = record.get("category"), record.get("attributes")
     steps = [category] if isinstance(category, str) else category if isinstance(category, list) else []
     return {
-        "title": str(record.get("title") or ""),
+        "title": str(record.get("title") or record.get("text") or ""),  # a gallery file will do
         "description": str(record.get("description") or ""),
         "category": [str(step) for step in steps if step],
         "attributes": {str(k): v for k, v in attributes.items() if v} if isinstance(attributes, dict) else {},

@@ -53,7 +53,7 @@ def write(job: Job, output: Path) -> Written:
     job.check("write")
     (output / "images").mkdir(parents=True, exist_ok=True)
     pairs = 0
-    with _whole(output / "train.json") as file:
+    with whole(output / "train.json") as file:
         file.write("[")
         for pairs, row in enumerate(_train_rows(job), start=1):
             file.write((",\n" if pairs > 1 else "\n") + json.dumps(row, ensure_ascii=False))
@@ -138,13 +138,14 @@ def _pictures(job: Job, folder: Path) -> None:
         name = job.one("SELECT picture FROM items WHERE item_id = ?", item_id)
         if name:
             kept.add(name)
-            _link(job.pictures / name, folder / name)
+            link(job.pictures / name, folder / name)
     for path in folder.iterdir():
         if path.name not in kept:
             path.unlink()
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Put a file at another place too. Raises OSError."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
@@ -154,14 +155,15 @@ def _link(source: Path, target: Path) -> None:
 
 def _lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     count = 0
-    with _whole(path) as file:
+    with whole(path) as file:
         for count, row in enumerate(rows, start=1):  # noqa: B007
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return count
 
 
 @contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Any]:
+def whole(path: Path) -> Iterator[Any]:
+    """A file to write that takes its name only when all of it is there. Raises OSError."""
     unfinished = path.with_name(path.name + ".unfinished")
     with unfinished.open("w", encoding="utf-8") as file:
         yield file
