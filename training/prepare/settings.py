@@ -25,7 +25,7 @@ class EndpointSettings(BaseSettings):
     translate_model: str = Field(default="qwen-mt-flash", description="Model that translates.")
     caption_model: str = Field(default="qwen3-vl-32b-instruct", description="Model that describes pictures.")
     concurrency: int = Field(default=8, ge=1, description="Requests at the same time.")
-    timeout: float = Field(default=60, gt=0, description="Seconds for one request.")
+    timeout: float = Field(default=60.0, gt=0, description="Seconds for one request.")
     retries: int = Field(default=8, ge=0, description="Tries after a first that failed for a passing reason.")
     translate_price: Annotated[Price | None, NoDecode] = Field(
         default=None,

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.training.prepare.conftest import picture
 from tests.training.prepare.endpoint import Endpoint, Reply, subject
+from training import evaluate, finetune
 from training.data import Source, normalise
 from training.formats import read_gallery, read_train, read_valid
 from training.prepare.__main__ import main
@@ -254,6 +255,23 @@ def test_a_limit_is_kept(muge: Path, endpoint: Endpoint, tmp_path: Path) -> None
     prepare("read", tmp_path, "--source", str(muge))
     prepare("caption", tmp_path, "--limit", "2")
     assert len(endpoint.requests) == 2
+
+
+def test_raw_folder_to_checkpoint_to_figures(endpoint: Endpoint, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The commands of the page on one's own catalogue, with a tiny model."""
+    prepare("all", tmp_path, "--source", str(write_table(tmp_path / "shop")), "--hold-out", "0.2")
+    out, run = tmp_path / "out", tmp_path / "run"
+    finetune.main(
+        [
+            *("--model", str(tiny_checkpoint), "--train", f"{out / 'train.json'}:{out / 'images'}"),
+            *("--valid", f"{out / 'dev.valid.jsonl'}:{out / 'images'}", "--output", str(run)),
+            *("--features", str(tmp_path / "features"), "--steps", "4", "--batch-size", "8", "--precision", "no"),
+        ]
+    )
+    results = tmp_path / "results.json"
+    files = ["--queries", str(out / "dev.valid.jsonl"), "--gallery", str(out / "dev.gallery.jsonl")]
+    evaluate.main(["--model", str(run), *files, "--images", str(out / "images"), "--json", str(results)])
+    assert {"fused", "text", "image"} <= set(json.loads(results.read_text())["modes"])
 
 
 @pytest.mark.parametrize(
