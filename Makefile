@@ -43,7 +43,7 @@ $(BIN)/python:
 	@mkdir -p .make && touch $@
 
 .make/dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,prepare,dev]'
 	@mkdir -p .make && touch .make/serve $@
 
 clean:  ## remove what was installed and built, not the data

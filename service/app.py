@@ -18,7 +18,7 @@ from service.fetch import PictureFetcher
 from service.headers import SecurityHeadersMiddleware
 from service.metrics import Metrics
 from service.middleware import EscapedItemPathMiddleware, RequestMiddleware
-from service.routes import bulk, export, health, items, search
+from service.routes import bulk, events, export, health, items, search
 from service.services import Services, open_services
 from service.settings import Settings, split
 from service.slow_clients import BodyTimeoutMiddleware
@@ -74,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(search.router, max_body_size=settings.max_field_bytes)
     app.include_router(export.router, max_body_size=settings.max_field_bytes)
+    app.include_router(events.router, max_body_size=settings.max_body_bytes)
     app.include_router(health.router, max_body_size=settings.max_field_bytes)
     app.mount("/web", StaticFiles(directory=WEB, check_dir=False), name="web")
     app.add_api_route("/", _page, include_in_schema=False)

@@ -59,6 +59,7 @@ class Metrics:
         self.cache = Counter(
             "search_query_cache", "Look-ups of a query's embedding.", ["result"], registry=self.registry
         )
+        self.events = Counter("search_events", "Events of shoppers that were kept.", ["kind"], registry=self.registry)
         self.items = Gauge("search_index_items", "Items in the index.", registry=self.registry)
         self.model = Info("search_model", "The retriever that is loaded.", registry=self.registry)
 

@@ -235,12 +235,22 @@ def _cursor(page: Page, asked: _Asked, offset: int) -> str:
     return base64.urlsafe_b64encode(f"{offset}:{_fingerprint(page, asked)}".encode()).decode().rstrip("=")
 
 
+def cursor_offset(cursor: str) -> int:
+    """Where the page of a cursor begins, counted from 0. Raises ValueError if it is none."""
+    return int(_cursor_parts(cursor)[0])
+
+
+def _cursor_parts(cursor: str) -> tuple[str, str]:
+    text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    offset, _, fingerprint = text.partition(":")
+    return offset, fingerprint
+
+
 def _offset(page: Page, asked: _Asked) -> int:
     if page.cursor is None:
         return page.offset
     try:
-        text = base64.urlsafe_b64decode(page.cursor + "=" * (-len(page.cursor) % 4)).decode()
-        offset, _, fingerprint = text.partition(":")
+        offset, fingerprint = _cursor_parts(page.cursor)
         if fingerprint == _fingerprint(page, asked):
             return int(offset)
     except (binascii.Error, ValueError):

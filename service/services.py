@@ -20,6 +20,7 @@ from service.catalogue import Catalogue
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.encoder import Encoder
+from service.events import EventLog
 from service.lexicon import Lexicon
 from service.logs import StartupFailed
 from service.media import MediaStore
@@ -46,6 +47,7 @@ class Services:
     catalogue: Catalogue
     lexicon: Lexicon
     searcher: Searcher
+    events: EventLog | None  # None: switched off
     _users: set[object] = field(default_factory=set)
     _unused: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -111,6 +113,7 @@ async def open_services(
         if described != serving:  # new, from before this was written down, or the model has moved
             await generations.describe(described)
         items = await index.count()
+        events = _events(settings)
     except (OSError, ValueError, RuntimeError, IndexUnavailable, ModelMismatch, UnusableDataFolder) as error:
         log.critical("cannot start: %s", error)
         raise StartupFailed(str(error)) from error
@@ -140,7 +143,7 @@ async def open_services(
             picture_side=settings.stored_picture_side,
         )
         searcher = Searcher(index, encoder, lexicon, catalogue, metrics)
-        return Services(settings, metrics, encoder, index, catalogue, lexicon, searcher)
+        return Services(settings, metrics, encoder, index, catalogue, lexicon, searcher, events)
 
     def serve(name: str, opened: Services) -> None:
         metrics.model.info({"model": name, "model_id": opened.encoder.retriever.model_id, "device": device})
@@ -166,6 +169,8 @@ async def open_services(
                 await task
         await takeover.close()
         await generations.close()
+        if events is not None:
+            await events.close()
         log.info("closed")
 
 
@@ -178,6 +183,12 @@ async def open_index_of(settings: Settings, dim: int, model_id: str) -> ItemInde
         url=settings.qdrant_url,
         api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
     )
+
+
+def _events(settings: Settings) -> EventLog | None:
+    if not settings.events:
+        return None
+    return EventLog(settings.data_dir / "events", max_bytes=settings.events_max_bytes)
 
 
 def _model_to_serve(name: str, serving: Generation | None) -> str:

@@ -89,6 +89,12 @@ class Settings(BaseSettings):
 
     image_urls: bool = Field(default=False, description="Fetch pictures by URL, from the public internet alone.")
     image_url_seconds: float = Field(default=10, gt=0, description="How long fetching one picture may take.")
+    events: bool = Field(
+        default=False, description="Keep what shoppers search for and do (`POST /events`), to train on it."
+    )
+    events_max_bytes: int = Field(
+        default=2**30, ge=2**16, description="Most bytes of kept events; beyond it the oldest go."
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severe log lines written."

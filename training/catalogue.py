@@ -40,7 +40,7 @@ def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     category = _category(item.get("category"))
     attributes = {k: v for k, v in (item.get("attributes") or {}).items() if isinstance(v, str) and v.strip()}
     kind = _kind(category, title)
-    openings = _openings(description, title)
+    openings = opening_texts(description, title)
     colourless = [text for text in (_without_colour(title), *(_without_colour(part) for part in openings[:1])) if text]
 
     yield title, [*openings, item_text(None, None, category, attributes)] if openings else []
@@ -99,7 +99,7 @@ def _singular(word: str) -> str:
     return word[:-2] if word.endswith(("ches", "shes", "sses", "xes")) else word[:-1]
 
 
-def _openings(description: str, title: str) -> list[str]:
+def opening_texts(description: str, title: str) -> list[str]:
     """The description's first one, two and four sentences, without the title that shops like to repeat in it."""
     if title:
         description = re.sub(re.escape(title), " ", description, flags=re.IGNORECASE)
@@ -160,7 +160,7 @@ def write_held_out(path: Path, share: float, output: Path) -> None:
     answers: dict[str, dict[str, str]] = {}
     for item, image_ids in items(path):
         if is_held_out(item, share) and item.get("title"):
-            text = next(iter(_openings(item.get("description") or "", item["title"])), "")
+            text = next(iter(opening_texts(item.get("description") or "", item["title"])), "")
             answers.setdefault(item["title"].lower(), {}).update(dict.fromkeys(image_ids, text))
     with output.with_suffix(".valid.jsonl").open("w", encoding="utf-8") as file:
         for number, (title, item_ids) in enumerate(answers.items()):

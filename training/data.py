@@ -2,7 +2,8 @@
 
 A batch comes from one file (a source): negatives from the same shop are harder than a handbag beside a leek. Half of
 the batches come from the items of one common query, T-shirts among T-shirts, which are harder still. Items are drawn
-evenly, so that a product with forty queries does not count forty times; of an item's pairs, those with a query that
+evenly, so that a product with forty queries does not count forty times (where a file weighs its pairs, by weight); of
+an item's pairs, those with a query that
 few items answer are drawn more often, since they say more about it.
 """
 
@@ -59,6 +60,7 @@ class Source:
         self.path = path
         folder = PictureFolder(images) if images else None
         self.pairs: list[list[tuple[str, tuple[str, ...]]]] = []  # by item: (query, texts)
+        weights: list[list[float]] = []  # by item and pair
         self.pictures: list[Path | None] = []  # by item
         self.items_of: dict[str, set[int]] = {}  # normalised query → items
         rows: dict[str, int] = {}
@@ -66,16 +68,20 @@ class Source:
             item = rows.setdefault(record.image_id, len(rows))
             if item == len(self.pairs):
                 self.pairs.append([])
+                weights.append([])
                 found = folder is not None and record.image_id in folder
                 self.pictures.append(folder.path(record.image_id) if found else None)  # type: ignore[union-attr]
             if self.pictures[item] is None and not record.captions:
                 raise FormatError(f"{path}: {record.image_id} has neither a picture in {images} nor a text")
             self.pairs[item].append((record.query, record.captions))
+            weights[item].append(record.weight)
             self.items_of.setdefault(normalise(record.query), set()).add(item)
 
         self.ids = list(rows)  # by item
         self.negatives: dict[str, list[int]] = {}  # normalised query → items that do not answer it, but seem to
-        self._chances = [self._rarity(pairs) for pairs in self.pairs]
+        self._chances = [self._rarity(*both) for both in zip(self.pairs, weights, strict=True)]
+        self.weights = np.array([sum(of_item) for of_item in weights])  # by item
+        self.weighted = any(weight != 1.0 for of_item in weights for weight in of_item)
         self._common = [np.array(sorted(items)) for items in self.items_of.values()]
 
     def __len__(self) -> int:
@@ -104,7 +110,7 @@ class Source:
         query: item → the pair to take, or None where any will do.
         """
         drawn: dict[int, int | None] = {}
-        for item in rng.permutation(len(self)).tolist():
+        for item in self.draw(np.arange(len(self)), len(self), rng):
             if len(drawn) >= size:
                 break
             if item in drawn:
@@ -116,9 +122,18 @@ class Source:
                 drawn[mined[rng.integers(len(mined))]] = None
         return drawn
 
-    def _rarity(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> np.ndarray:
-        weights = np.array([len(self.items_of[normalise(query)]) for query, _ in pairs], dtype=np.float64) ** -RARITY
-        chances: np.ndarray = weights / weights.sum()
+    def draw(self, pool: np.ndarray, size: int, rng: np.random.Generator) -> list[int]:
+        """Up to `size` items of a pool, none twice: evenly, or by the weights of their pairs if the file has some."""
+        if not self.weighted:
+            return rng.choice(pool, size=min(size, len(pool)), replace=False).tolist()  # type: ignore[no-any-return]
+        weights = self.weights[pool]
+        drawn = rng.choice(pool, size=min(size, len(pool)), replace=False, p=weights / weights.sum())
+        return drawn.tolist()  # type: ignore[no-any-return]
+
+    def _rarity(self, pairs: Sequence[tuple[str, tuple[str, ...]]], weights: Sequence[float]) -> np.ndarray:
+        answers = np.array([len(self.items_of[normalise(query)]) for query, _ in pairs], dtype=np.float64)
+        shares = np.array(weights) * answers**-RARITY
+        chances: np.ndarray = shares / shares.sum()
         return chances
 
     def batch(
@@ -174,8 +189,7 @@ class BatchSampler:
         pool = np.arange(len(source))
         if groups and rng.random() < ALIKE:
             pool = groups[rng.integers(len(groups))]
-        items = rng.choice(pool, size=min(self.batch_size, len(pool)), replace=False)
-        return source.batch(items.tolist(), rng, self.augmentation)
+        return source.batch(source.draw(pool, self.batch_size, rng), rng, self.augmentation)
 
 
 def _augment(query: str, rng: np.random.Generator, augmentation: Augmentation) -> str:

@@ -1,6 +1,6 @@
 """The file formats that training data and evaluation sets come in, read into typed records.
 
-    train    JSON list   {"query_id", "query_text", "image_id", "text_input": [caption, …]}
+    train    JSON list   {"query_id", "query_text", "image_id", "text_input": [caption, …]}, and maybe "weight"
     valid    JSON lines  {"query_id", "query_text", "item_ids": {item_id: caption, …}}
     gallery  JSON lines  {"item_id", "text"}
     negatives  JSON lines  {"query_text", "image_ids": [image_id, …]}, mined for a training file
@@ -12,6 +12,7 @@ strings in the files; they are strings here. Every reader is a generator that ho
 """
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class TrainRecord:
     query: str
     image_id: str
     captions: tuple[str, ...]  # training draws one a step; none: the item is to be found by its picture alone
+    weight: float = 1.0  # how often it is drawn, beside others of its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def read_train(path: Path) -> Iterator[TrainRecord]:
             query=_text(record, "query_text", where),
             image_id=_id(record, "image_id", where),
             captions=tuple(captions),
+            weight=_weight(record, where),
         )
 
 
@@ -309,6 +312,13 @@ def _text(record: dict[str, Any], field: str, where: str) -> str:
 def _id(record: dict[str, Any], field: str, where: str) -> str:
     value = record.get(field)
     return str(value) if type(value) is int else _text(record, field, where)
+
+
+def _weight(record: dict[str, Any], where: str) -> float:
+    value = record.get("weight", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise FormatError(f"{where}: weight must be a number above 0, not {value!r}")
+    return float(value)
 
 
 _NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "an object", bool: "a boolean", type(None): "null"}

@@ -1,13 +1,20 @@
-"""Recall on a held-out set while training goes on, from cached features: seconds, not minutes."""
+"""Recall on a held-out set while training goes on, from cached features: seconds, not minutes.
 
+Models that share a vision tower are compared as quickly: `python -m training.validation --models A B --queries …`.
+"""
+
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+import retriever
 from retriever import FusedRetriever
 from retriever.scoring import maxsim
 from training.collate import Collator
 from training.encode import encode_items, encode_queries
+from training.features import FeatureCache
 from training.formats import PictureFolder, gallery_of, read_gallery, read_valid
 from training.metrics import positive_ranks, query_metrics
 
@@ -47,3 +54,28 @@ class Validation:
         scores = maxsim(queries, items).cpu().numpy()
         values = query_metrics(positive_ranks(scores, self.positives))
         return {name: 100 * float(values[name].mean()) for name in SHOWN}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.validation", description="Compare models quickly.")
+    parser.add_argument("--models", nargs="+", required=True, help="shipped names or checkpoint folders")
+    parser.add_argument("--queries", type=Path, nargs="+", required=True, metavar="X.valid.jsonl")
+    parser.add_argument("--images", type=Path, help="folder of pictures")
+    parser.add_argument("--features", type=Path, default=Path("runs/features"), help="where picture features are kept")
+    options = parser.parse_args(arguments)
+    print(f"| queries | model | {' | '.join(SHOWN)} |\n| --- | --- |{' ---: |' * len(SHOWN)}")
+    try:
+        for name in options.models:
+            model = retriever.load(name)
+            cache = FeatureCache(options.features, model.model.vision, model.processor)
+            for queries in options.queries:
+                validation = Validation(Collator(model.processor, cache), queries, options.images)
+                values = validation.measure(model.model)
+                cells = " | ".join(f"{values[shown]:.1f}" for shown in SHOWN)
+                print(f"| {queries.name} ({len(validation.queries)}) | {name} | {cells} |", flush=True)
+    except (ValueError, FileNotFoundError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

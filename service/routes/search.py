@@ -42,7 +42,10 @@ _FORM = body_of("multipart/form-data", "the picture a file, each option a part, 
 )
 async def search(body: SearchRequest, request: Request, services: ServicesDep) -> SearchResponse:
     """Ranks the catalogue by what pictures and text together say about each item."""
-    return await while_connected(request, services.searcher.search(body))
+    response = await while_connected(request, services.searcher.search(body))
+    if services.events is not None:
+        services.events.searched(body.query, body, response)
+    return response
 
 
 @router.post(
@@ -59,7 +62,11 @@ async def search_batch(body: BatchRequest, request: Request, services: ServicesD
     async def answers() -> BatchResponse:
         return BatchResponse(results=await together)
 
-    return await while_connected(request, answers())
+    response = await while_connected(request, answers())
+    if services.events is not None:
+        for asked, answer in zip(body.searches, response.results, strict=True):
+            services.events.searched(asked.query, asked, answer)
+    return response
 
 
 @router.get("/suggest", responses=responses(422), summary="Suggestions while one types")

@@ -17,7 +17,7 @@ from service import logs
 from service.__main__ import main
 from service.access import ANY_KEY, INGEST_KEY, SEARCH_KEY, GuardedRoute
 from service.app import create_app
-from service.routes import bulk, export, health, items, search
+from service.routes import bulk, events, export, health, items, search
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 from tests.service.test_problems import check
@@ -47,11 +47,13 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> It
             yield client
 
 
+EVENT = {"search_id": "0" * 32, "item_id": "mug", "position": 0, "kind": "click"}
 CALLS: list[tuple[str, str, dict[str, Any], set[str]]] = [
     ("POST", "/search", {"json": {"query": "mug"}}, {"search"}),
     ("POST", "/search/batch", {"json": {"searches": [{"query": "mug"}]}}, {"search"}),
     ("POST", "/search/image", {"files": {"image": ("a.png", picture_file())}}, {"search"}),
     ("GET", "/suggest?q=m", {}, {"search"}),
+    ("POST", "/events", {"json": {"events": [EVENT]}}, {"search"}),
     ("GET", "/items/mug/similar", {}, {"search"}),
     ("GET", "/items", {}, {"search", "ingest"}),
     ("GET", "/items/mug", {}, {"search", "ingest"}),
@@ -93,7 +95,7 @@ def test_every_call_takes_keys_of_its_scopes_alone(
 
 
 def test_no_route_is_forgotten(keyed: TestClient) -> None:
-    routes = [route for module in (items, search, health, bulk, export) for route in module.router.routes]
+    routes = [route for module in (items, search, events, health, bulk, export) for route in module.router.routes]
     routes += search.image_router.routes
     assert all(isinstance(route, GuardedRoute) for route in routes)
     unguarded = {route.path for route in routes if isinstance(route, GuardedRoute) and route.needed is None}

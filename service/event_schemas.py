@@ -1,0 +1,38 @@
+"""What goes over the wire when a page tells what a shopper did."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from service.schemas import ItemId
+
+EventKind = Literal["impression", "click", "add_to_cart", "purchase"]
+
+
+class ShopperEvent(BaseModel):
+    """One thing that a shopper did with one hit of one search."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    search_id: Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")] = Field(
+        description="Of the search's answer.", examples=["9d1c5a0e6f774f0c8f3f1d3d6f0b2a11"]
+    )
+    item_id: ItemId = Field(description="Of the hit.", examples=["mug-17"])
+    position: int = Field(
+        ge=0,
+        le=100_000,
+        strict=True,
+        description="Place of the hit in the whole ranking, counted from 0.",
+        examples=[3],
+    )
+    kind: EventKind = Field(description="`impression`: the shopper could see it.")
+
+
+class EventBatch(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    events: list[ShopperEvent] = Field(min_length=1, max_length=1000)
+
+
+class EventsAccepted(BaseModel):
+    accepted: int = Field(description="How many events are on the disk.")

@@ -1,0 +1,177 @@
+"""What shoppers were shown and what they did, kept on disk for `training.prepare events`.
+
+JSON lines in segments, `events/{when}-{number}.jsonl`, of two kinds: a search with the items that it showed, and an
+event that names that search. Both go through one queue into one file, so an event never comes before its search.
+
+An event is acknowledged after fsync; the searches before it are durable then, too. All that waits while a write is
+under way goes into the next one (group commit), so that many events cost one fsync. When all segments together outgrow
+their bound, the oldest goes: old clicks are worth least.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from service.problems import Problem
+from service.search_schemas import Page, SearchResponse
+from service.searcher import cursor_offset
+
+log = logging.getLogger(__name__)
+
+SEGMENTS = 16  # that the bound is shared by: what is removed at once
+_MOST_WAITING = 16 << 20  # bytes
+
+
+class EventLog:
+    """One process writes to a folder.
+
+    Raises:
+        OSError: the folder cannot be made or read.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._max_bytes = folder, max_bytes
+        # Sizes of whole segments, the oldest first. What a crash cut off stays in its segment: we begin a new one.
+        self._sizes = {path: path.stat().st_size for path in sorted(folder.glob("*.jsonl"))}
+        self._numbers = itertools.count()
+        self._file: BinaryIO | None = None
+        self._waiting: list[tuple[bytes, asyncio.Future[None] | None]] = []
+        self._bytes_waiting = 0
+        self._lost = 0
+        self._wanted = asyncio.Event()
+        self._closing = False
+        self._writer = asyncio.create_task(self._write_all(), name="events")
+
+    async def append(self, records: Sequence[dict[str, Any]]) -> None:
+        """Keep records; returns when they are durable.
+
+        Raises:
+            Problem: 429 `overloaded`, the disk does not keep up; 507 `storage_failed`, it is full or broken.
+        """
+        if self._bytes_waiting > _MOST_WAITING:
+            raise Problem(
+                429, "overloaded", "Events come faster than the disk takes them.", headers={"Retry-After": "1"}
+            )
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_lines(records), future)
+        try:
+            await future
+        except OSError as error:
+            raise Problem(507, "storage_failed", f"The events could not be stored: {error.strerror}.") from error
+
+    def searched(self, query: str, page: Page, response: SearchResponse) -> None:
+        """Note what a search showed, without waiting: no shopper waits for a disk. Lost if that does not keep up."""
+        if self._bytes_waiting > _MOST_WAITING:
+            self._lost += 1
+            if self._lost % 1000 == 1:
+                log.error("the disk does not keep up: %d searches are missing in the event log", self._lost)
+            return
+        record = {
+            "time": _now(),
+            "kind": "search",
+            "search_id": response.search_id,
+            "query": response.corrected_query or query,
+            "model_id": response.model_id,
+            "offset": page.offset if page.cursor is None else cursor_offset(page.cursor),
+            "items": [hit.id for hit in response.hits],
+        }
+        self._put(_lines([record]), None)
+
+    async def close(self) -> None:
+        """Writes what waits."""
+        self._closing = True
+        self._wanted.set()
+        await self._writer
+        if self._file is not None:
+            self._file.close()
+
+    def _put(self, lines: bytes, future: asyncio.Future[None] | None) -> None:
+        self._waiting.append((lines, future))
+        self._bytes_waiting += len(lines)
+        self._wanted.set()
+
+    async def _write_all(self) -> None:
+        while not (self._closing and not self._waiting):
+            await self._wanted.wait()
+            self._wanted.clear()
+            batch, self._waiting = self._waiting, []
+            if not batch:
+                continue
+            data = b"".join(lines for lines, _ in batch)
+            error: OSError | None = None
+            try:
+                await asyncio.to_thread(self._write, data)
+            except OSError as failed:
+                log.error("events could not be stored: %s", failed)
+                error = failed
+            self._bytes_waiting -= len(data)
+            for _, future in batch:
+                if future is not None and not future.done():  # done: its client has gone
+                    if error is None:
+                        future.set_result(None)
+                    else:
+                        future.set_exception(error)
+            if self._waiting:
+                self._wanted.set()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            file = self._file or self._begin()
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            # Half a line may be in it now; the next segment begins with a whole one.
+            self._end()
+            raise
+        if file.tell() >= self._max_bytes // SEGMENTS:
+            self._end()
+        self._remove_oldest()
+
+    def _begin(self) -> BinaryIO:
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{next(self._numbers):06}.jsonl"
+        self._file = (self._folder / name).open("ab")
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return self._file
+
+    def _end(self) -> None:
+        if self._file is not None:
+            path = Path(self._file.name)
+            with contextlib.suppress(OSError):  # what could not be written was said to be lost already
+                self._file.close()
+            self._sizes[path] = path.stat().st_size
+            self._file = None
+
+    def _remove_oldest(self) -> None:
+        while self._sizes and sum(self._sizes.values()) + (self._file.tell() if self._file else 0) > self._max_bytes:
+            oldest = next(iter(self._sizes))
+            oldest.unlink(missing_ok=True)
+            log.warning("the event log is full: %s was removed (SEARCH_EVENTS_MAX_BYTES sets the bound)", oldest.name)
+            del self._sizes[oldest]
+
+
+def event_records(events: Sequence[Any]) -> list[dict[str, Any]]:
+    """Events of a request, with the time at which they came."""
+    now = _now()
+    return [{"time": now, **event.model_dump()} for event in events]
+
+
+def _lines(records: Sequence[dict[str, Any]]) -> bytes:
+    return b"".join(orjson.dumps(record) + b"\n" for record in records)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,168 @@
+"""`POST /events`: what is acknowledged is on the disk, and the log stays within its bound."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.events import SEGMENTS, EventLog
+from service.problems import Problem
+from service.settings import Settings
+from tests.end_to_end.serving import running
+from tests.service.helpers import post_item
+
+SEARCH_ID = "0123456789abcdef" * 2
+
+
+def event(**changed: Any) -> dict[str, Any]:
+    return {"search_id": SEARCH_ID, "item_id": "mug", "position": 0, "kind": "click"} | changed
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    paths = sorted((folder / "events").glob("*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def shop(settings: Settings) -> Iterator[TestClient]:
+    switched_on = settings.model_copy(update={"events": True})
+    with TestClient(create_app(switched_on), raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_events_are_kept_with_the_search_that_they_name(shop: TestClient, settings: Settings) -> None:
+    for n in range(3):
+        post_item(shop, f"mug-{n}", title="red mug")
+    found = shop.post("/search", json={"query": "red mug", "limit": 2}).json()
+    more = shop.post("/search", json={"query": "red mug", "limit": 2, "cursor": found["next_cursor"]}).json()
+    shown = [hit["id"] for hit in found["hits"]]
+    events = [
+        {"search_id": found["search_id"], "item_id": shown[0], "position": 0, "kind": "impression"},
+        {"search_id": found["search_id"], "item_id": shown[1], "position": 1, "kind": "click"},
+        {"search_id": found["search_id"], "item_id": shown[1], "position": 1, "kind": "add_to_cart"},
+        {"search_id": found["search_id"], "item_id": shown[1], "position": 1, "kind": "purchase"},
+    ]
+    answer = shop.post("/events", json={"events": events})
+    assert (answer.status_code, answer.json()) == (200, {"accepted": 4})
+    first, second, *rest = kept(settings.data_dir)
+    assert (first["kind"], first["query"], first["search_id"]) == ("search", "red mug", found["search_id"])
+    assert (first["items"], first["offset"], first["model_id"]) == (shown, 0, found["model_id"])
+    assert (second["search_id"], second["offset"]) == (more["search_id"], 2)
+    assert [{name: one[name] for name in events[0]} for one in rest] == events
+    assert all(one["time"] for one in rest)
+    assert 'search_events_total{kind="click"} 1.0' in shop.get("/metrics").text
+
+
+def test_searches_of_a_batch_are_kept(shop: TestClient, settings: Settings) -> None:
+    post_item(shop, "mug", title="red mug")
+    shop.post("/search/batch", json={"searches": [{"query": "red"}, {"query": "mug"}]})
+    shop.post("/events", json={"events": [event()]})
+    assert [one.get("query") for one in kept(settings.data_dir)] == ["red", "mug", None]
+
+
+@pytest.mark.parametrize(
+    ("bad", "where"),
+    [
+        (event(kind="look"), "kind"),
+        (event(position=-1), "position"),
+        (event(position="1"), "position"),
+        (event(position=1.5), "position"),
+        (event(search_id="mine"), "search_id"),
+        (event(item_id=""), "item_id"),
+        (event(shopper="Jane"), "shopper"),
+        ({"search_id": SEARCH_ID}, "item_id"),
+    ],
+)
+def test_a_bad_event_refuses_its_batch(shop: TestClient, settings: Settings, bad: dict[str, Any], where: str) -> None:
+    answer = shop.post("/events", json={"events": [event(), bad]})
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert any(one["field"] == f"body.events.1.{where}" for one in answer.json()["errors"])
+    assert kept(settings.data_dir) == []
+
+
+@pytest.mark.parametrize("body", [{"events": []}, {"events": [event()] * 1001}, {}, []])
+def test_a_batch_has_events_but_not_too_many(shop: TestClient, body: Any) -> None:
+    assert shop.post("/events", json=body).status_code == 422
+
+
+def test_switched_off_nothing_is_kept(client: TestClient, settings: Settings) -> None:
+    post_item(client, "mug", title="red mug")
+    client.post("/search", json={"query": "mug"})
+    answer = client.post("/events", json={"events": [event()]})
+    assert (answer.status_code, answer.json()["code"]) == (404, "events_off")
+    assert "SEARCH_EVENTS" in answer.json()["detail"]
+    assert not (settings.data_dir / "events").exists()
+
+
+def test_an_acknowledged_event_survives_kill_9(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    for n in range(2):
+        with running(tmp_path / "data", tiny_checkpoint, SEARCH_EVENTS="true") as server:
+            answer = httpx.post(f"{server.url}/events", json={"events": [event(position=n)]}, timeout=60)
+            assert answer.status_code == 200
+            server.kill()
+    assert [one["position"] for one in kept(tmp_path / "data")] == [0, 1]
+
+
+def test_the_log_is_rotated_and_bounded(tmp_path: Path) -> None:
+    most = SEGMENTS * 2000
+
+    async def fill() -> None:
+        for restart in range(2):
+            log = EventLog(tmp_path / "events", max_bytes=most)
+            for n in range(400):
+                await log.append([event(position=1000 * restart + n)])
+            await log.close()
+
+    asyncio.run(fill())
+    sizes = [path.stat().st_size for path in (tmp_path / "events").iterdir()]
+    assert sum(sizes) <= most
+    assert max(sizes) < 2 * 2000
+    positions = [one["position"] for one in kept(tmp_path)]
+    assert positions == [n for n in [*range(400), *range(1000, 1400)] if n >= positions[0]], "only the oldest are gone"
+    assert 0 < positions[0] < 1399
+
+
+def test_many_at_once_share_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor))[1])
+
+    async def together() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        await asyncio.gather(*(log.append([event(position=n)]) for n in range(100)))
+        await log.close()
+
+    asyncio.run(together())
+    assert [one["position"] for one in kept(tmp_path)] == list(range(100))
+    assert len(synced) < 10
+
+
+def test_a_full_disk_is_said_and_the_next_write_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def write() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        await log.append([event(position=0)])
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(Problem) as refused:
+            await log.append([event(position=1)])
+        assert (refused.value.status, refused.value.code) == (507, "storage_failed")
+        monkeypatch.setattr(os, "fsync", fsync)
+        await log.append([event(position=2)])
+        await log.close()
+
+    asyncio.run(write())
+    positions = [one["position"] for one in kept(tmp_path)]
+    assert positions[0] == 0
+    assert positions[-1] == 2
+    assert len(list((tmp_path / "events").iterdir())) == 2

@@ -1,0 +1,170 @@
+"""Step 6: the job in the formats of `training.formats`, with the pictures.
+
+train.json          [{"query_id", "query_text", "image_id", "text_input": […]}, …]
+dev.valid.jsonl     {"query_id", "query_text", "item_ids": {id: caption, …}}
+dev.gallery.jsonl   {"item_id", "text"}
+images/             {id}.jpg, .png or .webp
+report.json, report.md
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from training.data import normalise
+from training.prepare import report
+from training.prepare.job import Job
+
+_PAIRS = (
+    "SELECT q.id, q.query_id, q.text, p.item_id, p.texts, i.captions, i.texts FROM clean_pairs p"
+    " JOIN clean_queries q ON q.id = p.id JOIN clean_items i USING (item_id)"
+)
+
+
+class NothingLeft(ValueError):
+    """No pair survived; the report says what dropped them."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """How much was written."""
+
+    pairs: int
+    train_items: int
+    queries: int
+    valid_items: int
+
+
+def write(job: Job, output: Path) -> Written:
+    """Write the split job to a folder; a file of that name is replaced when the new one is whole.
+
+    Raises:
+        JobError: the job has not been split.
+        NothingLeft: there is nothing to train on.
+        OSError: the folder cannot be written.
+    """
+    job.check("write")
+    (output / "images").mkdir(parents=True, exist_ok=True)
+    pairs = 0
+    with whole(output / "train.json") as file:
+        file.write("[")
+        for pairs, row in enumerate(_train_rows(job), start=1):
+            file.write((",\n" if pairs > 1 else "\n") + json.dumps(row, ensure_ascii=False))
+        file.write("\n]\n")
+    queries = _lines(output / "dev.valid.jsonl", _valid_rows(job))
+    valid_items = _lines(output / "dev.gallery.jsonl", _gallery_rows(job))
+    for name in ("dev.valid.jsonl", "dev.gallery.jsonl"):
+        if not queries:
+            (output / name).unlink()
+    _pictures(job, output / "images")
+    written = Written(pairs, _count_items(job, "train"), queries, valid_items)
+    report.write(job, output, written.__dict__)
+    if not pairs:
+        raise NothingLeft(f"no training pair is left; {output / 'report.md'} says what dropped them")
+    return written
+
+
+def _texts(query: str, row: tuple[Any, ...]) -> list[str]:
+    """Captions and what may be said beside this query; else the shop's own texts. Never the query itself."""
+    beside, captions, own = (json.loads(one) for one in row)
+    texts = dict.fromkeys([*captions, *beside] or own)
+    return [text for text in texts if normalise(text) != normalise(query)]
+
+
+def _train_rows(job: Job) -> Iterator[dict[str, Any]]:
+    where = "q.side = 'train' AND i.side = 'train'"
+    for number, query_id, query, item_id, *row in _joined(job, where):
+        shown = int(query_id) if str(query_id).isdigit() else number
+        yield {"query_id": shown, "query_text": query, "image_id": item_id, "text_input": _texts(query, tuple(row))}
+
+
+def _valid_rows(job: Job) -> Iterator[dict[str, Any]]:
+    current: dict[str, Any] = {}
+    at = None
+    for number, query_id, query, item_id, *_ in _joined(job, "q.side = 'valid' AND i.side = 'valid'"):
+        if number != at:
+            if current:
+                yield current
+            shown: Any = int(query_id) if str(query_id).isdigit() else query_id
+            current, at = {"query_id": shown, "query_text": query, "item_ids": {}}, number
+        current["item_ids"][item_id] = _gallery_text(job, item_id)
+    if current:
+        yield current
+
+
+def _gallery_rows(job: Job) -> Iterator[dict[str, Any]]:
+    for (item_id,) in job.pages("clean_items", "item_id", f"side = 'valid' AND item_id IN ({_ASKED_FOR})"):
+        yield {"item_id": item_id, "text": _gallery_text(job, item_id)}
+
+
+_ASKED_FOR = "SELECT p.item_id FROM clean_pairs p JOIN clean_queries q ON q.id = p.id WHERE q.side = 'valid'"
+
+
+def _gallery_text(job: Job, item_id: str) -> str:
+    """The one text that an item is indexed with: the first that is no query of its own."""
+    rows = job.all(f"{_PAIRS} WHERE p.item_id = ? AND q.side = 'valid' ORDER BY p.rowid", item_id)
+    queries = {normalise(row[2]) for row in rows}
+    texts = (text for row in rows for text in _texts(row[2], row[4:]))
+    return next((text for text in texts if normalise(text) not in queries), "")
+
+
+def _joined(job: Job, where: str) -> Iterator[tuple[Any, ...]]:
+    """Pairs by query, a page of queries at a time."""
+    side = "valid" if "q.side = 'valid'" in where else "train"
+    for (number,) in job.pages("clean_queries", "id", f"side = '{side}'"):
+        yield from job.all(f"{_PAIRS} WHERE q.id = ? AND {where} ORDER BY p.rowid", number)
+
+
+def _count_items(job: Job, side: str) -> int:
+    sql = (
+        "SELECT COUNT(*) FROM clean_items i WHERE side = ? AND EXISTS (SELECT 1 FROM clean_pairs p JOIN clean_queries q"
+        " ON q.id = p.id WHERE p.item_id = i.item_id AND q.side = i.side)"
+    )
+    return int(job.one(sql, side))
+
+
+def _pictures(job: Job, folder: Path) -> None:
+    """Linked where the disk can, so that they are there only once; what an earlier run left and nobody names goes."""
+    kept = set()
+    total = job.one("SELECT COUNT(*) FROM clean_items")
+    for (item_id,) in tqdm(job.pages("clean_items", "item_id"), desc="pictures", total=total, unit="item"):
+        name = job.one("SELECT picture FROM items WHERE item_id = ?", item_id)
+        if name:
+            kept.add(name)
+            link(job.pictures / name, folder / name)
+    for path in folder.iterdir():
+        if path.name not in kept:
+            path.unlink()
+
+
+def link(source: Path, target: Path) -> None:
+    """Put a file at another place too. Raises OSError."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)
+
+
+def _lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    count = 0
+    with whole(path) as file:
+        for count, row in enumerate(rows, start=1):  # noqa: B007
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return count
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Any]:
+    """A file to write that takes its name only when all of it is there. Raises OSError."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    with unfinished.open("w", encoding="utf-8") as file:
+        yield file
+    unfinished.replace(path)
