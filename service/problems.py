@@ -104,7 +104,7 @@ def internal_error() -> Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Registers the handlers, and `ProblemDetails` in the OpenAPI document."""
+    """Registers the handlers; and in the OpenAPI document `ProblemDetails`, and that anything may fail with 500."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -115,6 +115,9 @@ def install(app: FastAPI) -> None:
         document = generate()
         schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
+        for path in document["paths"].values():
+            for operation in path.values():
+                operation["responses"].setdefault("500", responses(500)[500])
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
