@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from service import problems
 from service.metrics import Metrics
-from service.middleware import EscapedItemPathMiddleware, RequestMiddleware
+from service.middleware import QUIET, EscapedItemPathMiddleware, RequestMiddleware
 from service.routes import bulk, health, items, search
 from service.services import open_services
 from service.settings import Settings
@@ -36,6 +36,15 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,  # `/items/` is no item, and not the list either
+        # Traces go to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names, and nowhere without it. Metrics are
+        # Prometheus's, and FastAPI's log records would hold what was refused of a client's input.
+        telemetry={
+            "auto_configure": True,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "exclude": lambda scope: scope["path"].startswith(QUIET),
+        },
     )
     # Body limits are set where a router is included, inside the middleware: set on the application, they would answer
     # from outside it, without an id, a log line, or problem details.

@@ -1,7 +1,9 @@
 """What an orchestrator and Prometheus ask."""
 
+import asyncio
 import contextlib
 import logging
+import shutil
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -35,8 +37,21 @@ async def ready(services: ServicesDep) -> Readiness:
     return Readiness(status="ok", model_id=services.encoder.retriever.model_id, items=await services.index.count())
 
 
-@router.get("/metrics", response_class=Response, summary="Metrics for Prometheus")
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    summary="Metrics for Prometheus",
+)
 async def metrics(services: ServicesDep) -> Response:
-    with contextlib.suppress(IndexUnavailable):  # the other figures are wanted most when the index is down
-        services.metrics.items.set(await services.index.count())
-    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    figures = services.metrics
+    try:
+        figures.items.set(await services.index.count())
+        figures.index_up.set(1)
+    except IndexUnavailable:  # the other figures are wanted most when the index is down
+        figures.index_up.set(0)
+    with contextlib.suppress(OSError):
+        disk = await asyncio.to_thread(shutil.disk_usage, services.settings.data_dir)
+        figures.disk_free.set(disk.free)
+        figures.disk_size.set(disk.total)
+    return Response(generate_latest(figures.registry), media_type=CONTENT_TYPE_LATEST)
