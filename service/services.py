@@ -70,6 +70,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             model_id=model.model_id,
             url=settings.qdrant_url,
             api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
+            cluster=settings.cluster(),
         )
         items = await index.count()
     except (OSError, ValueError, RuntimeError, IndexUnavailable, ModelMismatch) as error:
