@@ -6,6 +6,7 @@ The body is `{"type", "title", "status", "detail", "code"}`, and for refused fie
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -107,6 +108,7 @@ def install(app: FastAPI) -> None:
     """Registers the handlers; and in the OpenAPI document `ProblemDetails`, and that anything may fail with 500."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(405, _on_wrong_method)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(IndexUnavailable, _on_index_unavailable)
     generate = app.openapi
@@ -156,6 +158,17 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _problem_of_status(error.status_code, error.detail, error.headers).response()
+
+
+async def _on_wrong_method(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    # The router names the methods of the first route with this path, and each of ours is a route of its own.
+    allowed = set()
+    for template, operations in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.scope["path"]):
+            allowed |= {method.upper() for method in operations}
+    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else error.headers
+    return _problem_of_status(405, None, headers).response()
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
