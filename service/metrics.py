@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+tracer = trace.get_tracer("product-search")  # does nothing until a collector is configured
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -50,6 +53,9 @@ class Metrics:
             registry=self.registry,
         )
         self.queue_depth = Gauge("search_encoder_queue_depth", "Inputs waiting for the model.", registry=self.registry)
+        self.queue_limit = Gauge(
+            "search_encoder_queue_limit", "Inputs that the model takes on at most.", registry=self.registry
+        )
         self.rejected = Counter(
             "search_encoder_rejected", "Inputs refused because the queue was full.", registry=self.registry
         )
@@ -60,14 +66,24 @@ class Metrics:
             "search_query_cache", "Look-ups of a query's embedding.", ["result"], registry=self.registry
         )
         self.events = Counter("search_events", "Events of shoppers that were kept.", ["kind"], registry=self.registry)
+        self.answers = Counter(
+            "search_answers", "Searches answered, by whether anything was found.", ["result"], registry=self.registry
+        )
+        self.bulk_lines = Counter(
+            "search_bulk_lines", "Lines of bulk uploads, by what became of each.", ["status"], registry=self.registry
+        )
         self.items = Gauge("search_index_items", "Items in the index.", registry=self.registry)
+        self.index_up = Gauge("search_index_up", "1 if the index answers, 0 if not.", registry=self.registry)
+        self.disk_free = Gauge("search_disk_free_bytes", "Room left where the data folder is.", registry=self.registry)
+        self.disk_size = Gauge("search_disk_size_bytes", "Room there in all.", registry=self.registry)
         self.model = Info("search_model", "The retriever that is loaded.", registry=self.registry)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measures a block as a stage, failed or not."""
+        """Measures a block as a stage, failed or not; where requests are traced, it is a span as well."""
         started = perf_counter()
         try:
-            yield
+            with tracer.start_as_current_span(name):
+                yield
         finally:
             self.stage_seconds.labels(name).observe(perf_counter() - started)

@@ -18,7 +18,7 @@ log = logging.getLogger("service.request")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # What probes and scrapers ask every few seconds would bury the shoppers' lines.
-_QUIET = ("/health/", "/metrics")
+QUIET = ("/health/", "/metrics")
 
 
 class RequestMiddleware:
@@ -67,7 +67,7 @@ class RequestMiddleware:
             self.metrics.requests.labels(method, route, status).inc()
             self.metrics.request_seconds.labels(method, route).observe(seconds)
             log.log(
-                logging.DEBUG if path.startswith(_QUIET) else logging.INFO,
+                logging.DEBUG if path.startswith(QUIET) else logging.INFO,
                 "request",
                 extra={
                     "fields": {

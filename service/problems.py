@@ -6,6 +6,7 @@ The body is `{"type", "title", "status", "detail", "code"}`, and for refused fie
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -106,9 +107,10 @@ def internal_error() -> Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Registers the handlers, and `ProblemDetails` in the OpenAPI document."""
+    """Registers the handlers; and in the OpenAPI document `ProblemDetails`, and that anything may fail with 500."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(405, _on_wrong_method)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(IndexUnavailable, _on_index_unavailable)
     generate = app.openapi
@@ -117,6 +119,9 @@ def install(app: FastAPI) -> None:
         document = generate()
         schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
+        for path in document["paths"].values():
+            for operation in path.values():
+                operation["responses"].setdefault("500", responses(500)[500])
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -155,6 +160,17 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem_of(error).response()
+
+
+async def _on_wrong_method(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    # The router names the methods of the first route with this path, and each of ours is a route of its own.
+    allowed = set()
+    for template, operations in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.scope["path"]):
+            allowed |= {method.upper() for method in operations}
+    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else error.headers
+    return _problem_of_status(405, None, headers).response()
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

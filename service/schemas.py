@@ -301,7 +301,7 @@ class BulkResult(BaseModel):
     """What became of one line, in the order of the lines."""
 
     line: int = Field(description="Counted from 1.")
-    id: str | None = Field(description="The item's, if the line could be read so far.")
+    id: str | None = Field(default=None, description="The item's, if the line could be read so far.")
     status: int = Field(description="As `POST /items` would have answered: 201, 200, 422 …", examples=[201])
     code: str | None = Field(default=None, description="Of the problem, if there was one.")
     detail: str | None = None

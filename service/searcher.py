@@ -171,6 +171,7 @@ class Searcher:
                 texts = {"title": hit.item.title, "description": hit.item.description}
                 hit.highlights = {name: highlighted(asked.text, text) for name, text in texts.items()}
         ended = perf_counter()
+        self._metrics.answers.labels("found" if hits else "empty").inc()
         following = offset + page.limit
         response = SearchResponse(
             hits=hits,

@@ -182,6 +182,7 @@ async def open_index_of(settings: Settings, dim: int, model_id: str) -> ItemInde
         model_id=model_id,
         url=settings.qdrant_url,
         api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
+        cluster=settings.cluster(),
     )
 
 

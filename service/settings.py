@@ -8,9 +8,11 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from retriever.index.cluster import Cluster, Quantization
+
 
 class Settings(BaseSettings):
-    """The service's settings. Each is the environment variable `SEARCH_<NAME>`, but for Qdrant's two usual names."""
+    """The service's settings. Each is the environment variable `SEARCH_<NAME>`, but for Qdrant's: `QDRANT_<NAME>`."""
 
     model_config = SettingsConfigDict(env_prefix="SEARCH_", env_ignore_empty=True, populate_by_name=True)
 
@@ -64,6 +66,43 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("QDRANT_API_KEY", "qdrant_api_key"),
         description="API key of the Qdrant server.",
+    )
+
+    # How a collection is made that the server does not have yet.
+    qdrant_shards: int | None = Field(
+        default=None,
+        ge=1,
+        validation_alias=AliasChoices("QDRANT_SHARDS", "qdrant_shards"),
+        description="Parts of a new collection, spread over the nodes; by default as many as there are nodes.",
+    )
+    qdrant_replicas: int = Field(
+        default=1,
+        ge=1,
+        validation_alias=AliasChoices("QDRANT_REPLICAS", "qdrant_replicas"),
+        description="Copies of each part of a new collection, on different nodes.",
+    )
+    qdrant_write_consistency: int = Field(
+        default=1,
+        ge=1,
+        validation_alias=AliasChoices("QDRANT_WRITE_CONSISTENCY", "qdrant_write_consistency"),
+        description="Copies that must have a write before it is acknowledged.",
+    )
+    qdrant_quantization: Quantization = Field(
+        default="none",
+        validation_alias=AliasChoices("QDRANT_QUANTIZATION", "qdrant_quantization"),
+        description="`int8`: candidates are found by vectors of a quarter the size. For large catalogues.",
+    )
+    qdrant_oversampling: float = Field(
+        default=2.0,
+        ge=2,
+        le=16,
+        validation_alias=AliasChoices("QDRANT_OVERSAMPLING", "qdrant_oversampling"),
+        description="With `int8`, how many times as many candidates are looked at with the vectors as given.",
+    )
+    qdrant_on_disk: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("QDRANT_ON_DISK", "qdrant_on_disk"),
+        description="Vectors and payloads as given stay on the server's disk; memory holds what finds candidates.",
     )
 
     max_batch: int | None = Field(
@@ -122,6 +161,22 @@ class Settings(BaseSettings):
                 f"HOST ({self.host}) lets other machines in, and there are no keys: set SEARCH_SEARCH_KEYS and "
                 "SEARCH_INGEST_KEYS, or SEARCH_ALLOW_NO_KEYS=true if something else keeps strangers out"
             )
+        return self
+
+    def cluster(self) -> Cluster:
+        """How a collection is made on a Qdrant server."""
+        return Cluster(
+            self.qdrant_shards,
+            self.qdrant_replicas,
+            self.qdrant_write_consistency,
+            self.qdrant_quantization,
+            self.qdrant_oversampling,
+            self.qdrant_on_disk,
+        )
+
+    @model_validator(mode="after")
+    def _a_write_waits_for_copies_that_there_are(self) -> "Settings":
+        self.cluster()
         return self
 
     @model_validator(mode="after")

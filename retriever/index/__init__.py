@@ -13,12 +13,14 @@ from retriever.index.base import (
     Payload,
     SearchResult,
 )
+from retriever.index.cluster import Cluster
 from retriever.index.edge import EdgeIndex
 from retriever.index.filters import FilterError
 from retriever.index.selection import Sort
 from retriever.index.server import ServerIndex, connect
 
 __all__ = [
+    "Cluster",
     "Facet",
     "FilterError",
     "Hit",
@@ -35,12 +37,19 @@ __all__ = [
 
 
 async def open_index(
-    *, data_dir: Path, dim: int, model_id: str, url: str | None = None, api_key: str | None = None
+    *,
+    data_dir: Path,
+    dim: int,
+    model_id: str,
+    url: str | None = None,
+    api_key: str | None = None,
+    cluster: Cluster | None = None,
 ) -> ItemIndex:
     """The index of one model: on the Qdrant server at `url`, or embedded in `data_dir/index` without one.
 
     Args:
         dim: D, the width of the model's embeddings.
+        cluster: How a collection is made that the server does not have yet.
 
     Raises:
         IndexUnavailable: the server does not answer; another process has the folder open; its files cannot be read.
@@ -50,7 +59,7 @@ async def open_index(
         return await EdgeIndex.open(data_dir / "index", dim, model_id)
     client = connect(url, api_key)
     try:
-        return await ServerIndex.open(client, dim, model_id)
+        return await ServerIndex.open(client, dim, model_id, cluster=cluster)
     except BaseException:
         await client.close()
         raise

@@ -13,6 +13,7 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
 from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
+from retriever.index.cluster import Cluster
 from retriever.index.fields import SECTION, WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
 from retriever.index.fusion import Candidates, candidates
@@ -32,9 +33,12 @@ _CALLERS = models.PayloadSelectorExclude(exclude=[SECTION])  # the part of a pay
 class ServerIndex(ItemIndex):
     """Items in the collection `<alias>-<model_id>`, at which the alias must point."""
 
-    def __init__(self, client: AsyncQdrantClient, dim: int, model_id: str, alias: str = ALIAS) -> None:
+    def __init__(
+        self, client: AsyncQdrantClient, dim: int, model_id: str, alias: str = ALIAS, cluster: Cluster | None = None
+    ) -> None:
         super().__init__(dim, model_id)
         self._client = client
+        self._cluster = cluster or Cluster()
         # By its own name, not the alias: when the alias moves on to another model's collection, vectors of this model
         # are of no use there.
         self._collection = f"{alias}-{model_id}"
@@ -42,7 +46,14 @@ class ServerIndex(ItemIndex):
 
     @classmethod
     async def open(
-        cls, client: AsyncQdrantClient, dim: int, model_id: str, alias: str = ALIAS, *, beside: bool = False
+        cls,
+        client: AsyncQdrantClient,
+        dim: int,
+        model_id: str,
+        alias: str = ALIAS,
+        cluster: Cluster | None = None,
+        *,
+        beside: bool = False,
     ) -> "ServerIndex":
         """Opens a model's collection, and creates it with its alias if the server has none.
 
@@ -53,7 +64,7 @@ class ServerIndex(ItemIndex):
             IndexUnavailable: the server does not answer, or refuses.
             ModelMismatch: the alias points at the collection of another model.
         """
-        index = cls(client, dim, model_id, alias)
+        index = cls(client, dim, model_id, alias, cluster)
         with server_errors():
             aliases = (await client.get_aliases()).aliases
             target = next((one.collection_name for one in aliases if one.alias_name == alias), None)
@@ -77,16 +88,18 @@ class ServerIndex(ItemIndex):
             await self._client.create_collection(
                 self._collection,
                 vectors_config={
-                    "dense": models.VectorParams(size=self._dim, distance=dot),
+                    "dense": models.VectorParams(size=self._dim, distance=dot, **self._cluster.dense()),
                     "tokens": models.VectorParams(
                         size=self._dim,
                         distance=dot,
                         multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
                         hnsw_config=models.HnswConfigDiff(m=0),  # only ever rescored, never searched
+                        **self._cluster.tokens(),
                     ),
                 },
                 sparse_vectors_config={"lexical": models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 metadata={"model_id": self._model_id},
+                **self._cluster.collection(),
             )
             lookup = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False)
             await self._create_index(WORDS_KEY, lookup)
@@ -203,7 +216,8 @@ class ServerIndex(ItemIndex):
         for depth in depths:
             found = []
             if query is not None:
-                found.append(models.Prefetch(query=dense_query(query), using="dense", limit=depth, filter=allowed))
+                near = models.Prefetch(query=dense_query(query), using="dense", limit=depth, filter=allowed)
+                found.append(near.model_copy(update={"params": self._cluster.candidates()}))
             if alike:
                 found.append(models.Prefetch(query=alike, using="lexical", limit=depth, filter=allowed))
             rescore: dict[str, Any] = {"query": alike, "using": "lexical"}

@@ -1,5 +1,6 @@
 """`POST /items/bulk`: a whole catalogue in one request."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from service.access import INGEST_KEY, GuardedRoute
 from service.bulk import BulkIngest, NdjsonResponse
 from service.fetch import FetcherDep
+from service.metrics import Metrics
 from service.problems import responses
 from service.requests import body_of
 from service.schemas import BulkLine, BulkResult
@@ -49,9 +51,18 @@ def bulk_ingest(request: Request, services: ServicesDep, fetcher: FetcherDep) ->
     },
     summary="Add or replace many items",
 )
-async def bulk(request: Request, ingest: Annotated[BulkIngest, Depends(bulk_ingest)]) -> NdjsonResponse:
+async def bulk(
+    request: Request, services: ServicesDep, ingest: Annotated[BulkIngest, Depends(bulk_ingest)]
+) -> NdjsonResponse:
     """Each line is an item with its pictures in base64 (`images`); each line of the answer says what became of one.
 
     Send as many as you like: the service reads as fast as it can store. One bad line fails alone.
     """
-    return NdjsonResponse(ingest.results(request))
+    return NdjsonResponse(_counted(ingest.results(request), services.metrics))
+
+
+async def _counted(results: AsyncIterator[BulkResult], metrics: Metrics) -> AsyncIterator[BulkResult]:
+    # The request itself answers 200 whatever becomes of its lines.
+    async for result in results:
+        metrics.bulk_lines.labels(result.status).inc()
+        yield result

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -48,10 +49,18 @@ async def ready(request: Request, services: ServicesDep) -> Readiness:
     "/metrics",
     dependencies=ANY_KEY,
     response_class=Response,
-    responses=responses(401, 403, 429),
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses(401, 403, 429)},
     summary="Metrics for Prometheus",
 )
 async def metrics(services: ServicesDep) -> Response:
-    with contextlib.suppress(IndexUnavailable):  # the other figures are wanted most when the index is down
-        services.metrics.items.set(await services.index.count())
-    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    figures = services.metrics
+    try:
+        figures.items.set(await services.index.count())
+        figures.index_up.set(1)
+    except IndexUnavailable:  # the other figures are wanted most when the index is down
+        figures.index_up.set(0)
+    with contextlib.suppress(OSError):
+        disk = await asyncio.to_thread(shutil.disk_usage, services.settings.data_dir)
+        figures.disk_free.set(disk.free)
+        figures.disk_size.set(disk.total)
+    return Response(generate_latest(figures.registry), media_type=CONTENT_TYPE_LATEST)

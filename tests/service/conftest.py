@@ -12,6 +12,12 @@ import retriever.index
 from service import takeover
 from service.app import create_app
 from service.settings import Settings
+from tests.service import openapi
+
+
+@pytest.fixture(autouse=True)
+def _calls_are_held_against_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    openapi.install(monkeypatch)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
+from retriever.index import IndexUnavailable
 from service import logs
 from service.app import create_app
 from service.settings import Settings
@@ -58,6 +59,8 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
     client.get("/items/a%2Fb")
     client.get("/no/such/address")
     client.request("BREW", "/items")
+    lines = b'{"id": "b", "title": "lamp"}\nno JSON\n'
+    client.post("/items/bulk", content=lines, headers={"content-type": "application/x-ndjson"})
     after = samples(client)
 
     def grown(name: str) -> float:
@@ -72,11 +75,26 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
     assert grown('search_query_cache_total{result="hit"}') == 2
     for stage in ("decode", "queue", "encode", "retrieve", "store"):
         assert grown(f'search_stage_seconds_count{{stage="{stage}"}}') >= 1
-    assert grown('search_encoder_batch_size_count{kind="item"}') == 1
-    assert after["search_index_items"] == 1
+    assert grown('search_encoder_batch_size_count{kind="item"}') == 2
+    assert grown('search_answers_total{result="found"}') == 3
+    assert grown('search_bulk_lines_total{status="201"}') == grown('search_bulk_lines_total{status="422"}') == 1
+    assert (after["search_index_up"], after["search_index_items"]) == (1, 2)
+    assert after["search_encoder_queue_limit"] == client.app.state.services.settings.max_queue  # type: ignore[attr-defined]
+    assert 0 < after["search_disk_free_bytes"] <= after["search_disk_size_bytes"]
     assert after["search_encoder_queue_depth"] == 0
     assert [name for name in after if name.startswith("search_model_info{")]
     assert all(after[name] >= value for name, value in before.items() if name.endswith(("_total", "_count")))
+
+
+def test_metrics_say_that_the_index_is_away_and_the_rest_all_the_same(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> int:
+        raise IndexUnavailable("no connection")
+
+    monkeypatch.setattr(client.app.state.services.index, "count", fail)  # type: ignore[attr-defined]
+    assert samples(client)["search_index_up"] == 0
+    assert samples(client)["process_open_fds"] > 0
 
 
 def test_the_request_id_is_the_clients_own_if_it_is_a_plain_one(client: TestClient) -> None:

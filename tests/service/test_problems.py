@@ -71,7 +71,10 @@ def test_errors_that_the_framework_raises(
 
 
 def test_405_says_what_is_allowed(client: TestClient) -> None:
-    assert "POST" in client.get("/search").headers["allow"]
+    assert client.get("/search").headers["allow"] == "POST"
+    assert client.put("/items").headers["allow"] == "DELETE, GET, POST"
+    assert client.post("/items/a%2Fb").headers["allow"] == "DELETE, GET, PATCH, PUT"
+    assert client.post("/").headers["allow"] == "GET"
 
 
 @pytest.mark.parametrize("path", ["/items", "/search"])
