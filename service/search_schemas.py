@@ -95,8 +95,27 @@ class SearchRequest(Page):
         description="Words that hits must not have; pictures that look like them are moved down as well.",
     )
     correct: bool = Field(default=True, description="Correct misspelt words.")
+    complete: bool = Field(
+        default=False, description="For results while one types: the last word may be unfinished, as in `striped umbr`."
+    )
+    rerank: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        strict=True,
+        description=(
+            "How many of the best hits are read again together with the query, and put into the order of that; each "
+            "costs a run of the model. Needs a model that was trained to match."
+        ),
+    )
     explain: bool = Field(default=False, description="Say for each hit how its score came about.")
     highlight: bool = Field(default=False, description="Mark the query's words in titles and descriptions, as HTML.")
+
+    @model_validator(mode="after")
+    def _one_order(self) -> "SearchRequest":
+        if self.rerank and self.sort:
+            raise ValueError("rerank orders by relevance and sort by fields: send one of them")
+        return self
 
 
 def _parsed(value: Any) -> Any:
@@ -143,6 +162,9 @@ class SearchHit(BaseModel):
     id: str
     score: float = Field(description="Higher is better; comparable within one answer only.")
     item: Item
+    match: float | None = Field(
+        default=None, description="With `rerank`: how likely the model finds it that this is what was asked for."
+    )
     group: Group | None = Field(default=None, description="With `group_by`: what it stands for.")
     explanation: Explanation | None = Field(default=None, description="With `explain`.")
     highlights: dict[str, str] | None = Field(

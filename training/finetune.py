@@ -164,6 +164,7 @@ def train(args: TrainArgs) -> dict[str, float]:
 
     if logbook:
         logbook.close()
+        pairs.model.config = replace(pairs.model.config, matching=args.itm > 0)
         model_id = checkpoint.save(pairs.model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
         plots = logbook.plot()
         shutil.rmtree(output / "state", ignore_errors=True)
