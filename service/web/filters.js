@@ -37,7 +37,9 @@ export function setUpFilters({ onChange }) {
   }
 
   function toggle(name, value, on) {
-    const values = listed(name).filter((one) => one !== value);
+    let values = listed(name).filter((one) => one !== value);
+    // A branch of the tree takes the place of what it grows from, and of what grows from it.
+    if (name === "category") values = values.filter((one) => !isWithin(one, value) && !isWithin(value, one));
     if (on) values.push(value);
     change(name, values.length ? values : null);
   }
@@ -69,16 +71,18 @@ export function setUpFilters({ onChange }) {
 
   const isRange = (name) => fields.get(name).includes("number") && !fields.get(name).includes("keyword");
 
+  const isBoolean = (name) => !fields.get(name).includes("keyword") && fields.get(name).includes("boolean");
+
   // An article number that every item has to itself is no filter.
   function isUseful(name, facet) {
     if (chosen[name]) return true;
     if (isRange(name)) return facet.min !== null && facet.min < facet.max;
-    return facet.values.length > 1 && facet.values[0].count > 1;
+    return facet.values.length > 1 && (facet.values[0].count > 1 || isBoolean(name));
   }
 
   function ticks(name, facet) {
-    const isBoolean = !fields.get(name).includes("keyword");
-    const values = facet.values.map(({ value, count }) => ({ value: isBoolean ? value === "true" : value, count }));
+    const typed = (value) => (isBoolean(name) ? value === "true" : value);
+    const values = facet.values.map(({ value, count }) => ({ value: typed(value), count }));
     for (const value of listed(name)) {
       if (!values.some((one) => one.value === value)) values.push({ value, count: 0 });
     }
@@ -184,6 +188,7 @@ async function offeredFields(filter) {
 }
 
 const depth = (path) => path.split(STEP).length;
+const isWithin = (path, other) => path.startsWith(other + STEP);
 const parent = (path) => path.split(STEP).slice(0, -1).join(STEP);
 
 // A tree, opened where something is chosen: a path is shown if it is at the top, or if its parent is chosen or has
