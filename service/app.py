@@ -35,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("fused-product-search"),
         lifespan=lifespan,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,  # a generated client's methods have these names
         redirect_slashes=False,  # `/items/` is no item, and not the list either
     )
     # Body limits are set where a router is included, inside the middleware: set on the application, they would answer

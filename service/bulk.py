@@ -1,13 +1,17 @@
 """Many items in one request: lines of JSON come in, and one line of JSON goes out for each, while more come in.
 
-At most `AT_ONCE` lines are in the works. While they are, the request's body is not read, so a fast client waits (TCP
-slows it down) and a million lines need no more memory than a few. Results go out in the order of the lines.
+The items are lines of JSON with their pictures in base64, or parts of a form: each `item` a line, and each `image`
+that follows a picture of it.
+
+At most `AT_ONCE` items are in the works. While they are, the request's body is not read, so a fast client waits (TCP
+slows it down) and a million items need no more memory than a few. Results go out in the order of the items.
 """
 
 import asyncio
 import io
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -16,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from retriever.index import IndexUnavailable
 from service.catalogue import Catalogue
+from service.multipart import parts_of
 from service.problems import Problem
 from service.schemas import BulkLine, BulkResult, ItemFields
 
@@ -48,6 +53,51 @@ async def lines_of(request: Request, longest: int) -> AsyncIterator[bytes | None
         yield None if overlong else bytes(buffer)
 
 
+@dataclass
+class Sent:
+    """One item as it came. Of one that is too long, nothing is kept."""
+
+    line: bytes | None
+    pictures: list[bytes] = field(default_factory=list)
+
+
+async def items_of(request: Request, longest: int) -> AsyncIterator[Sent | None]:
+    """The items of a body as they arrive, each of at most `longest` bytes; None for a blank line.
+
+    Raises:
+        ClientDisconnect: the body ends before its end.
+        Problem: `malformed_body`, when a form is none; the items before were given.
+    """
+    if request.headers.get("content-type", "").strip().lower().startswith("multipart/"):
+        async for item in _items_of_form(request, longest):
+            yield item
+        return
+    async for line in lines_of(request, longest):
+        yield Sent(line) if line is None or line.strip() else None
+
+
+async def _items_of_form(request: Request, longest: int) -> AsyncIterator[Sent]:
+    item: Sent | None = None
+    length = 0
+    async for part in parts_of(request, longest):
+        length += len(part.content or b"")
+        if part.name == "item":
+            if item:
+                yield item
+            item, length = Sent(part.content), len(part.content or b"")
+        elif part.name != "image" or item is None:
+            raise Problem(
+                400, "malformed_body", f"A part {part.name!r} is not expected here: send item, then its image."
+            )
+        elif part.content is None or length > longest:
+            item.line = None
+            item.pictures.clear()
+        else:
+            item.pictures.append(part.content)
+    if item:
+        yield item
+
+
 class BulkIngest:
     """Stores the items of a body's lines. One bad line fails alone."""
 
@@ -56,16 +106,18 @@ class BulkIngest:
         self._longest, self._max_pictures = longest_line, max_pictures
 
     async def results(self, request: Request) -> AsyncIterator[BulkResult]:
-        """One result a line that is not blank, in their order."""
+        """One result an item, in their order."""
         under_way: asyncio.Queue[asyncio.Task[BulkResult] | None] = asyncio.Queue(AT_ONCE)
 
         async def read() -> None:
             number = 0
             try:
-                async for line in lines_of(request, self._longest):
+                async for item in items_of(request, self._longest):
                     number += 1
-                    if line is None or line.strip():
-                        await under_way.put(asyncio.create_task(self._store(number, line)))
+                    if item:
+                        await under_way.put(asyncio.create_task(self._store(number, item)))
+            except Problem as problem:
+                await under_way.put(asyncio.create_task(_refuse(number + 1, problem)))
             finally:
                 await under_way.put(None)
 
@@ -80,14 +132,15 @@ class BulkIngest:
                 if task := under_way.get_nowait():
                     task.cancel()
 
-    async def _store(self, number: int, line: bytes | None) -> BulkResult:
-        if line is None:
-            detail = f"The line has more than {self._longest} bytes; SEARCH_MAX_BODY_BYTES sets the limit."
+    async def _store(self, number: int, sent: Sent) -> BulkResult:
+        if sent.line is None:
+            detail = f"The item has more than {self._longest} bytes; SEARCH_MAX_BODY_BYTES sets the limit."
             return BulkResult(line=number, id=None, status=413, code="line_too_large", detail=detail)
         item_id = None
         try:
-            item = BulkLine.model_validate_json(line)
+            item = BulkLine.model_validate_json(sent.line)
             item_id = item.id
+            item.images += sent.pictures
             if len(item.images) > self._max_pictures:
                 raise Problem(422, "too_many_pictures", f"An item has at most {self._max_pictures} pictures.")
             created = await self._write(item)
@@ -122,6 +175,10 @@ class BulkIngest:
                     file.seek(0)
         _, created = await self._catalogue.store(prepared)
         return created
+
+
+async def _refuse(number: int, problem: Problem) -> BulkResult:
+    return BulkResult(line=number, id=None, status=problem.status, code=problem.code, detail=problem.detail)
 
 
 class NdjsonResponse(Response):

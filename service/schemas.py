@@ -173,14 +173,29 @@ Pictures = Annotated[
 ]
 
 
+# A form's lists and objects may be written as JSON.
+_FORM_EXAMPLE = {
+    "title": "Stoneware mug",
+    "description": "Holds 350 ml. Dishwasher-safe.",
+    "category": "Home > Kitchen > Mugs",
+    "price": 12.5,
+    "stock": 3,
+    "attributes": '{"brand": "Kiln & Co", "article number": "KC-17"}',
+}
+
+
 class ItemForm(ItemFields):
     """`ItemFields` as a form, with the pictures."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "mug-17", **_FORM_EXAMPLE}]})
 
     image: Pictures = Field(default_factory=list)
 
 
 class PutForm(ItemContent):
     """`ItemForm` where the address has the id."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_FORM_EXAMPLE]})
 
     image: Pictures = Field(default_factory=list)
 
@@ -189,7 +204,10 @@ class ItemImage(BaseModel):
     url: str = Field(examples=["/items/mug-17/image?n=0"])
     width: int = Field(examples=[1024])
     height: int = Field(examples=[768])
-    sha256: str = Field(description="Of the file as it was uploaded: tells whether a picture is already here.")
+    sha256: str = Field(
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+        description="Of the file as it was uploaded: tells whether a picture is already here.",
+    )
 
 
 class Item(BaseModel):
@@ -215,8 +233,8 @@ class Item(BaseModel):
 
 
 class FacetValue(BaseModel):
-    value: str
-    count: int
+    value: str = Field(examples=["Kiln & Co"])
+    count: int = Field(examples=[12])
 
 
 class FacetResult(BaseModel):
@@ -235,8 +253,8 @@ class FacetResult(BaseModel):
 
 class ItemList(BaseModel):
     items: list[Item]
-    next_cursor: str | None = Field(description="For the next page; null on the last one.")
-    total: int = Field(description="Items that the filter lets through.")
+    next_cursor: str | None = Field(description="For the next page; null on the last one.", examples=[None])
+    total: int = Field(description="Items that the filter lets through.", examples=[1])
     facets: dict[str, FacetResult] = Field(default_factory=dict)
 
 
@@ -274,15 +292,15 @@ class BulkLine(ItemFields):
 class BulkResult(BaseModel):
     """What became of one line, in the order of the lines."""
 
-    line: int = Field(description="Counted from 1.")
-    id: str | None = Field(description="The item's, if the line could be read so far.")
+    line: int = Field(description="Counted from 1.", examples=[1])
+    id: str | None = Field(description="The item's, if the line could be read so far.", examples=["mug-17"])
     status: int = Field(description="As `POST /items` would have answered: 201, 200, 422 …", examples=[201])
     code: str | None = Field(default=None, description="Of the problem, if there was one.")
     detail: str | None = None
 
 
 class Deleted(BaseModel):
-    deleted: int = Field(description="How many items were removed.")
+    deleted: int = Field(description="How many items were removed.", examples=[3])
 
 
 class Health(BaseModel):
@@ -290,5 +308,5 @@ class Health(BaseModel):
 
 
 class Readiness(Health):
-    model_id: str
-    items: int
+    model_id: str = Field(examples=["5e4c991110b6"])
+    items: int = Field(examples=[300])

@@ -111,8 +111,8 @@ class Searcher:
         weight = LEXICAL_WEIGHT * form.words if form.query else 0.0
         return await self._answer(form, _Asked(rows.astype(np.float32), form.query, weight), started)
 
-    async def similar(self, item_id: str, page: Page) -> SearchResponse:
-        """The items most like one of them, itself left out.
+    async def similar(self, item_id: str, page: Page, condition: Condition | None = None) -> SearchResponse:
+        """The items most like one of them, itself left out, among those that a condition lets through.
 
         Raises:
             Problem: `item_not_found`, and as `search`.
@@ -122,7 +122,8 @@ class Searcher:
         if tokens is None:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
         others = Not(AnyOf(key("keyword", "id"), (fold(item_id),)))
-        return await self._answer(page, _Asked(tokens / np.float32(len(tokens)), "", 0.0, others), started)
+        asked = _Asked(tokens / np.float32(len(tokens)), "", 0.0, conjoin(others, condition))
+        return await self._answer(page, asked, started)
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
         weight, condition = _WEIGHTS[request.mode], parsed.condition()
