@@ -42,6 +42,16 @@ def parse(query: str, exclude: Sequence[str] = ()) -> ParsedQuery:
     return ParsedQuery(text, tuple(wanted), tuple(dict.fromkeys(unwanted)))
 
 
+def has_code(text: str) -> bool:
+    """Whether a query asks for something by its number ("424522-100", "FB127A", "puma 35482901"), not by what it is.
+
+    That is so where no word is without a digit, or where one has four digits or more.
+    """
+    words = text.split()
+    digits = [sum(character.isdigit() for character in word) for word in words]
+    return bool(words) and (all(digits) or max(digits) >= 4)
+
+
 def _all_of(phrase: str) -> Condition | None:
     numbers = required(phrase)
     return And(tuple(AnyOf(WORDS_KEY, (number,)) for number in numbers)) if numbers else None

@@ -40,6 +40,7 @@ from service.search_schemas import (
 
 log = logging.getLogger(__name__)
 
+CODE_WEIGHT = 1.0  # of words in a query that is an article number: to the model it is noise, and words know it exactly
 _WEIGHTS = {"hybrid": LEXICAL_WEIGHT, "semantic": 0.0, "lexical": 1.0}
 UNWANTED = 0.3  # how strongly what is not wanted counts against an item that looks like it
 
@@ -127,6 +128,8 @@ class Searcher:
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
         weight, condition = _WEIGHTS[request.mode], parsed.condition()
+        if request.mode == "hybrid" and shopper.has_code(text):
+            weight = max(weight, CODE_WEIGHT)
         if request.mode == "lexical":
             return _Asked(None, text, weight, condition)
         wanted, *unwanted = await asyncio.gather(*map(self._encoder.encode_query, [text, *parsed.excluded]))

@@ -21,7 +21,8 @@ _SEEN = """
     indigo purple violet lilac lavender pink magenta red crimson maroon burgundy coral orange peach yellow mustard
     striped stripes checked checkered plaid dotted polka floral flowers printed pattern plain zigzag embroidered
 """
-_WORD = re.compile(r"[^\W\d_]{4,}")  # shorter words have too many neighbours to guess from
+# Shorter words have too many neighbours to guess from, and letters beside digits are an article number's.
+_WORD = re.compile(r"(?<!\w)[^\W\d_]{4,}(?!\w)")
 _UNFINISHED = re.compile(r"[^\W\d_]{2,}$")
 _END = chr(0x10FFFF)
 _SCANNED = 1000  # words weighed for two letters that begin a great many

@@ -3,7 +3,7 @@
 import pytest
 
 from service.highlight import highlighted, matched
-from service.query import parse
+from service.query import has_code, parse
 from service.suggest import Suggester, Suggestion
 from service.vocabulary import Vocabulary
 
@@ -62,6 +62,35 @@ def test_misspelt_words_are_corrected_and_others_left(vocabulary: Vocabulary, ty
     assert vocabulary.correct(typed) == meant
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("striped umbr", "striped umbrella"),
+        ("UMBRELLA", "UMBRELLA"),  # whole
+        ("zzz", "zzz"),
+        ("u", "u"),  # one letter says too little
+        ("umbr ", "umbr "),  # finished, with a space
+        ("shirts in c", "shirts in c"),
+        ("", ""),
+        ("mug 12", "mug 12"),
+    ],
+)
+def test_the_last_word_is_completed(vocabulary: Vocabulary, typed: str, meant: str) -> None:
+    vocabulary.learn("A striped umbrella")
+    assert vocabulary.complete(typed) == meant
+
+
+def test_the_most_common_completion_wins(vocabulary: Vocabulary) -> None:
+    for text in ("shrewd", "shroud", "a shroud"):
+        vocabulary.learn(text)
+    assert vocabulary.complete("shr") == "shroud"
+
+
+@pytest.mark.parametrize("code", ["ABCD1234", "WRTS2404", "lmtz-00478", "stonware2"])
+def test_article_numbers_are_never_corrected(vocabulary: Vocabulary, code: str) -> None:
+    assert vocabulary.correct(code) == code
+
+
 def texts(suggester: Suggester, typed: str, limit: int = 5) -> list[str]:
     return [one.text for one in suggester.suggest(typed, limit)]
 
@@ -107,3 +136,15 @@ def test_words_are_marked_in_every_form() -> None:
     assert highlighted("<b>", "<b>bold</b>") == "&lt;<mark>b</mark>&gt;bold&lt;/<mark>b</mark>&gt;"
     assert highlighted("the", "the mug") == "the mug"
     assert matched("red mugs for him", "mug") == ["mugs"]
+
+
+@pytest.mark.parametrize(
+    "text", ["424522-100", "FB127A", "602.456.78", "puma 35482901", "42 43", "DM0029-400 nike", "٤٢٤٥"]
+)
+def test_a_number_that_names_a_product(text: str) -> None:
+    assert has_code(text)
+
+
+@pytest.mark.parametrize("text", ["", "red mug", "iphone 12", "mug 350 ml", "levis 501 jeans", "t-shirt", "-"])
+def test_words_that_say_what_a_product_is(text: str) -> None:
+    assert not has_code(text)
