@@ -127,7 +127,7 @@ export class Client {
 
   /** Stores some hundreds of items in one request: `{ id, title, images: [base64, …], … }` each. For more, call it
    * again: browsers send a body only when all of it is there.
-   * @param {object[]} lines @returns {Promise<{ line: number, id: string | null, status: number }[]>} */
+   * @param {object[]} lines @returns {Promise<{ line: number, id?: string, status: number, code?: string, detail?: string }[]>} */
   async bulk(lines) {
     const body = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
     const headers = { "Content-Type": "application/x-ndjson" };

@@ -88,7 +88,7 @@ class Fields(TypedDict, total=False):
 
 class BulkResult(TypedDict):
     line: int
-    id: str | None
+    id: NotRequired[str]
     status: int
     code: NotRequired[str]
     detail: NotRequired[str]

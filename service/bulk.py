@@ -9,6 +9,7 @@ slows it down) and a million items need no more memory than a few. Results go ou
 
 import asyncio
 import io
+import json
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -146,6 +147,7 @@ class BulkIngest:
             created = await self._write(item)
             return BulkResult(line=number, id=item_id, status=201 if created else 200)
         except ValidationError as error:
+            item_id = _id_in(sent.line)
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "line"
             detail = f"{where}: {str(first['msg']).removeprefix('Value error, ')}"
@@ -175,6 +177,15 @@ class BulkIngest:
                     file.seek(0)
         _, created = await self._catalogue.store(prepared)
         return created
+
+
+def _id_in(line: bytes) -> str | None:
+    """The id of a line that may be wrong in everything else, so that whoever sent it knows which it was."""
+    try:
+        item_id = json.loads(line).get("id")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return item_id if isinstance(item_id, str) and len(item_id) <= 200 else None
 
 
 async def _refuse(number: int, problem: Problem) -> BulkResult:

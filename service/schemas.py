@@ -174,7 +174,7 @@ Pictures = Annotated[
 
 
 # A form's lists and objects may be written as JSON.
-_FORM_EXAMPLE = {
+_FORM_EXAMPLE: dict[str, Any] = {
     "title": "Stoneware mug",
     "description": "Holds 350 ml. Dishwasher-safe.",
     "category": "Home > Kitchen > Mugs",
@@ -293,7 +293,7 @@ class BulkResult(BaseModel):
     """What became of one line, in the order of the lines."""
 
     line: int = Field(description="Counted from 1.", examples=[1])
-    id: str | None = Field(description="The item's, if the line could be read so far.", examples=["mug-17"])
+    id: str | None = Field(default=None, description="The item's, if the line has one.", examples=["mug-17"])
     status: int = Field(description="As `POST /items` would have answered: 201, 200, 422 …", examples=[201])
     code: str | None = Field(default=None, description="Of the problem, if there was one.")
     detail: str | None = None

@@ -158,6 +158,7 @@ def test_one_bad_line_fails_alone(client: TestClient) -> None:
         json.dumps({"id": "bare"}),
         json.dumps({"id": "broken", "images": ["aGVsbG8="]}),
         json.dumps({"title": "no id"}),
+        json.dumps({"id": "cheap", "price": -1}),
         json.dumps({"id": "last", "title": "lamp"}),
     ]
     results = bulk(client, "\n".join(lines))
@@ -168,9 +169,10 @@ def test_one_bad_line_fails_alone(client: TestClient) -> None:
         (5, 422, "empty_item"),
         (6, 422, "invalid_image"),
         (7, 422, "validation_failed"),
-        (8, 201, None),
+        (8, 422, "validation_failed"),
+        (9, 201, None),
     ]
-    assert [one.get("id") for one in results] == ["new", "old", None, "bare", "broken", None, "last"]
+    assert [one.get("id") for one in results] == ["new", "old", None, "bare", "broken", None, "cheap", "last"]
     assert client.get("/items/new").json()["attributes"] == {"brand": "Kiln"}
     assert client.get("/items/old").json()["title"] == "cup"
     assert client.get("/items").json()["total"] == 3
