@@ -39,6 +39,7 @@ class RetrieverConfig:
     query_pooling: Literal["cls", "mean"] = "cls"  # how the states of a text become one vector
     text_residual: bool = False  # every item token also carries the pooled contextual text states
     null_picture: bool = True  # a learned feature stands for a missing picture
+    matching: bool = False  # the matching head was trained, so `match` means something
     max_query_length: int = 32  # in word pieces
     max_text_length: int = 64
 
@@ -101,5 +102,6 @@ PRESETS: dict[str, RetrieverConfig] = {
         intermediate_size=3072,
         embed_dim=256,
         vocab_size=30523,
+        matching=True,
     ),
 }

@@ -48,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,  # a generated client's methods have these names
         redirect_slashes=False,  # `/items/` is no item, and not the list either
         # Traces go to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names, and nowhere without it. Metrics are
         # Prometheus's, and FastAPI's log records would hold what was refused of a client's input.

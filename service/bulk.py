@@ -1,13 +1,18 @@
 """Many items in one request: lines of JSON come in, and one line of JSON goes out for each, while more come in.
 
-At most `AT_ONCE` lines are in the works. While they are, the request's body is not read, so a fast client waits (TCP
-slows it down) and a million lines need no more memory than a few. Results go out in the order of the lines.
+The items are lines of JSON with their pictures in base64, or parts of a form: each `item` a line, and each `image`
+that follows a picture of it.
+
+At most `AT_ONCE` items are in the works. While they are, the request's body is not read, so a fast client waits (TCP
+slows it down) and a million items need no more memory than a few. Results go out in the order of the items.
 """
 
 import asyncio
 import io
+import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -19,6 +24,7 @@ from retriever.index import IndexUnavailable
 from service.catalogue import Catalogue
 from service.fetch import PictureFetcher
 from service.limits import Permit
+from service.multipart import parts_of
 from service.problems import Problem, problem_of
 from service.schemas import BulkLine, BulkResult, ItemFields
 
@@ -71,6 +77,51 @@ async def lines_of(parts: AsyncIterator[bytes], longest: int) -> AsyncIterator[b
         yield None if overlong else bytes(buffer)
 
 
+@dataclass
+class Sent:
+    """One item as it came. Of one that is too long, nothing is kept."""
+
+    line: bytes | None
+    pictures: list[bytes] = field(default_factory=list)
+
+
+async def items_of(body: AsyncIterator[bytes], content_type: str, longest: int) -> AsyncIterator[Sent | None]:
+    """The items of a body as they arrive, each of at most `longest` bytes; None for a blank line.
+
+    Raises:
+        ClientDisconnect: the body ends before its end.
+        Problem: `malformed_body`, when a form is none; the items before were given.
+    """
+    if content_type.strip().lower().startswith("multipart/"):
+        async for item in _items_of_form(body, content_type, longest):
+            yield item
+        return
+    async for line in lines_of(body, longest):
+        yield Sent(line) if line is None or line.strip() else None
+
+
+async def _items_of_form(body: AsyncIterator[bytes], content_type: str, longest: int) -> AsyncIterator[Sent]:
+    item: Sent | None = None
+    length = 0
+    async for part in parts_of(body, content_type, longest):
+        length += len(part.content or b"")
+        if part.name == "item":
+            if item:
+                yield item
+            item, length = Sent(part.content), len(part.content or b"")
+        elif part.name != "image" or item is None:
+            raise Problem(
+                400, "malformed_body", f"A part {part.name!r} is not expected here: send item, then its image."
+            )
+        elif part.content is None or length > longest:
+            item.line = None
+            item.pictures.clear()
+        else:
+            item.pictures.append(part.content)
+    if item:
+        yield item
+
+
 class BulkIngest:
     """Stores the items of a body's lines. One bad line fails alone."""
 
@@ -81,9 +132,9 @@ class BulkIngest:
         self._longest = longest_line
 
     async def results(self, request: Request) -> AsyncIterator[BulkResult]:
-        """One result a line that is not blank, in their order.
+        """One result an item, in their order.
 
-        When the service closes, no more lines are read; those that were end as ever, and a last result says so. In the
+        When the service closes, no more items are read; those that were end as ever, and a last result says so. In the
         same way it ends when the rest of the body does not come.
         """
         permit: Permit = request.state.permit
@@ -93,14 +144,17 @@ class BulkIngest:
         async def read() -> None:
             nonlocal number
             try:
-                async for line in lines_of(until(self._draining, request.stream()), self._longest):
+                body, content_type = until(self._draining, request.stream()), request.headers.get("content-type", "")
+                async for item in items_of(body, content_type, self._longest):
                     if self._draining.is_set():
                         raise _draining()
                     number += 1
-                    if line is None or line.strip():
+                    if item:
                         if number > 1:  # the first was counted when the request was let in
                             await permit.pace()
-                        await under_way.put(asyncio.create_task(self._store(number, line)))
+                        await under_way.put(asyncio.create_task(self._store(number, item)))
+            except Problem as problem:
+                await under_way.put(asyncio.create_task(_refuse(number + 1, problem)))
             finally:
                 await under_way.put(None)
 
@@ -118,17 +172,19 @@ class BulkIngest:
                 if task := under_way.get_nowait():
                     task.cancel()
 
-    async def _store(self, number: int, line: bytes | None) -> BulkResult:
-        if line is None:
-            detail = f"The line has more than {self._longest} bytes; SEARCH_MAX_BODY_BYTES sets the limit."
+    async def _store(self, number: int, sent: Sent) -> BulkResult:
+        if sent.line is None:
+            detail = f"The item has more than {self._longest} bytes; SEARCH_MAX_BODY_BYTES sets the limit."
             return BulkResult(line=number, id=None, status=413, code="line_too_large", detail=detail)
         item_id = None
         try:
-            item = BulkLine.model_validate_json(line)
+            item = BulkLine.model_validate_json(sent.line)
             item_id = item.id
+            item.images += sent.pictures
             created = await self._write(item)
             return BulkResult(line=number, id=item_id, status=201 if created else 200)
         except ValidationError as error:
+            item_id = _id_in(sent.line)
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "line"
             detail = f"{where}: {str(first['msg']).removeprefix('Value error, ')}"
@@ -162,6 +218,19 @@ class BulkIngest:
 
 def _draining() -> Problem:
     return Problem(503, "draining", "The service is about to close: send this line, and what follows, again.")
+
+
+def _id_in(line: bytes) -> str | None:
+    """The id of a line that may be wrong in everything else, so that whoever sent it knows which it was."""
+    try:
+        item_id = json.loads(line).get("id")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return item_id if isinstance(item_id, str) and len(item_id) <= 200 else None
+
+
+async def _refuse(number: int, problem: Problem) -> BulkResult:
+    return BulkResult(line=number, id=None, status=problem.status, code=problem.code, detail=problem.detail)
 
 
 class NdjsonResponse(Response):

@@ -171,6 +171,22 @@ class Catalogue:
             _, given = await self._decode(0, file, "")
             return (await self._encoder.encode_items([given]))[0]
 
+    async def model_input(self, payload: Payload, number: int = 0) -> ItemInput:
+        """A stored item as the model saw it, with one of its pictures.
+
+        Raises:
+            OSError: the picture is gone.
+        """
+        text = item_text(*(payload[name] for name in ("title", "description", "category", "attributes"))) or None
+        if not payload["images"]:
+            return ItemInput(text=text)
+
+        def work() -> ItemInput:
+            picture = self.media.load(payload["images"][number]["file"])
+            return ItemInput(self._encoder.retriever.processor.image(picture.image), text)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
     async def store(self, item: PreparedItem, precondition: Precondition = ANY) -> tuple[Payload, bool]:
         """Writes an item, new or in place of the one with its id; returns its payload and whether it is new.
 

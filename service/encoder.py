@@ -134,6 +134,22 @@ class Encoder:
             entries = [self._submit("item", item) for item in items]
             return list(await asyncio.gather(*(entry.done for entry in entries)))
 
+    async def match(self, query: str, items: Sequence[ItemInput]) -> list[float]:
+        """How likely each item belongs to a query, read together with it. Batches take turns with the queue's own.
+
+        Raises:
+            Problem: 429, as `admit`.
+        """
+        found: list[float] = []
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(items), self._max_batch):
+            batch = items[start : start + self._max_batch]
+            with self.admit(len(batch)):
+                self._metrics.batch_size.labels("match").observe(len(batch))
+                logits = await loop.run_in_executor(self._torch, self.retriever.match, [query] * len(batch), batch)
+            found += logits.double().sigmoid().tolist()
+        return found
+
     async def check(self) -> None:
         """Runs the model once, ahead of the queue and past its bound: a busy service is a healthy one.
 

@@ -11,12 +11,14 @@ from service.problems import Problem
 T = TypeVar("T")
 
 
-def body_of(media_type: str, advice: str) -> Any:
+def body_of(media_types: str | tuple[str, ...], advice: str) -> Any:
     """A dependency that refuses other bodies with 415, where validation would say that every field is missing."""
 
+    allowed = (media_types,) if isinstance(media_types, str) else media_types
+
     async def check(request: Request) -> None:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
-            raise Problem(415, "unsupported_media_type", f"The body must be {media_type}: {advice}.")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in allowed:
+            raise Problem(415, "unsupported_media_type", f"The body must be {' or '.join(allowed)}: {advice}.")
 
     return Depends(check)
 

@@ -187,10 +187,21 @@ PictureUrls = Annotated[
         description="Addresses of pictures on the public internet, to fetch and keep; if this service does so.",
     ),
 ]
+# A form's lists and objects may be written as JSON.
+_FORM_EXAMPLE: dict[str, Any] = {
+    "title": "Stoneware mug",
+    "description": "Holds 350 ml. Dishwasher-safe.",
+    "category": "Home > Kitchen > Mugs",
+    "price": 12.5,
+    "stock": 3,
+    "attributes": '{"brand": "Kiln & Co", "article number": "KC-17"}',
+}
 
 
 class ItemForm(ItemFields):
     """`ItemFields` as a form, with the pictures."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "mug-17", **_FORM_EXAMPLE}]})
 
     image: Pictures = Field(default_factory=list)
     image_url: PictureUrls = Field(default_factory=list)
@@ -198,6 +209,8 @@ class ItemForm(ItemFields):
 
 class PutForm(ItemContent):
     """`ItemForm` where the address has the id."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_FORM_EXAMPLE]})
 
     image: Pictures = Field(default_factory=list)
     image_url: PictureUrls = Field(default_factory=list)
@@ -210,7 +223,10 @@ class ItemImage(BaseModel):
     )
     width: int = Field(examples=[1024])
     height: int = Field(examples=[768])
-    sha256: str = Field(description="Of the file as it was uploaded: tells whether a picture is already here.")
+    sha256: str = Field(
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+        description="Of the file as it was uploaded: tells whether a picture is already here.",
+    )
 
 
 class Item(BaseModel):
@@ -239,8 +255,8 @@ class Item(BaseModel):
 
 
 class FacetValue(BaseModel):
-    value: str
-    count: int
+    value: str = Field(examples=["Kiln & Co"])
+    count: int = Field(examples=[12])
 
 
 class FacetResult(BaseModel):
@@ -259,8 +275,8 @@ class FacetResult(BaseModel):
 
 class ItemList(BaseModel):
     items: list[Item]
-    next_cursor: str | None = Field(description="For the next page; null on the last one.")
-    total: int = Field(description="Items that the filter lets through.")
+    next_cursor: str | None = Field(description="For the next page; null on the last one.", examples=[None])
+    total: int = Field(description="Items that the filter lets through.", examples=[1])
     facets: dict[str, FacetResult] = Field(default_factory=dict)
 
 
@@ -300,15 +316,15 @@ class BulkLine(ItemFields):
 class BulkResult(BaseModel):
     """What became of one line, in the order of the lines."""
 
-    line: int = Field(description="Counted from 1.")
-    id: str | None = Field(default=None, description="The item's, if the line could be read so far.")
+    line: int = Field(description="Counted from 1.", examples=[1])
+    id: str | None = Field(default=None, description="The item's, if the line has one.", examples=["mug-17"])
     status: int = Field(description="As `POST /items` would have answered: 201, 200, 422 …", examples=[201])
     code: str | None = Field(default=None, description="Of the problem, if there was one.")
     detail: str | None = None
 
 
 class Deleted(BaseModel):
-    deleted: int = Field(description="How many items were removed.")
+    deleted: int = Field(description="How many items were removed.", examples=[3])
 
 
 class Health(BaseModel):
@@ -316,5 +332,5 @@ class Health(BaseModel):
 
 
 class Readiness(Health):
-    model_id: str
-    items: int
+    model_id: str = Field(examples=["5e4c991110b6"])
+    items: int = Field(examples=[300])

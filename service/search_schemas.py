@@ -95,8 +95,27 @@ class SearchRequest(Page):
         description="Words that hits must not have; pictures that look like them are moved down as well.",
     )
     correct: bool = Field(default=True, description="Correct misspelt words.")
+    complete: bool = Field(
+        default=False, description="For results while one types: the last word may be unfinished, as in `striped umbr`."
+    )
+    rerank: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        strict=True,
+        description=(
+            "How many of the best hits are read again together with the query, and put into the order of that; each "
+            "costs a run of the model. Needs a model that was trained to match."
+        ),
+    )
     explain: bool = Field(default=False, description="Say for each hit how its score came about.")
     highlight: bool = Field(default=False, description="Mark the query's words in titles and descriptions, as HTML.")
+
+    @model_validator(mode="after")
+    def _one_order(self) -> "SearchRequest":
+        if self.rerank and self.sort:
+            raise ValueError("rerank orders by relevance and sort by fields: send one of them")
+        return self
 
 
 def _parsed(value: Any) -> Any:
@@ -116,6 +135,10 @@ def _parsed_list(value: Any) -> Any:
 class ImageSearchForm(Page):
     """`Page` as a form, with a picture; objects are JSON."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "in red", "filter": '{"price": {"lt": 50}}', "limit": 20}]}
+    )
+
     image: UploadFile = Field(description="JPEG, PNG or WebP.")
     query: QueryText = Field(default="", description='Words to go with the picture: "this, but in red".')
     words: float = Field(default=0.5, ge=0, le=1, description="How much the words count beside the picture.")
@@ -127,11 +150,15 @@ class ImageSearchForm(Page):
 class Explanation(BaseModel):
     """`score` = `semantic` + `lexical_weight` × `lexical`."""
 
-    semantic: float = Field(description="Likeness of the query and the item's picture and text together.")
-    lexical: float = Field(description="How much of what the query says the text holds, by BM25: 0 to 1.")
-    lexical_weight: float
-    words: list[str] = Field(description="Words of the query that the item's text has.")
-    picture: int | None = Field(description="Which of the item's pictures matched best, counted from 0.")
+    semantic: float = Field(
+        description="Likeness of the query and the item's picture and text together.", examples=[0.38]
+    )
+    lexical: float = Field(
+        description="How much of what the query says the text holds, by BM25: 0 to 1.", examples=[0.92]
+    )
+    lexical_weight: float = Field(examples=[0.4])
+    words: list[str] = Field(description="Words of the query that the item's text has.", examples=[["mug"]])
+    picture: int | None = Field(description="Which of the item's pictures matched best, counted from 0.", examples=[0])
 
 
 class Group(BaseModel):
@@ -140,9 +167,12 @@ class Group(BaseModel):
 
 
 class SearchHit(BaseModel):
-    id: str
-    score: float = Field(description="Higher is better; comparable within one answer only.")
+    id: str = Field(examples=["mug-17"])
+    score: float = Field(description="Higher is better; comparable within one answer only.", examples=[0.53])
     item: Item
+    match: float | None = Field(
+        default=None, description="With `rerank`: how likely the model finds it that this is what was asked for."
+    )
     group: Group | None = Field(default=None, description="With `group_by`: what it stands for.")
     explanation: Explanation | None = Field(default=None, description="With `explain`.")
     highlights: dict[str, str] | None = Field(
@@ -153,25 +183,27 @@ class SearchHit(BaseModel):
 class TookMs(BaseModel):
     """Milliseconds by stage; `queue` and `encode` are 0 where the query's embedding was cached."""
 
-    queue: float
-    encode: float
-    retrieve: float
-    total: float
+    queue: float = Field(examples=[0.1])
+    encode: float = Field(examples=[6.2])
+    retrieve: float = Field(examples=[3.0])
+    total: float = Field(examples=[9.6])
 
 
 class SearchResponse(BaseModel):
     hits: list[SearchHit]
-    total: int = Field(description="How many items the whole ranking holds.")
+    total: int = Field(description="How many items the whole ranking holds.", examples=[300])
     next_cursor: str | None = Field(default=None, description="For the next page; null on the last one.")
     facets: Mapping[str, FacetResult] = Field(default_factory=dict)
     corrected_query: str | None = Field(default=None, description="What was searched for, if spelling was corrected.")
     took_ms: TookMs
-    model_id: str
-    search_id: str = Field(description="Names this search in the log.")
+    model_id: str = Field(examples=["5e4c991110b6"])
+    search_id: str = Field(description="Names this search in the log.", examples=["9d1c5f0e7b1d4c0c8a3d2f4b6e8a0c1d"])
 
 
 class BatchRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"searches": [{"query": "red mug"}, {"query": "lamp"}]}]}
+    )
 
     searches: list[SearchRequest] = Field(min_length=1, max_length=50)
 
@@ -182,9 +214,9 @@ class BatchResponse(BaseModel):
 
 class SuggestionResult(BaseModel):
     text: str = Field(examples=["stoneware mug"])
-    kind: Literal["title", "category", "attribute", "query"]
+    kind: Literal["title", "category", "attribute", "query"] = Field(examples=["title"])
 
 
 class SuggestResponse(BaseModel):
     suggestions: list[SuggestionResult]
-    took_ms: float
+    took_ms: float = Field(examples=[0.4])

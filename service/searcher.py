@@ -6,7 +6,7 @@ import binascii
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import BinaryIO
@@ -68,22 +68,36 @@ class Searcher:
         """Ranks the catalogue by what pictures and text together say about each item.
 
         Raises:
-            Problem: `empty_query`, `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`.
+            Problem: `empty_query`, `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`,
+                `cannot_rerank`.
         """
         started, search_id = perf_counter(), logs.begin_search()
+        if request.rerank and not self._encoder.retriever.config.matching:
+            detail = (
+                "The model was not trained to match (training.finetune --itm), so it cannot re-rank: leave rerank out."
+            )
+            raise Problem(422, "cannot_rerank", detail)
         parsed = shopper.parse(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
         text = parsed.text
+        if request.complete and not parsed.phrases:
+            text = self._lexicon.words.complete(text)
         if request.correct and not parsed.phrases:
             text = self._lexicon.words.correct(text)
         asked = await self._asked(request, text, parsed)
         response = await self._answer(
-            request, asked, started, search_id, explain=request.explain, highlight=request.highlight
+            request,
+            asked,
+            started,
+            search_id,
+            explain=request.explain,
+            highlight=request.highlight,
+            rerank=request.rerank,
         )
         if text != parsed.text:
             response.corrected_query = text
-        if response.hits and not request.offset and not request.cursor:
+        if response.hits and not request.offset and not request.cursor and not request.complete:
             self._lexicon.suggester.searched(text)
         return response
 
@@ -102,8 +116,8 @@ class Searcher:
         weight = weight_of(form.query) * form.words if form.query else 0.0
         return await self._answer(form, _Asked(rows.astype(np.float32), form.query, weight), started, search_id)
 
-    async def similar(self, item_id: str, page: Page) -> SearchResponse:
-        """The items most like one of them, itself left out.
+    async def similar(self, item_id: str, page: Page, condition: Condition | None = None) -> SearchResponse:
+        """The items most like one of them, itself left out, among those that a condition lets through.
 
         Raises:
             Problem: `item_not_found`, and as `search`.
@@ -113,7 +127,8 @@ class Searcher:
         if tokens is None:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
         others = Not(AnyOf(key("keyword", "id"), (fold(item_id),)))
-        return await self._answer(page, _Asked(tokens / np.float32(len(tokens)), "", 0.0, others), started, search_id)
+        asked = _Asked(tokens / np.float32(len(tokens)), "", 0.0, conjoin(others, condition))
+        return await self._answer(page, asked, started, search_id)
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
         condition = parsed.condition()
@@ -136,6 +151,7 @@ class Searcher:
         *,
         explain: bool = False,
         highlight: bool = False,
+        rerank: int = 0,
     ) -> SearchResponse:
         begun = perf_counter()
         with self._metrics.stage("retrieve"):
@@ -146,12 +162,13 @@ class Searcher:
                 sort = [_sort(one.field, one.order == "desc", fields, n) for n, one in enumerate(page.sort)]
                 group = _sort(page.group_by, False, fields, None).key if page.group_by else None
                 offset = _offset(page, asked)
+                again = rerank if offset < rerank else 0  # pages behind the re-ranked hits are as they were
                 floor = page.relevance_floor
                 result = await self._index.search(
                     asked.rows,
                     asked.text,
-                    limit=page.limit,
-                    offset=offset,
+                    limit=max(again, offset + page.limit) if again else page.limit,
+                    offset=0 if again else offset,
                     lexical_weight=asked.lexical_weight,
                     filter=condition,
                     sort=sort,
@@ -163,9 +180,16 @@ class Searcher:
             except FilterError as error:
                 where = [{"field": f"body.{error.path}", "message": error.message}]
                 raise Problem(422, error.code, f"{error}.", errors=where) from error
-            hits = [_hit(hit) for hit in result.hits]
+            ranked = result.hits
+            matches: dict[str, float] = {}
+            if again:
+                with self._metrics.stage("rerank"):
+                    matches = await self._match(ranked[:again], asked)
+                ranked = sorted(ranked[:again], key=lambda hit: -matches[hit.id]) + ranked[again:]
+                ranked = ranked[offset : offset + page.limit]
+            hits = [_hit(hit, matches) for hit in ranked]
             if explain:
-                await self._explain(hits, result.hits, asked)
+                await self._explain(hits, ranked, asked)
         if highlight:
             for hit in hits:
                 texts = {"title": hit.item.title, "description": hit.item.description}
@@ -195,25 +219,41 @@ class Searcher:
             return {}
         return await self._index.fields(*page.filter, *page.facets)
 
-    async def _explain(self, hits: Sequence[SearchHit], ranked: Sequence[Hit], asked: _Asked) -> None:
-        tokens = await self._index.tokens([hit.id for hit in hits]) if asked.rows is not None else {}
+    async def _match(self, ranked: Sequence[Hit], asked: _Asked) -> dict[str, float]:
+        """How likely each hit is what was asked for, by its id: from the picture that fits best, and the text."""
+        best = await self._best_pictures(ranked, asked)
+        inputs = [self._catalogue.model_input(hit.payload, best.get(hit.id, 0)) for hit in ranked]
+        try:
+            found = await self._encoder.match(asked.text, await asyncio.gather(*inputs))
+        except OSError as error:  # replaced or removed between ranking and reading
+            raise Problem(503, "item_changed", "An item was changed meanwhile; search again.") from error
+        return {hit.id: one for hit, one in zip(ranked, found, strict=True)}
+
+    async def _best_pictures(self, ranked: Sequence[Hit], asked: _Asked) -> dict[str, int]:
+        """Which picture of each hit, if it has any, fits best. An item's tokens are those of its pictures in turn."""
+        if asked.rows is None:
+            return {}
+        wanted = asked.rows[0]
+        tokens = await self._index.tokens([hit.id for hit in ranked if hit.payload["images"]])
         per_picture = self._encoder.retriever.config.num_query_tokens
+        return {item_id: int((own @ wanted).argmax()) // per_picture for item_id, own in tokens.items()}
+
+    async def _explain(self, hits: Sequence[SearchHit], ranked: Sequence[Hit], asked: _Asked) -> None:
+        best = await self._best_pictures(ranked, asked)
         for hit, one in zip(hits, ranked, strict=True):
-            best = None
-            if hit.item.images and hit.id in tokens and asked.rows is not None:
-                best = int((tokens[hit.id] @ asked.rows[0]).argmax()) // per_picture
             hit.explanation = Explanation(
                 semantic=one.semantic,
                 lexical=one.lexical,
                 lexical_weight=asked.lexical_weight,
                 words=matched(asked.text, lexical_text_of(one.payload)),
-                picture=best,
+                picture=best.get(hit.id),
             )
 
 
-def _hit(hit: Hit) -> SearchHit:
+def _hit(hit: Hit, matches: Mapping[str, float]) -> SearchHit:
     group = Group(value=hit.group, count=hit.group_size) if hit.group is not None else None
-    return SearchHit(id=hit.id, score=hit.score, item=Item.from_payload(hit.payload), group=group)
+    item = Item.from_payload(hit.payload)
+    return SearchHit(id=hit.id, score=hit.score, item=item, match=matches.get(hit.id), group=group)
 
 
 def _sort(name: str, descending: bool, fields: Fields, place: int | None) -> Sort:
@@ -227,7 +267,9 @@ def _sort(name: str, descending: bool, fields: Fields, place: int | None) -> Sor
 
 def _fingerprint(page: Page, asked: _Asked) -> str:
     """What must be the same for a cursor to go on: the words and all that chooses and orders hits."""
-    chosen = page.model_dump(mode="json", include={"filter", "sort", "relevance_floor", "min_score", "group_by"})
+    chosen = page.model_dump(
+        mode="json", include={"filter", "sort", "relevance_floor", "min_score", "group_by", "rerank"}
+    )
     told = json.dumps([chosen, asked.text, repr(asked.condition)], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 

@@ -5,9 +5,12 @@ common ones that are as near, since a brand is in no dictionary; and a word that
 """
 
 import re
+from collections import Counter
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 
+from sortedcontainers import SortedSet
 from symspellpy import SymSpell, Verbosity
 
 _COMMON = 10_000  # English words that count as targets, in order of frequency; colours are among them
@@ -18,7 +21,11 @@ _SEEN = """
     indigo purple violet lilac lavender pink magenta red crimson maroon burgundy coral orange peach yellow mustard
     striped stripes checked checkered plaid dotted polka floral flowers printed pattern plain zigzag embroidered
 """
-_WORD = re.compile(r"[^\W\d_]{4,}")  # shorter words have too many neighbours to guess from
+# Shorter words have too many neighbours to guess from, and letters beside digits are an article number's.
+_WORD = re.compile(r"(?<!\w)[^\W\d_]{4,}(?!\w)")
+_UNFINISHED = re.compile(r"[^\W\d_]{2,}$")
+_END = chr(0x10FFFF)
+_SCANNED = 1000  # words weighed for two letters that begin a great many
 _LATIN = re.compile(r"[a-zà-öø-ÿ]+")
 
 
@@ -26,7 +33,8 @@ class Vocabulary:
     """Words learned from texts; not thread-safe."""
 
     def __init__(self) -> None:
-        self._own: set[str] = set()
+        self._own: Counter[str] = Counter()  # word → texts that have it
+        self._sorted: SortedSet = SortedSet()
         self._speller = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
         for place, word in enumerate(_english()[:_COMMON]):
             if len(word) > 2:
@@ -36,9 +44,11 @@ class Vocabulary:
 
     def learn(self, text: str) -> None:
         """Takes in the words of a text."""
-        for word in set(re.findall(r"[^\W\d_]{3,}", text.casefold())) - self._own:
-            self._own.add(word)
+        words = set(re.findall(r"[^\W\d_]{3,}", text.casefold()))
+        for word in words - self._own.keys():
+            self._sorted.add(word)
             self._speller.create_dictionary_entry(word, _OWN_COUNT)
+        self._own.update(words)
 
     def knows(self, word: str) -> bool:
         return word in self._own or word in self._english
@@ -46,6 +56,15 @@ class Vocabulary:
     def correct(self, query: str) -> str:
         """The query with each unknown word replaced by the nearest known one, where one is near; else as it is."""
         return _WORD.sub(lambda match: self._corrected(match.group()), query)
+
+    def complete(self, query: str) -> str:
+        """The query with its last word, still being typed, as the catalogue's most common word that begins so."""
+        match = _UNFINISHED.search(query)
+        if not match or (begun := match.group().casefold()) in self._own:
+            return query
+        found = islice(self._sorted.irange(begun, begun + _END), _SCANNED)
+        best = max(found, key=lambda word: (self._own[word], -len(word)), default=None)
+        return query[: match.start()] + best if best else query
 
     def _corrected(self, word: str) -> str:
         folded = word.casefold()

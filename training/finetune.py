@@ -150,6 +150,7 @@ def train(args: TrainArgs) -> dict[str, float]:
         logbook.close()
         if lora:
             lora.merge_and_unload()
+        pairs.model.config = replace(pairs.model.config, matching=args.itm > 0)
         model_id = checkpoint.save(pairs.model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
         plots = logbook.plot()
         shutil.rmtree(output / "state", ignore_errors=True)

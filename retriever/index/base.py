@@ -91,6 +91,8 @@ class ItemIndex(ABC):
         self._known: dict[str, set[Kind]] = {}
         self._having: dict[int, int] = {}  # word number → items that had the word when there were `_having_of` items
         self._having_of = 0
+        self._refused: set[tuple[Kind, str]] = set()  # fields that came when there were enough
+        self._learning = asyncio.Lock()  # making a payload index is slow, and two writers often bring the same field
 
     async def upsert(self, items: Sequence[IndexedItem]) -> None:
         """Writes items; an id that is there already, or comes twice, keeps the last. When it returns, they are durable.
@@ -262,20 +264,22 @@ class ItemIndex(ABC):
         return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
 
     async def _learn_fields(self, points: Sequence[Point]) -> None:
-        new = {pair for point in points for pair in kinds_of(fields_of(point))}
-        new -= {(kind, name) for name, kinds in self._known.items() for kind in kinds}
-        if not new:
+        brought = {pair for point in points for pair in kinds_of(fields_of(point))} - self._refused
+        if all(kind in self._known.get(name, ()) for kind, name in brought):
             return
-        known = await self._read_fields()
-        for kind, name in sorted(new):
-            if kind in known.get(name, ()):
-                continue
-            if sum(map(len, known.values())) >= MAX_FIELDS:
-                log.warning("field %r cannot be filtered by: there are %d fields already", name, MAX_FIELDS)
-                continue
-            await self._create_field(key(kind, name), "float" if kind in ("number", "date") else "keyword")
-            known.setdefault(name, set()).add(kind)
-        self._known = known
+        async with self._learning:
+            known = await self._read_fields()
+            for kind, name in sorted(brought):
+                if kind in known.get(name, ()):
+                    continue
+                if sum(map(len, known.values())) >= MAX_FIELDS:
+                    if len(self._refused) < 100 * MAX_FIELDS:  # remembered to be quiet and quick, not at any cost
+                        self._refused.add((kind, name))
+                    log.warning("field %r cannot be filtered by: there are %d fields already", name, MAX_FIELDS)
+                    continue
+                await self._create_field(key(kind, name), "float" if kind in ("number", "date") else "keyword")
+                known.setdefault(name, set()).add(kind)
+            self._known = known
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
         kinds = self._known[name]

@@ -64,13 +64,16 @@ def embed_query(text: str) -> SparseVector | None:
 
 
 def has_code(text: str) -> bool:
-    """Whether one of the words is an article number, "424522-100" or "asvtwl322", rather than a size or a measure."""
+    """Whether a query asks for something by its number ("424522-100", "FB127A", "42 43"), not by what it is.
+
+    That is so where one word is an article number, and no size or measure, or where none is without a digit.
+    """
     text = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
-    joined = {re.sub(r"[\W_]", "", match.group()) for match in _JOINED.finditer(text)}
-    return any(
-        len(word) >= 4 and sum(map(str.isdigit, word)) >= 2 and not _MEASURE.fullmatch(word)
-        for word in {*re.findall(r"[^\W_]+", text), *joined}
-    )
+    words = re.findall(r"[^\W_]+", text)
+    joined = [re.sub(r"[\W_]", "", match.group()) for match in _JOINED.finditer(text)]
+    digits = {word: sum(map(str.isdigit, word)) for word in [*words, *joined]}
+    codes = (len(word) >= 4 and digits[word] >= 2 and not _MEASURE.fullmatch(word) for word in digits)
+    return bool(words) and (all(digits[word] for word in words) or any(codes))
 
 
 def word_numbers(text: str) -> list[int]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, Query, Request
 from service.access import SEARCH_KEY, GuardedRoute
 from service.problems import responses
 from service.requests import body_of, while_connected
+from service.routes.items import Filter, condition_of
 from service.schemas import PathItemId
 from service.search_schemas import (
     BatchRequest,
@@ -92,9 +93,12 @@ async def similar(
     services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 12,
     offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+    filter: Filter = None,
 ) -> SearchResponse:
     """By what pictures and texts show and say together; the item itself is left out."""
-    return await while_connected(request, services.searcher.similar(item_id, Page(limit=limit, offset=offset)))
+    condition = await condition_of(services, filter)
+    page = Page(limit=limit, offset=offset)
+    return await while_connected(request, services.searcher.similar(item_id, page, condition))
 
 
 image_router = APIRouter(**_DOOR)  # takes larger bodies

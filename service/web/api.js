@@ -57,6 +57,8 @@ export const listFields = () => call("/fields");
 
 export const similarItems = (id, limit) => call(`/items/${encodeURIComponent(id)}/similar?limit=${limit}`);
 
-export const saveItem = (form) => call("/items", { method: "POST", body: form });
+// With the `version` that was edited, nobody else's change is overwritten.
+export const saveItem = (form, version) =>
+  call("/items", { method: "POST", body: form, headers: version ? { "If-Match": `"${version}"` } : {} });
 
 export const deleteItem = (id) => call(`/items/${encodeURIComponent(id)}`, { method: "DELETE" });

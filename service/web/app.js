@@ -2,7 +2,7 @@
 
 import { listItems, search, searchImage } from "./api.js";
 import { setUpDetail } from "./detail.js";
-import { $, element, picture, price } from "./dom.js";
+import { $, element, picture, price, stock } from "./dom.js";
 import { setUpFilters } from "./filters.js";
 import { setUpPhoto } from "./photo.js";
 import { setUpSuggestions } from "./suggest.js";
@@ -10,7 +10,6 @@ import { setUpUpload } from "./upload.js";
 
 const PAGE = 24;
 const PAUSE = 140; // milliseconds without a key before a search starts
-const IDEAS = ["red mug", "striped umbrella", "black dress", "polka dot cushion", "blue shoes"];
 
 const input = $("#query");
 const results = $("#results");
@@ -18,9 +17,12 @@ const status = $("#status");
 const message = $("#message");
 const more = $("#more");
 const sort = $("#sort");
+const instead = $("#instead");
 
 let running = new AbortController(); // the request whose answer will be shown
-let shown = { query: "", count: 0, cursor: null };
+let shown = { query: "", typed: false, count: 0, cursor: null };
+
+let verbatim = ""; // a query that is searched for as it was typed
 
 const openDetail = setUpDetail({ onEdit: (item) => openUpload(item), onDeleted: () => changed() });
 const openUpload = setUpUpload({ onSaved: () => changed() });
@@ -30,7 +32,7 @@ const suggestions = setUpSuggestions(input, { onChoose: (words) => go(words) });
 
 // The catalogue has changed: what is shown, and what can be filtered by.
 function changed() {
-  filters.refresh(true);
+  filters.refresh();
   return load(shown.query);
 }
 
@@ -40,7 +42,8 @@ function narrowed() {
 }
 
 // Replaces the grid, or adds the next page to it. A later call makes the answer to an earlier one void.
-async function load(query, next = false) {
+// While a query is being `typed`, its last word may be unfinished.
+async function load(query, { next = false, typed = false } = {}) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
@@ -50,25 +53,28 @@ async function load(query, next = false) {
   results.classList.toggle("waiting", !next);
   results.setAttribute("aria-busy", "true");
   try {
-    const page = await fetchPage(query, next, signal);
+    const page = await fetchPage(query, next, typed, signal);
     if (signal.aborted) return;
-    const cards = page.items.map(card);
+    const cards = page.hits.map(card);
     if (next) {
       results.append(...cards);
       $("button", cards[0])?.focus();
     } else {
       results.replaceChildren(...cards);
     }
-    shown = { query, count: (next ? shown.count : 0) + page.items.length, cursor: page.cursor };
+    shown = { query, typed, count: (next ? shown.count : 0) + page.hits.length, cursor: page.cursor };
     more.hidden = shown.cursor === null;
     status.textContent = page.summary(shown.count);
+    instead.hidden = !page.corrected;
+    instead.textContent = `Search for “${query}” instead`;
     if (shown.count === 0) nothing(query);
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
     if (!next) results.replaceChildren();
     more.hidden = !next;
+    instead.hidden = true;
     status.textContent = "";
-    explain("That did not work", error.message, [], () => load(query, next));
+    explain("That did not work", error.message, { "Try again": () => load(query, { next, typed }) });
   } finally {
     if (!signal.aborted) {
       results.classList.remove("waiting");
@@ -78,14 +84,14 @@ async function load(query, next = false) {
   }
 }
 
-async function fetchPage(query, next, signal) {
+async function fetchPage(query, next, typed, signal) {
   const cursor = next ? shown.cursor : null;
   const image = photo.get();
   $("#sort-by").hidden = !query && !image;
   if (!query && !image) {
     const answer = await listItems({ limit: PAGE, cursor, filter: filters.filter() }, signal);
     return {
-      items: answer.items,
+      hits: answer.items.map((item) => ({ item })),
       cursor: answer.next_cursor,
       summary: () => (answer.total ? `${answer.total.toLocaleString()} products` : ""),
     };
@@ -98,32 +104,39 @@ async function fetchPage(query, next, signal) {
     ...(filters.filter() ? { filter: filters.filter() } : {}),
     ...(field ? { sort: [{ field, order }] } : {}),
   };
-  const answer = image ? await searchImage(image, request, signal) : await search(request, signal);
+  const own = { explain: true, highlight: true, correct: query !== verbatim, complete: typed };
+  const answer = image ? await searchImage(image, request, signal) : await search({ ...request, ...own }, signal);
   $("#model").textContent = `Model ${answer.model_id}`;
   const corrected = answer.corrected_query ? ` for “${answer.corrected_query}”` : "";
   const took = Math.max(1, Math.round(answer.took_ms.total));
   return {
-    items: answer.hits.map((hit) => hit.item),
+    hits: answer.hits,
     cursor: answer.next_cursor,
+    corrected: !typed && answer.corrected_query,
     summary: (count) =>
-      `Best ${count.toLocaleString()} of ${answer.total.toLocaleString()} products${corrected} in ${took} ms`,
+      count
+        ? `Best ${count.toLocaleString()} of ${answer.total.toLocaleString()} products${corrected} in ${took} ms`
+        : `No products${corrected}`,
   };
 }
 
-function card(item) {
+function card(hit) {
+  const { item } = hit;
   return element(
     "li",
     { className: "card" },
     element(
       "button",
-      { type: "button", onclick: () => openDetail(item) },
-      element("div", { className: "picture" }, picture(item)),
+      { type: "button", onclick: () => openDetail(item, hit) },
+      // Of several pictures, the one that was found.
+      element("div", { className: "picture" }, picture(item, hit.explanation?.picture ?? 0)),
       element(
         "div",
         { className: "text" },
         element("p", { className: "path", textContent: item.category.at(-1) ?? "" }),
         element("h3", { textContent: item.title || item.id }),
         element("p", { className: "price", textContent: price(item.price) }),
+        item.stock === 0 ? element("p", { className: "stock", textContent: stock(item) }) : null,
       ),
     ),
   );
@@ -139,28 +152,38 @@ const skeletons = () =>
     ),
   );
 
+// Why there is nothing, and the way out of it.
 function nothing(query) {
-  if (filters.filter()) explain("Nothing with these filters", "Take one away to see more.", []);
-  else if (query) explain(`Nothing for “${query}”`, "The catalogue is empty, or nothing in it could be ranked.", IDEAS);
-  else explain("The shop is empty", "Add a product, or send a catalogue to POST /items.", []);
+  if (filters.filter()) {
+    const without = { "Clear the filters": () => filters.clear() };
+    explain(query ? `Nothing for “${query}” with these filters` : "Nothing with these filters", "Take one away to see more.", without);
+  } else if (/["-]/.test(query)) {
+    const plain = query.replace(/(^|\s)-"[^"]*"|(^|\s)-\S+|"/g, " ").trim();
+    const text = "Words in quotes must be there word for word, and words after a minus must not be.";
+    explain(`Nothing for ${query}`, text, plain ? { [`Search for ${plain}`]: () => go(plain) } : {});
+  } else if (query || photo.get()) {
+    explain("Nothing found", "There is nothing in the shop that could be ranked yet.", { "Add a product": () => openUpload() });
+  } else {
+    explain("The shop is empty", "Add a product here, or send a whole catalogue to POST /items/bulk.", {
+      "Add a product": () => openUpload(),
+    });
+  }
 }
 
-function explain(title, text, ideas, retry = null) {
+// `ways` out of it: what a button says → what it does.
+function explain(title, text, ways) {
   $("h2", message).textContent = title;
   $("p", message).textContent = text;
-  $(".suggestions", message).replaceChildren(
-    ...ideas.map((words) =>
-      element("button", { type: "button", className: "button small", textContent: words, onclick: () => go(words) }),
+  $(".ways", message).replaceChildren(
+    ...Object.entries(ways).map(([textContent, onclick]) =>
+      element("button", { type: "button", className: "button", textContent, onclick }),
     ),
   );
-  const button = $(":scope > button", message);
-  button.hidden = !retry;
-  button.onclick = retry;
   message.hidden = false;
 }
 
 // Shows a query and keeps it in the address; typing replaces the entry, a deliberate search adds one.
-function go(words, replace = false) {
+function go(words, { replace = false, typed = false } = {}) {
   const query = words.trim();
   if (input.value.trim() !== query) input.value = query; // a space being typed stays
   const state = new URLSearchParams();
@@ -170,7 +193,7 @@ function go(words, replace = false) {
   const address = state.size ? `/?${state}` : "/";
   if (address !== location.pathname + location.search) history[replace ? "replaceState" : "pushState"](null, "", address);
   document.title = query ? `${query} – Product search` : "Product search";
-  return load(query);
+  return load(query, { typed });
 }
 
 // Shows what the address says.
@@ -186,13 +209,13 @@ function restore() {
   filters.refresh();
   sort.value = state.get("sort") ?? "";
   photo.clear();
-  return go(state.get("q") ?? "", true);
+  return go(state.get("q") ?? "", { replace: true });
 }
 
 let pause;
 input.addEventListener("input", () => {
   clearTimeout(pause);
-  pause = setTimeout(() => go(input.value, true), PAUSE);
+  pause = setTimeout(() => go(input.value, { replace: true, typed: true }), PAUSE);
 });
 $("#search").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -201,7 +224,12 @@ $("#search").addEventListener("submit", (event) => {
   go(input.value);
 });
 sort.addEventListener("change", () => go(input.value));
-more.addEventListener("click", () => load(shown.query, true));
+instead.addEventListener("click", () => {
+  verbatim = input.value.trim();
+  go(verbatim);
+  input.focus();
+});
+more.addEventListener("click", () => load(shown.query, { next: true, typed: shown.typed }));
 $("#add").addEventListener("click", () => openUpload());
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, dialog[open]");

@@ -1,7 +1,7 @@
 // One product in full.
 
 import { deleteItem, similarItems } from "./api.js";
-import { $, closable, element, picture, price, toast } from "./dom.js";
+import { $, closable, element, marked, picture, price, stock, toast } from "./dom.js";
 
 const SIMILAR = 6;
 
@@ -55,7 +55,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
           {},
           element(
             "button",
-            { type: "button", title: hit.item.title, ariaLabel: hit.item.title || hit.id, onclick: () => open(hit.item) },
+            { type: "button", title: hit.item.title, ariaLabel: hit.item.title || hit.id, onclick: () => open(hit.item, hit) },
             picture(hit.item),
           ),
         ),
@@ -64,15 +64,20 @@ export function setUpDetail({ onEdit, onDeleted }) {
     section.hidden = false;
   }
 
-  function open(opened) {
+  // `hit` is what a search said about the item, if it comes from one.
+  function open(opened, hit = {}) {
     item = opened;
     remove.dataset.sure = "no";
     remove.textContent = "Delete";
     $(".problem", dialog).textContent = "";
     $(".path", dialog).textContent = item.category.join(" › ");
-    $("h2", dialog).textContent = item.title || item.id;
+    const found = hit.highlights ?? {};
+    $("h2", dialog).replaceChildren(...(found.title ? marked(found.title) : [item.title || item.id]));
     $(".price", dialog).textContent = price(item.price);
-    $(".description", dialog).textContent = item.description;
+    $(".stock", dialog).textContent = stock(item);
+    $(".stock", dialog).classList.toggle("out", item.stock === 0);
+    $(".description", dialog).replaceChildren(...(found.description ? marked(found.description) : [item.description]));
+    $(".why", dialog).textContent = why(item, hit);
     $(".id", dialog).textContent = `id ${item.id} · version ${item.version}`;
     $(".attributes", dialog).replaceChildren(
       ...Object.entries(item.attributes).flatMap(([name, value]) => [
@@ -89,11 +94,21 @@ export function setUpDetail({ onEdit, onDeleted }) {
         ),
       ),
     );
-    show(0);
+    show(hit.explanation?.picture ?? 0);
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
     showSimilar();
   }
 
   return open;
+}
+
+// How its score came about, in a line.
+function why(item, { score, explanation }) {
+  if (!explanation) return "";
+  const { semantic, lexical, lexical_weight: weight, words, picture: best } = explanation;
+  const parts = [`meaning ${semantic.toFixed(2)}`];
+  if (words.length) parts.push(`words ${(weight * lexical).toFixed(2)} (${words.join(", ")})`);
+  if (item.images.length > 1) parts.push(`picture ${best + 1} of ${item.images.length} fits best`);
+  return `Found with a score of ${score.toFixed(2)}: ${parts.join(" + ").replace(" + picture", "; picture")}.`;
 }

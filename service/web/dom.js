@@ -14,6 +14,20 @@ export function price(value) {
     : value.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 }
 
+export function stock(item) {
+  if (item.stock === null || item.stock === undefined) return "";
+  return item.stock === 0 ? "Sold out" : `${item.stock.toLocaleString()} in stock`;
+}
+
+// The service's highlights, which are escaped text with <mark> and nothing else, as nodes. Only text and marks are
+// taken over, so nothing else could come through.
+export function marked(html) {
+  const { body } = new DOMParser().parseFromString(html, "text/html");
+  return [...body.childNodes].map((node) =>
+    node.nodeName === "MARK" ? element("mark", { textContent: node.textContent }) : node.textContent,
+  );
+}
+
 export function picture(item, number = 0, lazy = true) {
   const image = item.images[number];
   if (!image) return element("span", { className: "letter", textContent: (item.title || item.id).charAt(0).toUpperCase() });

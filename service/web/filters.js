@@ -4,9 +4,12 @@ import { listFields, listItems } from "./api.js";
 import { $, element } from "./dom.js";
 
 const FACETS = 8; // fields offered
-const VALUES = 8; // values of each
-const OWN = ["category", "price"]; // offered first; the other fields of an item's own are no help to a shopper
-const HIDDEN = ["id", "stock", "created_at", "updated_at", "available"];
+const VALUES = 8; // values of each, before "more"
+const SAMPLE = 100; // items whose attributes tell which fields are worth offering
+const FIRST = ["category", "price", "available"]; // the other fields of an item's own are no help to a shopper
+const STEP = " > ";
+const WORDS = { available: "Availability", true: "yes", false: "no" };
+const IN_STOCK = { true: "in stock", false: "sold out" };
 
 // `onChange` is called with nothing, after the filter has changed.
 export function setUpFilters({ onChange }) {
@@ -15,7 +18,9 @@ export function setUpFilters({ onChange }) {
   const chips = $("#chips");
   $("details", panel).open = matchMedia("(min-width: 861px)").matches; // on a telephone the products come first
   let chosen = {}; // field → [values], or {gte, lte}
-  let names = [];
+  let fields = new Map(); // name → kinds, of the fields offered
+  let latest = 0;
+  const unfolded = new Set(); // fields whose every value is shown
 
   const filter = () => (Object.keys(chosen).length ? chosen : null);
 
@@ -32,66 +37,101 @@ export function setUpFilters({ onChange }) {
   }
 
   function toggle(name, value, on) {
-    const values = (chosen[name] ?? []).filter((one) => one !== value);
+    let values = listed(name).filter((one) => one !== value);
+    // A branch of the tree takes the place of what it grows from, and of what grows from it.
+    if (name === "category") values = values.filter((one) => !isWithin(one, value) && !isWithin(value, one));
     if (on) values.push(value);
     change(name, values.length ? values : null);
   }
 
+  const listed = (name) => (Array.isArray(chosen[name]) ? chosen[name] : []);
+
   // Counts of each field are under the other fields' filters, so that a second value can be added to a first.
-  async function refresh(fieldsToo = false) {
-    if (fieldsToo || !names.length) names = offered(await listFields().catch(() => ({ fields: [] })));
-    if (!names.length) return (panel.hidden = true);
+  async function refresh() {
+    const turn = ++latest;
+    const offered = await offeredFields(filter()).catch(() => null);
+    if (turn !== latest) return;
+    if (!offered) return (panel.hidden = true);
+    fields = offered;
     const answers = await Promise.all(
-      names.map(async (name) => {
+      [...fields.keys()].map(async (name) => {
         const { [name]: _, ...others } = chosen;
         const under = Object.keys(others).length ? others : null;
         const answer = await listItems({ limit: 1, filter: under, facets: [name] }).catch(() => null);
         return [name, answer?.facets[name]];
       }),
     );
+    if (turn !== latest) return; // a later filter has its own counts under way
+    const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
     const shown = answers.filter(([name, facet]) => facet && isUseful(name, facet)).slice(0, FACETS);
-    groups.replaceChildren(...shown.map(([name, facet]) => (name === "price" ? range(name, facet) : ticks(name, facet))));
+    groups.replaceChildren(...shown.map(([name, facet]) => (isRange(name) ? range(name, facet) : ticks(name, facet))));
     panel.hidden = !shown.length;
+    if (focused) document.getElementById(focused)?.focus(); // the keyboard stays where it was
   }
+
+  const isRange = (name) => fields.get(name).includes("number") && !fields.get(name).includes("keyword");
+
+  const isBoolean = (name) => !fields.get(name).includes("keyword") && fields.get(name).includes("boolean");
 
   // An article number that every item has to itself is no filter.
   function isUseful(name, facet) {
     if (chosen[name]) return true;
-    if (name === "price") return facet.min !== null && facet.min < facet.max;
-    return facet.values.length > 1 && facet.values[0].count > 1;
+    if (isRange(name)) return facet.min !== null && facet.min < facet.max;
+    return facet.values.length > 1 && (facet.values[0].count > 1 || isBoolean(name));
   }
 
   function ticks(name, facet) {
-    const values = facet.values.slice(0, VALUES);
-    for (const value of chosen[name] ?? []) {
+    const typed = (value) => (isBoolean(name) ? value === "true" : value);
+    const values = facet.values.map(({ value, count }) => ({ value: typed(value), count }));
+    for (const value of listed(name)) {
       if (!values.some((one) => one.value === value)) values.push({ value, count: 0 });
     }
+    const choices = name === "category" ? branches(values, listed(name)) : values;
+    const few = unfolded.has(name) || choices.length <= VALUES + 1 ? choices : choices.slice(0, VALUES);
+    const more = element("button", {
+      type: "button",
+      className: "unfold",
+      textContent: `${choices.length - few.length} more`,
+      onclick: () => {
+        unfolded.add(name);
+        const rest = choices.slice(VALUES).map((one) => tick(name, one));
+        more.replaceWith(...rest);
+        $("input", rest[0]).focus();
+      },
+    });
     return element(
       "fieldset",
       {},
-      element("legend", { textContent: name }),
-      ...values.map(({ value, count }) =>
-        element(
-          "label",
-          {},
-          element("input", {
-            type: "checkbox",
-            checked: (chosen[name] ?? []).includes(value),
-            onchange: (event) => toggle(name, value, event.target.checked),
-          }),
-          element("span", { textContent: value.split(" > ").at(-1), title: value }),
-          element("small", { textContent: count.toLocaleString() }),
-        ),
-      ),
+      element("legend", { textContent: WORDS[name] ?? name }),
+      ...few.map((one) => tick(name, one)),
+      few.length < choices.length ? more : null,
     );
+  }
+
+  function tick(name, { value, count }) {
+    const label = element(
+      "label",
+      {},
+      element("input", {
+        id: `${name}=${value}`,
+        type: "checkbox",
+        checked: listed(name).includes(value),
+        onchange: (event) => toggle(name, value, event.target.checked),
+      }),
+      element("span", { textContent: shortened(name, value), title: String(value) }),
+      element("small", { textContent: count.toLocaleString() }),
+    );
+    if (name === "category") label.style.paddingLeft = `${12 * (depth(value) - 1)}px`;
+    return label;
   }
 
   function range(name, facet) {
     const bounds = { ...chosen[name] };
     const box = (bound, label, placeholder) =>
       element("input", {
+        id: `${name}.${bound}`,
         type: "number",
-        min: 0,
+        min: Math.min(0, facet.min ?? 0),
         step: "any",
         inputMode: "decimal",
         ariaLabel: `${label} ${name}`,
@@ -114,20 +154,62 @@ export function setUpFilters({ onChange }) {
   function showChips() {
     const chip = (text, label, remove) =>
       element("li", {}, element("button", { type: "button", ariaLabel: `Remove ${label}`, onclick: remove }, `${text} ×`));
-    chips.replaceChildren(
-      ...Object.entries(chosen).flatMap(([name, value]) =>
-        Array.isArray(value)
-          ? value.map((one) => chip(one.split(" > ").at(-1), `${name} ${one}`, () => toggle(name, one, false)))
-          : [chip(`${name} ${value.gte ?? "0"} – ${value.lte ?? "…"}`, name, () => change(name, null))],
-      ),
+    const own = Object.entries(chosen).flatMap(([name, value]) =>
+      Array.isArray(value)
+        ? value.map((one) => chip(shortened(name, one), `${name} ${one}`, () => toggle(name, one, false)))
+        : [chip(`${name} ${spoken(value)}`, name, () => change(name, null))],
     );
+    if (own.length > 1) own.push(element("li", {}, element("button", { type: "button", className: "plain", textContent: "Clear all", onclick: clear })));
+    chips.replaceChildren(...own);
   }
 
-  return { filter, set, refresh };
+  function clear() {
+    set(null);
+    onChange();
+  }
+
+  return { filter, set, clear, refresh };
 }
 
-function offered({ fields }) {
-  const keywords = fields.filter(({ name, kinds }) => kinds.includes("keyword") && !HIDDEN.includes(name) && !OWN.includes(name));
-  const own = OWN.filter((name) => fields.some((field) => field.name === name));
-  return [...own, ...keywords.map(({ name }) => name)].slice(0, 2 * FACETS);
+// The catalogue's own first, then the attributes that most items have: shops have hundreds, most of them rare.
+async function offeredFields(filter) {
+  const [{ fields }, { items }] = await Promise.all([listFields(), listItems({ limit: SAMPLE, filter })]);
+  const kinds = new Map(fields.map((field) => [field.name, field.kinds]));
+  const counts = new Map();
+  for (const item of items) {
+    for (const name of Object.keys(item.attributes)) {
+      const folded = name.trim().replace(/\s+/g, " ").toLowerCase();
+      if (kinds.has(folded) && !FIRST.includes(folded)) counts.set(folded, (counts.get(folded) ?? 0) + 1);
+    }
+  }
+  const common = [...counts].sort((a, b) => b[1] - a[1]).map(([name]) => name);
+  const names = [...FIRST.filter((name) => kinds.has(name)), ...common].slice(0, 2 * FACETS);
+  return names.length ? new Map(names.map((name) => [name, kinds.get(name)])) : null;
+}
+
+const depth = (path) => path.split(STEP).length;
+const isWithin = (path, other) => path.startsWith(other + STEP);
+const parent = (path) => path.split(STEP).slice(0, -1).join(STEP);
+
+// A tree, opened where something is chosen: a path is shown if it is at the top, or if its parent is chosen or has
+// something chosen below it. A single top, which says nothing, is open.
+function branches(values, chosen) {
+  const tops = values.filter(({ value }) => depth(value) === 1);
+  const open = new Set(tops.length === 1 ? [tops[0].value] : []);
+  for (const value of chosen) for (let path = value; path; path = parent(path)) open.add(path);
+  const below = (top) =>
+    values
+      .filter(({ value }) => (top ? parent(value) === top && open.has(top) : depth(value) === 1))
+      .flatMap((one) => [one, ...below(one.value)]);
+  return below("");
+}
+
+function shortened(name, value) {
+  if (name === "available") return IN_STOCK[value];
+  return typeof value === "boolean" ? `${name}: ${WORDS[value]}` : value.split(STEP).at(-1);
+}
+
+function spoken({ gte, lte }) {
+  if (gte === undefined) return `up to ${lte}`;
+  return lte === undefined ? `from ${gte}` : `${gte} – ${lte}`;
 }

@@ -12,6 +12,7 @@ export function setUpUpload({ onSaved }) {
   const problem = $(".problem", dialog);
   const submit = $("[type=submit]", dialog);
   let files = [];
+  let edited = null; // the item as it was when the form was opened
   closable(dialog);
 
   function addFiles(list) {
@@ -73,7 +74,7 @@ export function setUpUpload({ onSaved }) {
     problem.textContent = "";
     submit.disabled = true;
     try {
-      const saved = await saveItem(fieldsOf());
+      const saved = await saveItem(fieldsOf(), edited?.version);
       dialog.close();
       toast(saved.version > 1 ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
       onSaved(saved);
@@ -90,12 +91,13 @@ export function setUpUpload({ onSaved }) {
 
   function fieldsOf() {
     const body = new FormData();
-    for (const name of ["id", "title", "description", "category", "price"])
+    for (const name of ["id", "title", "description", "category", "price", "stock"])
       if (form.elements[name].value.trim()) body.append(name, form.elements[name].value.trim());
     if (!body.has("id") && body.has("title")) body.append("id", slug(body.get("title")));
     const pairs = [...dialog.querySelectorAll(".row")]
       .map((row) => [...row.querySelectorAll("input")].map((input) => input.value.trim()))
-      .filter(([name, value]) => name && value);
+      .filter(([name, value]) => name && value)
+      .map(([name, text]) => [name, typed(text, edited?.attributes[name])]);
     if (pairs.length) body.append("attributes", JSON.stringify(Object.fromEntries(pairs)));
     for (const file of files) body.append("image", file);
     return body;
@@ -105,6 +107,7 @@ export function setUpUpload({ onSaved }) {
   return async (item = null) => {
     form.reset();
     files = [];
+    edited = item;
     problem.textContent = "";
     for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
     $("#upload-title").textContent = item ? "Edit the product" : "Add a product";
@@ -113,8 +116,8 @@ export function setUpUpload({ onSaved }) {
     if (item) {
       for (const name of ["id", "title", "description"]) form.elements[name].value = item[name];
       form.elements.category.value = item.category.join(" > ");
-      form.elements.price.value = item.price ?? "";
-      for (const [name, value] of Object.entries(item.attributes)) addRow(name, String(value));
+      for (const name of ["price", "stock"]) form.elements[name].value = item[name] ?? "";
+      for (const [name, value] of Object.entries(item.attributes)) addRow(name, written(value));
     } else {
       addRow();
     }
@@ -131,6 +134,17 @@ export function setUpUpload({ onSaved }) {
       }
     }
   };
+}
+
+const written = (value) => (Array.isArray(value) ? value.join(", ") : String(value));
+
+// What is typed for an attribute, as the kind of value that it had before.
+function typed(text, before) {
+  if (before === undefined || text === written(before)) return before ?? text;
+  if (Array.isArray(before)) return text.split(",").map((one) => one.trim()).filter(Boolean);
+  if (typeof before === "number" && Number.isFinite(Number(text))) return Number(text);
+  if (typeof before === "boolean" && ["true", "false"].includes(text)) return text === "true";
+  return text;
 }
 
 async function fetchPicture(image, i) {

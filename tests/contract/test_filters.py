@@ -1,5 +1,6 @@
 """What filters let through, how fields are counted, and orders other than relevance: the same on every engine."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retriever.index import FilterError, IndexedItem, ItemIndex, Sort
+from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, base
 from retriever.index.fields import WORDS_KEY, FieldValue, key
 from retriever.index.filters import And, AnyOf, Condition, Not, parse
 from retriever.index.lexical import required
@@ -136,6 +137,33 @@ async def test_any_name_is_a_field(index: ItemIndex, name: str) -> None:
     assert await through(index, {name: "yes"}) == ["a"]
     assert await through(index, {name: {"gt": 2}}) == ["c"]
     assert (await index.facets([name]))[name].values == [("no", 1), ("yes", 1)]
+
+
+async def test_two_writers_that_bring_a_field_make_it_once(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    create = type(index)._create_field
+
+    async def counted(self: ItemIndex, payload_key: str, schema: Any) -> None:
+        made.append(payload_key)
+        await create(self, payload_key, schema)
+
+    monkeypatch.setattr(type(index), "_create_field", counted)
+    await asyncio.gather(*(index.upsert([product(str(n), colour="red", size=n)]) for n in range(4)))
+    assert sorted(made) == [key("keyword", "colour"), key("number", "size")]
+    assert await through(index, {"colour": "red"}) == ["0", "1", "2", "3"]
+
+
+async def test_items_are_stored_though_their_fields_are_too_many(
+    index: ItemIndex, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(base, "MAX_FIELDS", 2)
+    for n in range(3):
+        await index.upsert([product(str(n), colour="red", size="L", zip="yes")])
+    assert await index.count() == 3
+    assert set(await index.fields()) == {"colour", "size"}
+    with pytest.raises(FilterError, match="zip"):
+        parse({"zip": "yes"}, await index.fields())
+    assert sum("'zip'" in record.message for record in caplog.records) == 1, "said once"
 
 
 async def test_sorting_keeps_to_what_is_relevant(index: ItemIndex) -> None:

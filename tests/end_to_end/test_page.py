@@ -75,7 +75,7 @@ def test_a_product_is_added_found_edited_and_deleted(page: Page, tmp_path: Path)
     search(page, "quirky lamp")
     page.locator(".card").first.get_by_role("button").click()
     detail = page.locator("#detail")
-    expect(detail.get_by_role("heading")).to_have_text("quirky lamp")
+    expect(detail.get_by_role("heading", level=2)).to_have_text("quirky lamp")
     expect(detail.locator(".price")).to_have_text("12.50")
     expect(detail.locator(".attributes")).to_contain_text("brass")
 

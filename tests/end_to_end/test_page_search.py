@@ -1,10 +1,36 @@
 """Narrowing, sorting, suggestions, photographs and neighbours, as a shopper meets them on the page."""
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.end_to_end.conftest import COLOURS, picture
+from tests.end_to_end.serving import Server
+
+
+@pytest.fixture
+def several(server: Server, page: Page) -> Iterator[Server]:
+    """Two lamps more: one of two pictures, sold out, with attributes of every kind."""
+    attributes = json.dumps({"watts": 40, "for": ["desk", "bed"], "dimmable": True})
+    lamps: dict[str, Any] = {
+        "lamp": {"title": "steel lamp", "stock": "0", "price": "30", "attributes": attributes},
+        "globe": {"title": "paper globe", "stock": "9", "price": "12"},
+    }
+    for item_id, fields in lamps.items():
+        form = {"id": item_id, "category": "Home > Lamps", **fields}
+        parts: list[Any] = [(name, (None, value)) for name, value in form.items()]
+        parts += [("image", ("a.png", picture(COLOURS[colour]), "image/png")) for colour in ("red", "green")]
+        httpx.post(f"{server.url}/items", files=parts, timeout=30).raise_for_status()
+    page.reload()
+    yield server
+    for item_id in lamps:
+        httpx.delete(f"{server.url}/items/{item_id}", timeout=30).raise_for_status()
 
 
 def titles(page: Page) -> list[str]:
@@ -94,3 +120,79 @@ def test_a_misspelt_query_says_what_was_searched_for(page: Page) -> None:
     page.get_by_label("Search products").fill("grean shrit")
     expect(page.locator("#status")).to_contain_text("for “green shirt”")
     assert titles(page)[0] == "green shirt"
+
+
+def test_a_correction_can_be_declined(page: Page) -> None:
+    page.get_by_label("Search products").fill("grean shrit")
+    page.get_by_label("Search products").press("Enter")
+    page.get_by_role("button", name="Search for “grean shrit” instead").click()
+    expect(page.locator("#status")).not_to_contain_text("for “")
+    expect(page.locator("#instead")).to_be_hidden()
+
+
+def test_results_while_typing_complete_the_last_word(page: Page) -> None:
+    box = page.get_by_label("Search products")
+    box.press_sequentially("green shi")
+    expect(page.locator("#status")).to_contain_text("for “green shirt”")
+    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("green shirt")
+
+
+def test_a_chosen_category_opens_and_filters_are_cleared_together(page: Page, several: Server) -> None:
+    filters = page.get_by_role("complementary", name="Filters")
+    expect(filters.get_by_role("checkbox", name="Lamps")).to_have_count(0)
+    filters.get_by_role("checkbox", name="Home").check()
+    expect(filters.get_by_role("checkbox", name="Lamps")).to_be_visible()
+    filters.get_by_role("checkbox", name="Lamps").check()
+    expect(page.locator("#chips li")).to_have_text(["Lamps ×"])  # in the place of what it is part of
+    filters.get_by_role("checkbox", name="sold out").check()
+    expect(page.locator("#status")).to_have_text("1 products")
+    page.goto('/?filter={"category": ["Home > Lamps"], "price": {"lte": 1}}')
+    expect(page.locator("#message")).to_contain_text("Nothing with these filters")
+    page.get_by_role("button", name="Clear the filters").click()
+    expect(page.locator("#chips li")).to_have_count(0)
+    expect(page.locator("#status")).to_have_text("39 products")
+
+
+def test_the_picture_that_matched_is_shown_and_why(page: Page, several: Server) -> None:
+    query = {"query": "green lamp", "explain": True}
+    hits = httpx.post(f"{several.url}/search", json=query, timeout=30).json()["hits"]
+    best = next(hit for hit in hits if hit["id"] == "lamp")["explanation"]["picture"]
+    page.get_by_label("Search products").fill("green lamp")
+    card = page.locator(".card", has_text="steel lamp")
+    expect(card.locator("img")).to_have_attribute("src", re.compile(rf"n={best}&"))
+    expect(card.locator(".stock")).to_have_text("Sold out")
+    card.get_by_role("button").click()
+    detail = page.locator("#detail")
+    expect(detail.locator("h2 mark")).to_have_text("lamp")
+    expect(detail.locator(".why")).to_contain_text(f"picture {best + 1} of 2 fits best")
+    expect(detail.get_by_role("button", name=f"Picture {best + 1}")).to_have_attribute("aria-pressed", "true")
+
+
+def test_editing_keeps_kinds_and_never_overwrites_another(page: Page, several: Server) -> None:
+    page.get_by_label("Search products").fill("steel lamp")
+    page.locator(".card", has_text="steel lamp").get_by_role("button").click()
+    page.get_by_role("button", name="Edit").click()
+    form = page.get_by_role("dialog", name="Edit the product")
+    expect(form.get_by_alt_text("picture-2.jpg")).to_be_visible()
+    expect(form.get_by_label("Stock")).to_have_value("0")
+    form.get_by_label("Stock").fill("5")
+    form.get_by_role("button", name="Save product").click()
+    expect(page.locator("#toast")).to_contain_text("is replaced")
+    item = httpx.get(f"{several.url}/items/lamp", timeout=30).json()
+    assert (item["stock"], item["attributes"]) == (5, {"watts": 40, "for": ["desk", "bed"], "dimmable": True})
+
+    page.locator(".card", has_text="steel lamp").get_by_role("button").click()
+    page.get_by_role("button", name="Edit").click()
+    expect(form.get_by_alt_text("picture-2.jpg")).to_be_visible()
+    httpx.patch(f"{several.url}/items/lamp", json={"price": 77}, timeout=30).raise_for_status()
+    form.get_by_label("Price").fill("5")
+    form.get_by_role("button", name="Save product").click()
+    expect(form.get_by_role("alert")).to_contain_text("has been changed")
+    assert httpx.get(f"{several.url}/items/lamp", timeout=30).json()["price"] == 77
+
+
+def test_a_phrase_that_nothing_has_says_how_to_go_on(page: Page) -> None:
+    page.get_by_label("Search products").fill('red "frog legs"')
+    expect(page.locator("#message")).to_contain_text("word for word")
+    page.get_by_role("button", name="Search for red frog legs").click()
+    expect(page.locator(".card").first).to_be_visible()

@@ -158,6 +158,7 @@ def test_one_bad_line_fails_alone(client: TestClient) -> None:
         json.dumps({"id": "bare"}),
         json.dumps({"id": "broken", "images": ["aGVsbG8="]}),
         json.dumps({"title": "no id"}),
+        json.dumps({"id": "cheap", "price": -1}),
         json.dumps({"id": "last", "title": "lamp"}),
     ]
     results = bulk(client, "\n".join(lines))
@@ -168,9 +169,10 @@ def test_one_bad_line_fails_alone(client: TestClient) -> None:
         (5, 422, "empty_item"),
         (6, 422, "invalid_image"),
         (7, 422, "validation_failed"),
-        (8, 201, None),
+        (8, 422, "validation_failed"),
+        (9, 201, None),
     ]
-    assert [one.get("id") for one in results] == ["new", "old", None, "bare", "broken", None, "last"]
+    assert [one.get("id") for one in results] == ["new", "old", None, "bare", "broken", None, "cheap", "last"]
     assert client.get("/items/new").json()["attributes"] == {"brand": "Kiln"}
     assert client.get("/items/old").json()["title"] == "cup"
     assert client.get("/items").json()["total"] == 3
@@ -186,6 +188,65 @@ def test_a_line_without_end_is_refused_and_the_next_one_stored(client: TestClien
     assert [(one["status"], one.get("code")) for one in bulk(client, lines())] == [(413, "line_too_large"), (201, None)]
 
 
-def test_bulk_takes_lines_alone(client: TestClient) -> None:
+def test_a_form_of_items_each_with_its_pictures(client: TestClient) -> None:
+    parts: list[Any] = [
+        ("item", (None, json.dumps({"id": "two", "title": "mug", "price": 3}))),
+        ("image", ("a.png", picture_file("red"))),
+        ("image", ("b.png", picture_file("blue"))),
+        ("item", (None, json.dumps({"id": "none", "title": "cup"}))),
+        ("item", (None, "{not json")),
+        ("item", (None, json.dumps({"id": "broken"}))),
+        ("image", ("c.png", b"no picture")),
+        ("item", (None, json.dumps({"id": "last"}))),
+        ("image", ("d.png", picture_file("green"))),
+    ]
+    answer = client.post("/items/bulk", files=parts)
+    results = [json.loads(line) for line in answer.text.splitlines()]
+    assert [(one["line"], one.get("id"), one["status"]) for one in results] == [
+        *((1, "two", 201), (2, "none", 201), (3, None, 422), (4, "broken", 422), (5, "last", 201)),
+    ]
+    assert [len(client.get(f"/items/{one}").json()["images"]) for one in ("two", "none", "last")] == [2, 0, 1]
+
+
+PART = 'Content-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "statuses"),
+    [
+        (
+            "--b\r\n".join(["", *(PART.format("item", f'{{"id": "{one}", "title": "mug"}}') for one in "abc")]),
+            [201, 400],
+        ),
+        ("--b\r\n" + PART.format("image", "x") + "--b--\r\n", [400]),
+        ("--b\r\n" + PART.format("titel", "x") + "--b--\r\n", [400]),
+        ("no boundary", [400]),
+        ("", [400]),
+    ],
+)
+def test_a_broken_form_keeps_what_came_before(client: TestClient, body: str, statuses: list[int]) -> None:
+    answer = client.post("/items/bulk", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    results = [json.loads(line) for line in answer.text.splitlines()]
+    assert [one["status"] for one in results] == statuses
+    assert results[-1]["code"] == "malformed_body"
+
+
+def test_a_form_without_a_boundary(client: TestClient) -> None:
+    answer = client.post("/items/bulk", content="x", headers={"Content-Type": "multipart/form-data"})
+    assert json.loads(answer.text)["code"] == "malformed_body"
+
+
+def test_an_item_of_a_form_that_is_too_long_fails_alone(client: TestClient, settings: Any) -> None:
+    half = b"x" * (settings.max_body_bytes // 2)
+    parts: list[Any] = [
+        ("item", (None, '{"id": "long"}')),
+        *[("image", ("a.png", half)) for _ in range(3)],
+        ("item", (None, '{"id": "next", "title": "mug"}')),
+    ]
+    results = [json.loads(line) for line in client.post("/items/bulk", files=parts).text.splitlines()]
+    assert [(one["status"], one.get("code")) for one in results] == [(413, "line_too_large"), (201, None)]
+
+
+def test_bulk_takes_lines_and_forms_alone(client: TestClient) -> None:
     assert client.post("/items/bulk", json={"id": "a"}).status_code == 415
     assert bulk(client, b"") == []

@@ -62,6 +62,35 @@ def test_misspelt_words_are_corrected_and_others_left(vocabulary: Vocabulary, ty
     assert vocabulary.correct(typed) == meant
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("striped umbr", "striped umbrella"),
+        ("UMBRELLA", "UMBRELLA"),  # whole
+        ("zzz", "zzz"),
+        ("u", "u"),  # one letter says too little
+        ("umbr ", "umbr "),  # finished, with a space
+        ("shirts in c", "shirts in c"),
+        ("", ""),
+        ("mug 12", "mug 12"),
+    ],
+)
+def test_the_last_word_is_completed(vocabulary: Vocabulary, typed: str, meant: str) -> None:
+    vocabulary.learn("A striped umbrella")
+    assert vocabulary.complete(typed) == meant
+
+
+def test_the_most_common_completion_wins(vocabulary: Vocabulary) -> None:
+    for text in ("shrewd", "shroud", "a shroud"):
+        vocabulary.learn(text)
+    assert vocabulary.complete("shr") == "shroud"
+
+
+@pytest.mark.parametrize("code", ["ABCD1234", "WRTS2404", "lmtz-00478", "stonware2"])
+def test_article_numbers_are_never_corrected(vocabulary: Vocabulary, code: str) -> None:
+    assert vocabulary.correct(code) == code
+
+
 def texts(suggester: Suggester, typed: str, limit: int = 5) -> list[str]:
     return [one.text for one in suggester.suggest(typed, limit)]
 

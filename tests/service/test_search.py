@@ -9,6 +9,7 @@ from PIL import Image
 
 from retriever import ItemInput, Retriever, item_text
 from retriever.scoring import maxsim
+from service import searcher
 from tests.service.helpers import picture_file, post_item
 
 
@@ -42,6 +43,20 @@ def test_an_item_is_found_at_once_by_its_id_and_article_number(client: TestClien
     for n in range(5):
         assert search(client, f"AB{n}X-77")["hits"][0]["id"] == f"sku-{n}"
         assert search(client, f"sku-{n}")["hits"][0]["id"] == f"sku-{n}"
+
+
+def test_an_article_number_comes_before_what_the_model_makes_of_it(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though words weigh next to nothing in other queries."""
+    monkeypatch.setitem(searcher._WEIGHTS, "hybrid", 1e-6)
+    for n in range(8):
+        code = "424522-100" if n == 5 else f"39000{n}-200"
+        post_item(client, str(n), picture_file((30 * n, 0, 90)), title=f"shoe {n}", description=f"Article {code}.")
+    assert search(client, "424522-100")["hits"][0]["id"] == "5"
+    assert search(client, "shoe 424522100")["hits"][0]["id"] == "5"
+    plain, meant = (search(client, "a shoe", limit=1, mode=mode)["hits"][0]["score"] for mode in ("hybrid", "semantic"))
+    assert plain == pytest.approx(meant, abs=1e-4)
 
 
 def test_semantic_order_is_maxsim_of_picture_and_text_together(client: TestClient, tiny_retriever: Retriever) -> None:

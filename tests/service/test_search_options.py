@@ -183,6 +183,9 @@ def test_similar_items(shop: TestClient) -> None:
     assert len(answer["hits"]) == 3
     assert "mug-1" not in ids(answer)
     assert answer["total"] == 4
+    cheap = shop.get("/items/mug-1/similar", params={"filter": '{"price": {"lt": 15}}'}).json()
+    assert sorted(ids(cheap)) == ["mug-2", "twin"]
+    assert shop.get("/items/mug-1/similar", params={"filter": '{"nope": 1}'}).json()["code"] == "unknown_field"
     assert shop.get("/items/nobody/similar").json()["code"] == "item_not_found"
 
 

@@ -35,6 +35,12 @@ def test_training_learns_and_leaves_everything_behind(toy_shop: Path, tiny_check
         *("args.json", "config.json", "model.safetensors", "tokenizer.json", "loss.png", "recall.png", "tensorboard")
     }
     assert retriever.load(output).encode_queries(["red mug"]).shape == (1, 16)
+    assert not retriever.load(output).config.matching
+
+
+def test_a_model_says_that_it_was_trained_to_match(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "2", "--itm", "1"))
+    assert retriever.load(tmp_path / "run").config.matching
 
 
 @pytest.mark.slow

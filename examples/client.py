@@ -1,0 +1,245 @@
+"""A client of the product search in Python: copy this file into a shop and use it, or learn the API from it.
+
+    shop = Client("http://localhost:8000")
+    shop.put("mug-17", {"title": "Stoneware mug", "price": 12.5}, pictures=[Path("mug.jpg")])
+    for hit in shop.search("red mug", filter={"price": {"lt": 20}})["hits"]:
+        print(hit["score"], hit["item"]["title"])
+
+Needs httpx alone. Answers are the service's JSON, typed below as far as most programs look; /docs has every field.
+"""
+
+import json
+import random
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NotRequired, TypedDict, Unpack
+from urllib.parse import quote
+
+import httpx
+
+RETRIES = 5  # after an overload or an outage
+
+
+class Item(TypedDict):
+    id: str
+    title: str
+    description: str
+    category: list[str]
+    price: float | None
+    stock: int | None
+    attributes: dict[str, Any]
+    images: list[dict[str, Any]]
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class Hit(TypedDict):
+    id: str
+    score: float
+    item: Item
+    explanation: dict[str, Any] | None
+    highlights: dict[str, str] | None
+
+
+class Results(TypedDict):
+    hits: list[Hit]
+    total: int
+    next_cursor: str | None
+    facets: dict[str, Any]
+    corrected_query: str | None
+    took_ms: dict[str, float]
+    model_id: str
+    search_id: str
+
+
+class Options(TypedDict, total=False):
+    """What a search takes beside its words; `POST /search` in /docs explains each."""
+
+    limit: int
+    offset: int
+    cursor: str
+    filter: dict[str, Any]
+    facets: list[str]
+    sort: list[dict[str, str]]
+    relevance_floor: float
+    min_score: float
+    group_by: str
+    mode: Literal["hybrid", "semantic", "lexical"]
+    exclude: list[str]
+    correct: bool
+    explain: bool
+    highlight: bool
+    rerank: int
+
+
+class Fields(TypedDict, total=False):
+    """What a shop says about an item."""
+
+    title: str
+    description: str
+    category: list[str]
+    price: float | None
+    stock: int | None
+    attributes: dict[str, Any]
+
+
+class BulkResult(TypedDict):
+    line: int
+    id: NotRequired[str]
+    status: int
+    code: NotRequired[str]
+    detail: NotRequired[str]
+
+
+class SearchError(Exception):
+    """The service refused; `code` is stable (`item_not_found`, `unknown_field`, …), the message is for people."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{detail} ({code})")
+        self.status, self.code = status, code
+
+
+class Client:
+    """One service. Safe to share between threads; close it, or use it in a `with`.
+
+    Every method raises `SearchError` when the service refuses, and `httpx.TransportError` when it cannot be reached.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 30, headers: dict[str, str] | None = None) -> None:
+        self._http = httpx.Client(base_url=url, timeout=timeout, headers=headers)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def search(self, query: str, **options: Unpack[Options]) -> Results:
+        results: Results = self._json("POST", "/search", json={"query": query, **options})
+        return results
+
+    def search_image(self, picture: Path | bytes, query: str = "", **options: Any) -> Results:
+        """What looks like a picture; `query` changes what is meant ("in red")."""
+        parts = [("image", _file(picture)), *_parts({"query": query, **options})]
+        results: Results = self._json("POST", "/search/image", files=parts)
+        return results
+
+    def search_all(self, query: str, **options: Unpack[Options]) -> Iterator[Hit]:
+        """Every hit, page by page."""
+        while True:
+            page = self.search(query, **options)
+            yield from page["hits"]
+            if page["next_cursor"] is None:
+                return
+            options["cursor"] = page["next_cursor"]
+
+    def similar(self, item_id: str, limit: int = 12) -> Results:
+        results: Results = self._json("GET", f"/items/{_quoted(item_id)}/similar", params={"limit": limit})
+        return results
+
+    def suggest(self, typed: str, limit: int = 8) -> list[str]:
+        answer = self._json("GET", "/suggest", params={"q": typed, "limit": limit})
+        return [one["text"] for one in answer["suggestions"]]
+
+    def get(self, item_id: str) -> Item:
+        item: Item = self._json("GET", f"/items/{_quoted(item_id)}")
+        return item
+
+    def put(
+        self,
+        item_id: str,
+        fields: Fields,
+        *,
+        pictures: Sequence[Path | bytes] = (),
+        if_version: int | None = None,
+        only_new: bool = False,
+    ) -> Item:
+        """Adds or replaces an item. With `if_version` or `only_new` nobody else's write is overwritten (412)."""
+        parts = [*_parts(dict(fields)), *(("image", _file(picture)) for picture in pictures)]
+        headers = {"If-None-Match": "*"} if only_new else _if_match(if_version)
+        item: Item = self._json("PUT", f"/items/{_quoted(item_id)}", files=parts, headers=headers)
+        return item
+
+    def change(self, item_id: str, fields: Fields, *, if_version: int | None = None) -> Item:
+        """Changes some of an item: a price or a stock costs no run of the model."""
+        item: Item = self._json("PATCH", f"/items/{_quoted(item_id)}", json=fields, headers=_if_match(if_version))
+        return item
+
+    def delete(self, item_id: str) -> None:
+        self._send("DELETE", f"/items/{_quoted(item_id)}")
+
+    def delete_where(self, filter: dict[str, Any]) -> int:
+        """Deletes all that a filter lets through; returns how many."""
+        deleted: int = self._json("DELETE", "/items", params={"filter": json.dumps(filter)})["deleted"]
+        return deleted
+
+    def items(self, filter: dict[str, Any] | None = None) -> Iterator[Item]:
+        """The catalogue, or what a filter lets through."""
+        params: dict[str, Any] = {"limit": 100, "filter": json.dumps(filter or {})}
+        while True:
+            page = self._json("GET", "/items", params=params)
+            yield from page["items"]
+            if page["next_cursor"] is None:
+                return
+            params["cursor"] = page["next_cursor"]
+
+    def count(self, filter: dict[str, Any] | None = None) -> int:
+        total: int = self._json("GET", "/items", params={"limit": 1, "filter": json.dumps(filter or {})})["total"]
+        return total
+
+    def bulk(self, lines: Iterable[dict[str, Any]]) -> Iterator[BulkResult]:
+        """Stores many items, read as fast as the service stores them: `{"id": …, "images": [base64, …], …}` each."""
+        content = (json.dumps(line).encode() + b"\n" for line in lines)
+        headers = {"Content-Type": "application/x-ndjson"}
+        with self._http.stream("POST", "/items/bulk", content=content, headers=headers, timeout=None) as answer:
+            if answer.is_error:
+                answer.read()
+                raise _problem(answer)
+            for result in answer.iter_lines():
+                yield json.loads(result)
+
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        return self._send(method, path, **request).json()
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        for attempt in range(RETRIES + 1):
+            answer = self._http.request(method, path, **request)
+            if answer.status_code not in (429, 503) or attempt == RETRIES:
+                break
+            pause = float(answer.headers.get("Retry-After", "1"))
+            time.sleep(pause * random.uniform(1, 1.25))  # many clients should not come back together
+        if answer.is_error:
+            raise _problem(answer)
+        return answer
+
+
+def _problem(answer: httpx.Response) -> SearchError:
+    try:
+        problem = answer.json()
+        return SearchError(answer.status_code, problem["code"], problem["detail"])
+    except (ValueError, KeyError, TypeError):  # from something between us and the service
+        return SearchError(answer.status_code, f"http_{answer.status_code}", answer.reason_phrase)
+
+
+def _quoted(item_id: str) -> str:
+    return quote(item_id, safe="")
+
+
+def _if_match(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"If-Match": f'"{version}"'}
+
+
+def _parts(fields: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Fields as parts of a form: text as it is, everything else as JSON; what is None is left out."""
+    text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+    return [(name, (None, value.encode())) for name, value in text.items() if fields[name] is not None]
+
+
+def _file(picture: Path | bytes) -> tuple[str, bytes]:
+    return ("picture", picture) if isinstance(picture, bytes) else (picture.name, picture.read_bytes())

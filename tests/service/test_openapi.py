@@ -1,0 +1,147 @@
+"""The OpenAPI document is whole enough to generate a client from, and its examples are true."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.helpers import picture_file
+
+DOCUMENT: dict[str, Any] = create_app(Settings()).openapi()
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+}
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema, in the place of its reference."""
+    if reference := schema.get("$ref"):
+        *_, name = reference.split("/")
+        found: dict[str, Any] = DOCUMENT["components"]["schemas"][name]
+        return found
+    return schema
+
+
+def example(schema: dict[str, Any]) -> Any:
+    """The example that a schema gives, or that its parts give together. Raises KeyError where one is missing."""
+    schema = resolved(schema)
+    if "examples" in schema:
+        return schema["examples"][0]
+    for name in ("example", "const", "default"):
+        if name in schema:
+            return schema[name]
+    if "anyOf" in schema:
+        return example(schema["anyOf"][0])
+    if schema.get("type") == "array":
+        return [example(schema["items"])]
+    if "properties" in schema:
+        return {name: example(own) for name, own in schema["properties"].items() if name in schema.get("required", ())}
+    raise KeyError(f"no example of {schema}")
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == "$ref":
+                yield value
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for reference in references(DOCUMENT):
+        node: Any = DOCUMENT
+        for step in reference.removeprefix("#/").split("/"):
+            node = node[step]
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    names = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in names)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_says_what_it_takes_and_gives(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["summary"]
+    assert operation["tags"]
+    for parameter in operation.get("parameters", []):
+        assert parameter.get("description") or "default" in parameter["schema"], parameter["name"]
+    for media_type, body in operation.get("requestBody", {"content": {}})["content"].items():
+        schema = resolved(body["schema"])
+        assert schema["properties"], media_type
+        assert body.get("example") or body.get("examples") or example(schema), media_type
+
+    good = {status: answer for status, answer in operation["responses"].items() if status < "300"}
+    assert good
+    for status, answer in good.items():
+        assert answer["description"]
+        for media_type, body in answer.get("content", {}).items():
+            if media_type == "application/json":
+                assert example(body["schema"]) is not None, status
+    if "204" not in good and name != "GET /metrics":
+        assert all(answer["content"] for answer in good.values())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operations_problems_are_problem_details(name: str) -> None:
+    problems = {status: one for status, one in OPERATIONS[name]["responses"].items() if status >= "400"}
+    assert problems or name in ("GET /health/live", "GET /metrics")
+    for status, problem in problems.items():
+        schema = problem["content"]["application/problem+json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/ProblemDetails"}, status
+    if "requestBody" in OPERATIONS[name]:
+        assert "415" in problems, "another body is refused by its kind"
+    if "{item_id}" in name and not name.startswith("PUT"):
+        assert "404" in problems
+
+
+def test_the_examples_work(client: TestClient) -> None:
+    """Each request example, sent as it stands, in an order in which a shop would send them."""
+
+    def body(name: str, media_type: str = "application/json") -> Any:
+        content = OPERATIONS[name]["requestBody"]["content"][media_type]
+        return content.get("example") or example(content["schema"])
+
+    def form(name: str) -> list[tuple[str, Any]]:
+        fields = body(name, "multipart/form-data")
+        return [(field, (None, str(value))) for field, value in fields.items()] + [("image", ("a.png", picture_file()))]
+
+    def check(answer: Any, status: int = 200) -> Any:
+        assert answer.status_code == status, answer.text
+        return answer
+
+    stored = check(client.post("/items", files=form("POST /items")), 201).json()
+    assert stored.keys() == example({"$ref": "#/components/schemas/Item"}).keys()
+    check(client.put("/items/other", files=form("PUT /items/{item_id}")), 201)
+    check(client.patch("/items/other", json=body("PATCH /items/{item_id}")))
+    lines = body("POST /items/bulk", "application/x-ndjson")
+    answer = client.post("/items/bulk", content=lines, headers={"Content-Type": "application/x-ndjson"})
+    assert [json.loads(line)["status"] for line in check(answer).text.splitlines()] == [200, 201]
+    check(client.put("/items/mug-17", files=form("PUT /items/{item_id}")))
+
+    for one in resolved({"$ref": "#/components/schemas/SearchRequest"})["examples"]:
+        assert check(client.post("/search", json=one)).json().keys() == set(
+            DOCUMENT["components"]["schemas"]["SearchResponse"]["properties"]
+        )
+    page = {
+        name: own["examples"][0]
+        for name, own in resolved({"$ref": "#/components/schemas/SearchRequest"})["properties"].items()
+        if name in ("filter", "facets")
+    }
+    check(client.post("/search", json={"query": "mug", **page}))
+    check(client.post("/search/batch", json=body("POST /search/batch")))
+    check(client.post("/search/image", files=form("POST /search/image")))
+
+
+def test_the_document_is_served(client: TestClient, settings: Settings) -> None:
+    assert client.get("/openapi.json").json() == create_app(settings).openapi()
