@@ -9,6 +9,7 @@ help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: .make/serve  ## serve the demonstration catalogue on http://localhost:8000
+	$(BIN)/python -m retriever.export
 	SEARCH_DEMO_CATALOGUE=true $(BIN)/python -m service
 
 test: .make/dev chromium  ## all tests, slow ones included

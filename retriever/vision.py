@@ -52,7 +52,7 @@ class VisionEncoder(nn.Module):
         if tokens.shape[-1] != self.width:
             raise ValueError(f"the backbone's tokens are {tokens.shape[-1]} wide: set vision_width to that")
         if not self.num_concepts:
-            return PictureFeatures(tokens, tokens.new_zeros(len(tokens), 0))
+            return PictureFeatures(tokens, tokens.new_zeros(tokens.shape[0], 0))
         return PictureFeatures(tokens, self.backbone.forward_head(final).softmax(dim=-1))
 
 

@@ -60,7 +60,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         device = _device(settings.device)
         started = perf_counter()
-        model = await asyncio.to_thread(retriever.load, settings.model, device)
+        model = await asyncio.to_thread(retriever.load, settings.model, device, settings.inference)
         # The first run is slow (allocations, kernels); no shopper should meet it, nor a model that cannot run at all.
         await asyncio.to_thread(model.encode_queries, ["ready?"])
         seconds = perf_counter() - started
@@ -75,9 +75,14 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
     except (OSError, ValueError, RuntimeError, IndexUnavailable, ModelMismatch) as error:
         log.critical("cannot start: %s", error)
         raise StartupFailed(str(error)) from error
-    log.info("model %s (%s) loaded on %s in %.1f s", settings.model, model.model_id, device, seconds)
+    how = f"{model.inference} on {device}"
+    log.info("model %s (%s) loaded in %.1f s, runs in %s", settings.model, model.model_id, seconds, how)
+    if settings.inference == "auto" and how == "torch on cpu":
+        log.info("`python -m retriever.export --model %s` makes it several times faster here", settings.model)
     log.info("index %s: %d items", settings.qdrant_url or f"embedded in {settings.data_dir.resolve()}", items)
-    metrics.model.info({"model": settings.model, "model_id": model.model_id, "device": device})
+    metrics.model.info(
+        {"model": settings.model, "model_id": model.model_id, "device": device, "inference": model.inference}
+    )
 
     encoder = Encoder(
         model,

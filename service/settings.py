@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from retriever.inference import Inference
+
 
 class Settings(BaseSettings):
     """The service's settings. Each is the environment variable `SEARCH_<NAME>`, but for Qdrant's two usual names."""
@@ -22,6 +24,10 @@ class Settings(BaseSettings):
     )
     device: str = Field(
         default="auto", description="Where the model runs: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if any."
+    )
+    inference: Inference = Field(
+        default="auto",
+        description="How the model runs: `torch`, `bf16`, `onnx` or `int8` (ONNX Runtime); `auto` takes the fastest.",
     )
     demo_catalogue: bool = Field(default=False, description="Fill an empty catalogue with the demonstration products.")
 
