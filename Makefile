@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-fast test-server lint smoke chromium clean
+.PHONY: help run test test-fast test-server lint smoke bench bench-peers chromium clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ lint: .make/dev  ## format check, lint and types
 
 smoke: .make/dev  ## the main job once, on real input: serve, search, train, evaluate
 	$(BIN)/python -m tests.smoke
+
+bench: .make/dev  ## measure speed: encoding, search, ingest; tables, JSON and a plot in runs/bench (BENCH="--sizes 1M" for more)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # The page is tested in a real browser: the distribution's Chromium, or Playwright's own where apt is not to be had.
 chromium: .make/dev
