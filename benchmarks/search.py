@@ -29,7 +29,7 @@ _ASKED = 20  # queries that recall is measured on
 
 
 def bodies(kind: str, count: int = 2000) -> list[bytes]:
-    return [json.dumps({"query": query, "correct": False, **KINDS[kind]}).encode() for query in queries(count)]
+    return [json.dumps({"query": query, **KINDS[kind]}).encode() for query in queries(count)]
 
 
 def measure(

@@ -48,23 +48,27 @@ def depths(wanted: int) -> list[int]:
     return found
 
 
-def rank(tiers: Iterable[Candidates], lexical_weight: float) -> list[Ranked]:
-    """The candidates of every tier, each once: by tier, then score, then point id."""
-    ranked: dict[str, Ranked] = {}
+def rank(tiers: Iterable[Candidates], lexical_weight: float, limit: int) -> list[Ranked]:
+    """The first `limit` candidates of all tiers, each once: by tier, then score, then point id."""
+    ranked: list[Ranked] = []
+    seen: set[str] = set()
     for tier in tiers:
         best = max(tier.lexical.values(), default=0.0)
-        new = [
-            _ranked(point, semantic, tier.lexical.get(point, 0.0) / best if best > 0 else 0.0, lexical_weight)
+        best = best if best > 0 else float("inf")
+        # Plain tuples sort several times faster than objects with a key; hundreds are ranked for a page of twenty.
+        new = sorted(
+            (-(semantic + lexical_weight * (lexical := tier.lexical.get(point, 0.0) / best)), point, semantic, lexical)
             for point, semantic in tier.semantic.items()
-            if point not in ranked
+            if point not in seen
+        )
+        ranked += [
+            Ranked(point, -negative, semantic, lexical)
+            for negative, point, semantic, lexical in new[: limit - len(ranked)]
         ]
-        new.sort(key=lambda one: (-one.score, one.point_id))
-        ranked.update((one.point_id, one) for one in new)
-    return list(ranked.values())
-
-
-def _ranked(point: str, semantic: float, lexical: float, weight: float) -> Ranked:
-    return Ranked(point, semantic + weight * lexical, semantic, lexical)
+        if len(ranked) == limit:
+            break
+        seen.update(tier.semantic)
+    return ranked
 
 
 def checked_cursor(cursor: str) -> str:
