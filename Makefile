@@ -33,6 +33,9 @@ smoke: .make/dev  ## the main job once, on real input: serve, search, train, eva
 bench: .make/dev  ## measure speed: encoding, search, ingest; tables, JSON and a plot in runs/bench (BENCH="--sizes 1M" for more)
 	$(BIN)/python -m benchmarks $(BENCH)
 
+bench-peers: .make/dev  ## measure what a shop would use instead, beside this service (BENCH="--infinity …" for infinity)
+	$(BIN)/python -m benchmarks.peers $(BENCH)
+
 # The page is tested in a real browser: the distribution's Chromium, or Playwright's own where apt is not to be had.
 chromium: .make/dev
 	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium) \

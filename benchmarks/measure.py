@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter, thread_time
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ class Timing:
 
     median: float
     p99: float
-    cpu: float  # median of the calling thread's own time: what a busy machine does not change
+    cpu: float  # median of of the processor, all threads: what a busy machine changes least
 
 
 def timed(call: Callable[[], Any], *, seconds: float, warm_up: int = 2) -> Timing:
@@ -26,10 +26,10 @@ def timed(call: Callable[[], Any], *, seconds: float, warm_up: int = 2) -> Timin
     cpu: list[float] = []
     until = perf_counter() + seconds
     while len(wall) < 3 or perf_counter() < until:
-        started, spent = perf_counter(), thread_time()
+        started, spent = perf_counter(), process_time()
         call()
         wall.append(1000 * (perf_counter() - started))
-        cpu.append(1000 * (thread_time() - spent))
+        cpu.append(1000 * (process_time() - spent))
     return Timing(float(np.median(wall)), float(np.percentile(wall, 99)), float(np.median(cpu)))
 
 

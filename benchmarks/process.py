@@ -16,18 +16,32 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """`python -m …` that answers `GET {ready}` with 200 once it can serve. Raises RuntimeError if it ends before."""
+    """`python -m …`, or a command, that answers `GET {ready}` with 200 once it can serve.
 
-    def __init__(self, module: Sequence[str], port: int, ready: str, environment: Mapping[str, str], log: Path) -> None:
+    Raises:
+        RuntimeError: it ended before.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        ready: str,
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        module: bool = True,
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         started = time.perf_counter()
         with log.open("ab") as out:
+            python = [sys.executable, "-m"] if module else []
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *module], env={**os.environ, **environment}, stdout=out, stderr=out
+                [*python, *command], env={**os.environ, **environment}, stdout=out, stderr=out
             )
         while not self._answers(ready):
             if self.process.poll() is not None:
-                raise RuntimeError(f"{' '.join(module)} ended before it was ready: {log.read_text()[-2000:]}")
+                raise RuntimeError(f"{' '.join(command)} ended before it was ready: {log.read_text()[-2000:]}")
             time.sleep(0.02)
         self.seconds_to_ready = time.perf_counter() - started
         self.cpu_to_ready = self.cpu_seconds()

@@ -12,8 +12,6 @@ Convex Combination of Semantic Embeddings", arXiv 1312.5650.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Blip2QFormerConfig, Blip2QFormerModel
-from transformers.models.blip_2.modeling_blip_2 import Blip2TextEmbeddings
 
 from retriever.config import RetrieverConfig
 from retriever.vision import PictureFeatures, VisionEncoder
@@ -25,6 +23,10 @@ class FusedRetriever(nn.Module):
     concept_embeddings: Tensor  # (C, D), of the names of the backbone's classes; a buffer: names are not learned
 
     def __init__(self, config: RetrieverConfig) -> None:
+        # Here, not above: it takes a second and 100 MB to import, and ONNX Runtime does without.
+        from transformers import Blip2QFormerConfig, Blip2QFormerModel
+        from transformers.models.blip_2.modeling_blip_2 import Blip2TextEmbeddings
+
         super().__init__()
         self.config = config
         hidden, dim = config.hidden_size, config.embed_dim

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,6 +31,8 @@ class VisionEncoder(nn.Module):
     """
 
     def __init__(self, config: RetrieverConfig) -> None:
+        import timm  # here, not above: it takes two seconds and 200 MB to import, and ONNX Runtime does without
+
         super().__init__()
         self.width = config.vision_width
         self.pyramid = config.vision_pyramid
