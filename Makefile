@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .make/tools-venv
 
-.PHONY: help run test test-fast test-server lint smoke fuzz soak deploy-check audit chromium clean
+.PHONY: help run test test-fast test-server lint smoke fuzz soak bench bench-peers deploy-check audit chromium clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: .make/serve  ## serve the demonstration catalogue on http://localhost:8000
+	$(BIN)/python -m retriever.export
 	SEARCH_DEMO_CATALOGUE=true $(BIN)/python -m service
 
 test: .make/dev chromium  ## all tests, slow ones included
@@ -47,6 +48,11 @@ audit: .make/dev .make/tools  ## licences of what is installed (docs/licences.md
 	$(TOOLS)/bin/pip-licenses --python $(BIN)/python --format markdown --order license --output-file docs/licences.md \
 		--partial-match --fail-on GPL --packages $$(sed -n 's/==.*//p' constraints.txt)
 	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+bench: .make/dev  ## measure speed: encoding, search, ingest; tables, JSON and a plot in runs/bench (BENCH="--sizes 1M" for more)
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-peers: .make/dev  ## measure what a shop would use instead, beside this service (BENCH="--infinity …" for infinity)
+	$(BIN)/python -m benchmarks.peers $(BENCH)
 
 # The page is tested in a real browser: the distribution's Chromium, or Playwright's own where apt is not to be had.
 chromium: .make/dev

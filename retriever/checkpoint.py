@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -43,14 +44,30 @@ def load_folder(folder: Path) -> tuple[FusedRetriever, Tokenizer]:
         FileNotFoundError: one of its files is missing; the message names all that are.
         ValueError: the configuration or the weights do not fit this version of the model.
     """
-    check_folder(folder)
-    config = RetrieverConfig.from_dict(json.loads((folder / "config.json").read_text()))
+    config = load_config(folder)
     model = FusedRetriever(config)
     try:
         model.load_state_dict(_expand(load_file(folder / "model.safetensors")))
     except RuntimeError as error:
         raise ValueError(f"{folder}: the weights do not fit config.json: {error}") from error
-    return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return model.eval(), load_tokenizer(folder)
+
+
+def load_config(folder: Path) -> RetrieverConfig:
+    """Raises FileNotFoundError and ValueError, as `load_folder`."""
+    check_folder(folder)
+    return RetrieverConfig.from_dict(json.loads((folder / "config.json").read_text()))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def load_tensor(folder: Path, name: str) -> Tensor:
+    """One tensor of a checkpoint that is no matrix, in float32."""
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        tensor: Tensor = file.get_tensor(name)
+    return tensor.float()
 
 
 def check_folder(folder: Path) -> None:

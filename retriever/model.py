@@ -12,8 +12,6 @@ Convex Combination of Semantic Embeddings", arXiv 1312.5650.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Blip2QFormerConfig, Blip2QFormerModel
-from transformers.models.blip_2.modeling_blip_2 import Blip2TextEmbeddings
 
 from retriever.config import RetrieverConfig
 from retriever.vision import PictureFeatures, VisionEncoder
@@ -25,6 +23,10 @@ class FusedRetriever(nn.Module):
     concept_embeddings: Tensor  # (C, D), of the names of the backbone's classes; a buffer: names are not learned
 
     def __init__(self, config: RetrieverConfig) -> None:
+        # Here, not above: it takes a second and 100 MB to import, and ONNX Runtime does without.
+        from transformers import Blip2QFormerConfig, Blip2QFormerModel
+        from transformers.models.blip_2.modeling_blip_2 import Blip2TextEmbeddings
+
         super().__init__()
         self.config = config
         hidden, dim = config.hidden_size, config.embed_dim
@@ -70,14 +72,19 @@ class FusedRetriever(nn.Module):
         if self.config.null_picture:
             nn.init.normal_(self.null_picture, std=0.02)
 
+    @property
+    def device(self) -> torch.device:
+        return self.query_tokens.device
+
     def encode_query(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Keywords, `(B, T)` each, → unit vectors `(B, D)`."""
         states = self._text_states(input_ids, attention_mask)  # (B, T, H)
-        return F.normalize(self.text_projection(self._pool(states, attention_mask)), dim=-1)
+        # Lengths are made 1 in full precision: in bfloat16 they would be off by half a per cent.
+        return F.normalize(self.text_projection(self._pool(states, attention_mask)).float(), dim=-1)
 
     def encode_pictures(self, images: Tensor) -> PictureFeatures:
         """`(B, 3, S, S)` → frozen features, which `encode_item` takes in the place of pictures."""
-        return self.vision(images)  # type: ignore[no-any-return]
+        return self.vision(images.to(self.query_tokens.dtype))  # type: ignore[no-any-return]
 
     def encode_item(
         self,
@@ -110,7 +117,7 @@ class FusedRetriever(nn.Module):
             if has_picture is not None:
                 concepts = concepts * has_picture.unsqueeze(1)
             tokens = tokens + self.concept_weight * concepts.unsqueeze(1)
-        return F.normalize(tokens, dim=-1)
+        return F.normalize(tokens.float(), dim=-1)
 
     def match(
         self,
@@ -152,7 +159,8 @@ class FusedRetriever(nn.Module):
         """States of the query tokens `(B, Q, H)` and of the text `(B, T, H)`, or None without text."""
         if pictures is None and input_ids is None:
             raise ValueError("an item needs a picture or some text")
-        batch = len(pictures.tokens) if pictures is not None else len(input_ids)  # type: ignore[arg-type]
+        # By `shape`, not `len`: an exporter traces the one and freezes the other.
+        batch = pictures.tokens.shape[0] if pictures is not None else input_ids.shape[0]  # type: ignore[union-attr]
         patches = self._patches(pictures, batch, has_picture)
         queries = self.query_tokens.expand(batch, -1, -1)
         mask = torch.ones(queries.shape[:2], dtype=torch.long, device=queries.device)

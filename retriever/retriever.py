@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from retriever import checkpoint
+from retriever.inference import Inference, Model, choose, open_model
 from retriever.model import FusedRetriever
 from retriever.processor import Processor
 from retriever.vision import PictureFeatures
@@ -34,23 +35,36 @@ class ItemInput:
 
 
 class Retriever:
-    """A loaded checkpoint: model, processor and the `model_id` that its vectors are labelled with."""
+    """A loaded checkpoint: model, processor and the `model_id` that its vectors are labelled with.
 
-    def __init__(self, model: FusedRetriever, processor: Processor, model_id: str) -> None:
-        self.model = model.eval()
+    `runs` is what encodes and matches. With torch inference that is the model itself.
+    """
+
+    def __init__(self, runs: Model, processor: Processor, model_id: str, inference: Inference = "torch") -> None:
+        if isinstance(runs, FusedRetriever):
+            runs.eval()
+        self.runs = runs
         self.processor = processor
         self.model_id = model_id
-        self.config = model.config
+        self.inference = inference
+        self.config = processor.config
+
+    @property
+    def model(self) -> FusedRetriever:
+        """The torch model. Raises TypeError where ONNX Runtime runs, and there is none."""
+        if not isinstance(self.runs, FusedRetriever):
+            raise TypeError(f"inference by {self.inference} has no torch model")
+        return self.runs
 
     @property
     def device(self) -> torch.device:
-        return self.model.query_tokens.device
+        return self.runs.device
 
     @torch.inference_mode()
     def encode_queries(self, texts: Sequence[str]) -> Tensor:
         """Keywords → unit vectors `(B, D)`, float32 on the CPU."""
         ids, mask = self.processor.queries(texts)
-        return self.model.encode_query(ids.to(self.device), mask.to(self.device)).float().cpu()
+        return self.runs.encode_query(ids.to(self.device), mask.to(self.device)).float().cpu()
 
     @torch.inference_mode()
     def encode_items(self, items: Sequence[ItemInput]) -> Tensor:
@@ -84,7 +98,7 @@ class Retriever:
             if rows:
                 ids, mask = self.processor.pairs([queries[i] for i in rows], [items[i].text or "" for i in rows])
                 pictures = self._pictures([items[i] for i in rows])
-                logits[rows] = self.model.match(pictures, ids.to(self.device), mask.to(self.device)).float().cpu()
+                logits[rows] = self.runs.match(pictures, ids.to(self.device), mask.to(self.device)).float().cpu()
         return logits
 
     def _pictures(self, items: Sequence[ItemInput]) -> PictureFeatures | None:
@@ -95,36 +109,43 @@ class Retriever:
             item.image if isinstance(item.image, Tensor) else self.processor.image(item.image)  # type: ignore[arg-type]
             for item in items
         ]
-        return self.model.encode_pictures(torch.stack(prepared).to(self.device))
+        return self.runs.encode_pictures(torch.stack(prepared).to(self.device))
 
     def _encode(self, items: Sequence[ItemInput]) -> Tensor:
         pictures = self._pictures(items)
         ids = mask = None
         if (items[0].text or "").strip():
             ids, mask = (part.to(self.device) for part in self.processor.texts([item.text or "" for item in items]))
-        return self.model.encode_item(pictures, ids, mask)
+        return self.runs.encode_item(pictures, ids, mask)
 
 
-def load(name: str | Path = "compact", device: str | torch.device = "cpu") -> Retriever:
+def load(name: str | Path = "compact", device: str | torch.device = "cpu", inference: Inference = "torch") -> Retriever:
     """The one way to a retriever: a shipped name (`compact`), a checkpoint folder, or a name on the model hub.
+
+    Args:
+        inference: how it is run, see `retriever.inference`; what is not exported yet for `onnx` or `int8` is now.
 
     Raises:
         FileNotFoundError: there is no such shipped model or folder, and the hub does not give it either.
-        ValueError: the folder holds a model that this version cannot build.
+        ValueError: the folder holds a model that this version cannot build, or the device cannot run it so.
+        OSError: the exported graphs cannot be written.
     """
-    folder = _find(str(name))
-    model, tokenizer = checkpoint.load_folder(folder)
-    return Retriever(model.to(device), Processor(model.config, tokenizer), checkpoint.model_id(folder))
+    folder = find(str(name))
+    chosen = choose(inference, folder, torch.device(device))
+    model = open_model(folder, chosen, torch.device(device))
+    processor = Processor(checkpoint.load_config(folder), checkpoint.load_tokenizer(folder))
+    return Retriever(model, processor, checkpoint.model_id(folder), chosen)
 
 
 def identify(name: str | Path) -> str:
     """The `model_id` of what `load` would load, without loading it. Raises FileNotFoundError, as `load`."""
-    folder = _find(str(name))
+    folder = find(str(name))
     checkpoint.check_folder(folder)
     return checkpoint.model_id(folder)
 
 
-def _find(name: str) -> Path:
+def find(name: str) -> Path:
+    """The checkpoint folder of a name. Raises FileNotFoundError, as `load`."""
     if (SHIPPED / name / "config.json").exists():
         return SHIPPED / name
     folder = Path(name).expanduser()

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,6 +31,8 @@ class VisionEncoder(nn.Module):
     """
 
     def __init__(self, config: RetrieverConfig) -> None:
+        import timm  # here, not above: it takes two seconds and 200 MB to import, and ONNX Runtime does without
+
         super().__init__()
         self.width = config.vision_width
         self.pyramid = config.vision_pyramid
@@ -56,7 +57,7 @@ class VisionEncoder(nn.Module):
         if tokens.shape[-1] != self.width:
             raise ValueError(f"the backbone's tokens are {tokens.shape[-1]} wide: set vision_width to that")
         if not self.num_concepts:
-            return PictureFeatures(tokens, tokens.new_zeros(len(tokens), 0))
+            return PictureFeatures(tokens, tokens.new_zeros(tokens.shape[0], 0))
         return PictureFeatures(tokens, self.backbone.forward_head(final).softmax(dim=-1))
 
 

@@ -134,7 +134,7 @@ async def restore(args: argparse.Namespace, settings: Settings) -> None:
                 f"{settings.model} is {model_id}. Set SEARCH_MODEL to that model, or add --encode to encode every item "
                 "anew with this one"
             )
-        model = await load_model(settings.model, device_of(settings.device))
+        model = await load_model(settings.model, device_of(settings.device), settings.inference)
     await asyncio.to_thread(open_data_folder, settings.data_dir, restoring=True)
     dim = model.config.embed_dim if model else manifest.dim
     index = await open_index_of(settings, dim, model_id)

@@ -80,7 +80,7 @@ async def _reindex(args: argparse.Namespace, settings: Settings) -> None:
         if not asked:
             raise ValueError(f"the model {current.model} took over from no other: there is nothing to go back to")
         name = lasting_name(asked)
-        model = await load_model(name, device_of(settings.device))
+        model = await load_model(name, device_of(settings.device), settings.inference)
         if args.rollback and model.model_id != current.previous_id:
             raise ValueError(f"{name} is another model than the one before ({current.previous_id}): it has changed")
         if model.model_id == current.model_id:

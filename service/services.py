@@ -104,7 +104,7 @@ async def open_services(
         name = _model_to_serve(settings.model, serving)
         device = device_of(settings.device)
         started = perf_counter()
-        model = await load_model(name, device)
+        model = await load_model(name, device, settings.inference)
         seconds = perf_counter() - started
         index = await open_index_of(settings, model.config.embed_dim, model.model_id)
         described = Generation(model.model_id, lasting_name(name), model.config.embed_dim)
@@ -117,7 +117,10 @@ async def open_services(
     except (OSError, ValueError, RuntimeError, IndexUnavailable, ModelMismatch, UnusableDataFolder) as error:
         log.critical("cannot start: %s", error)
         raise StartupFailed(str(error)) from error
-    log.info("model %s (%s) loaded on %s in %.1f s", name, model.model_id, device, seconds)
+    how = f"{model.inference} on {device}"
+    log.info("model %s (%s) loaded in %.1f s, runs in %s", name, model.model_id, seconds, how)
+    if settings.inference == "auto" and how == "torch on cpu":
+        log.info("`python -m retriever.export --model %s` makes it several times faster here", name)
     log.info("index %s: %d items", settings.qdrant_url or f"embedded in {settings.data_dir.resolve()}", items)
 
     lexicon = Lexicon()
@@ -146,7 +149,9 @@ async def open_services(
         return Services(settings, metrics, encoder, index, catalogue, lexicon, searcher, events)
 
     def serve(name: str, opened: Services) -> None:
-        metrics.model.info({"model": name, "model_id": opened.encoder.retriever.model_id, "device": device})
+        served = opened.encoder.retriever
+        described = {"model": name, "model_id": served.model_id, "device": device, "inference": served.inference}
+        metrics.model.info(described)
         publish(opened)
 
     first = assemble(model, index)
@@ -157,7 +162,7 @@ async def open_services(
     if settings.demo_catalogue:
         filling = demo.fill(first.catalogue, index, settings.data_dir)
         once.append(asyncio.create_task(filling, name="demonstration catalogue"))
-    takeover = Takeover(generations, first, assemble, serve, device)
+    takeover = Takeover(generations, first, assemble, serve, device, settings.inference)
     background = [*once, asyncio.create_task(takeover.run(after=once), name="takeover")]
     log.info("open %s", _address(settings))
     try:

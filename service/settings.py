@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from retriever.index.cluster import Cluster, Quantization
+from retriever.inference import Inference
 
 
 class Settings(BaseSettings):
@@ -54,6 +55,10 @@ class Settings(BaseSettings):
     )
     device: str = Field(
         default="auto", description="Where the model runs: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if any."
+    )
+    inference: Inference = Field(
+        default="auto",
+        description="How the model runs: `torch`, `bf16`, `onnx` or `int8` (ONNX Runtime); `auto` takes the fastest.",
     )
     demo_catalogue: bool = Field(default=False, description="Fill an empty catalogue with the demonstration products.")
 

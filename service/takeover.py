@@ -23,6 +23,7 @@ from retriever import Retriever
 from retriever.index import IndexUnavailable, ItemIndex
 from retriever.index.generations import EdgeGenerations, Generation, Generations, ServerGenerations
 from retriever.index.server import connect
+from retriever.inference import Inference
 from service.reindexing import Reindexing
 from service.settings import Settings
 from service.stock import every_item
@@ -52,13 +53,13 @@ def lasting_name(model: str) -> str:
     return str(folder.resolve()) if folder.is_dir() else model
 
 
-async def load_model(name: str, device: str) -> Retriever:
+async def load_model(name: str, device: str, inference: Inference) -> Retriever:
     """A model that has run once: the first run is slow, and no shopper should meet it.
 
     Raises:
         FileNotFoundError, ValueError, RuntimeError: there is no such model, or it cannot run.
     """
-    model = await asyncio.to_thread(retriever.load, name, device)
+    model = await asyncio.to_thread(retriever.load, name, device, inference)
     await asyncio.to_thread(model.encode_queries, ["ready?"])
     return model
 
@@ -73,9 +74,10 @@ class Takeover:
         assemble: Callable[[Retriever, ItemIndex], "Services"],
         serve: Callable[[str, "Services"], None],
         device: str,
+        inference: Inference,
     ) -> None:
         self._generations, self._serving, self._assemble = generations, serving, assemble
-        self._serve, self._device = serve, device
+        self._serve, self._device, self._inference = serve, device, inference
         self._failed: Generation | None = None
         self._again_at = 0.0
         self._retiring: dict[asyncio.Task[None], Services] = {}
@@ -164,7 +166,7 @@ class Takeover:
         return self._serving.encoder.retriever.model_id
 
     async def _prepare(self, generation: Generation) -> "Services":
-        model = await load_model(generation.model, self._device)
+        model = await load_model(generation.model, self._device, self._inference)
         if model.model_id != generation.model_id:
             raise ValueError(
                 f"{generation.model} is the model {model.model_id} by now, and the index is of {generation.model_id}"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from retriever import FusedRetriever, Processor, Retriever, RetrieverConfig, checkpoint
+from retriever import FusedRetriever, Processor, Retriever, RetrieverConfig, checkpoint, onnx_export
 
 torch.set_num_threads(1)
 
@@ -67,3 +67,14 @@ def _checkpoint(folder: Path, seed: int) -> Path:
 def tiny_retriever(tiny_checkpoint: Path) -> Retriever:
     model, tokenizer = checkpoint.load_folder(tiny_checkpoint)
     return Retriever(model, Processor(TINY, tokenizer), checkpoint.model_id(tiny_checkpoint))
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder (`XDG_CACHE_HOME`) with the tiny checkpoint's graphs for ONNX Runtime, in both precisions."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        for precision in ("fp32", "int8"):
+            onnx_export.export(tiny_checkpoint, precision)
+    return cache

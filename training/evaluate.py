@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 import retriever
 from retriever.index import IndexUnavailable, ModelMismatch
+from retriever.inference import Inference
 from training import formats, report
 from training.compare import compare, load_results
 from training.formats import FormatError, PictureFolder, ValidQuery
@@ -69,6 +70,7 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
     return {
         "modes": summarise(ranks),
         "model_id": gallery.retriever.model_id,
+        "inference": gallery.retriever.inference,
         "queries": len(queries),
         "gallery": len(gallery.items),
         "notes": gallery.notes,
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     try:
         _run(options)
-    except (FormatError, FileNotFoundError, IndexUnavailable, ModelMismatch) as error:
+    except (FormatError, OSError, IndexUnavailable, ModelMismatch) as error:
         sys.exit(f"training.evaluate: {error}")
 
 
@@ -94,7 +96,10 @@ def _run(options: argparse.Namespace) -> None:
     pictures = _pictures(options, [item.item_id for item in items])
     previous = load_results(options.compare) if options.compare else None
 
-    model = retriever.load(options.model, device=options.device)
+    try:
+        model = retriever.load(options.model, options.device, options.inference)
+    except ValueError as error:
+        sys.exit(f"training.evaluate: {error}")
     gallery = EncodedGallery(model, items, pictures, batch_size=options.batch_size)
     ranks = rank(gallery, queries)
     if options.through_index:
@@ -166,9 +171,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write a Markdown report with plots and pictures")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="results or report folder of another run")
+    parser.add_argument(
+        "--inference",
+        choices=get_args(Inference),
+        default="torch",
+        help="how the model is run: what a faster way costs in recall (torch, the reference)",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch-size", type=int, default=32, help="items encoded at once (32)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rerank and options.inference not in ("torch", "bf16"):
+        parser.error("--rerank runs in torch: leave out --inference")
+    return options
 
 
 if __name__ == "__main__":

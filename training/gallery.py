@@ -166,7 +166,7 @@ class EncodedGallery:
     @torch.inference_mode()
     def _encode_pictures(self, pictured: Sequence[int], batch_size: int) -> tuple[View, View]:
         """The image view, and the fused one of the items that have text too. Each picture meets the backbone once."""
-        model, processor, device = self.retriever.model, self.retriever.processor, self.retriever.device
+        model, processor, device = self.retriever.runs, self.retriever.processor, self.retriever.device
         # Those with text first: a batch then has text throughout or not at all.
         with_text = [n for n in pictured if self.items[n].text.strip()]
         without = [n for n in pictured if not self.items[n].text.strip()]
@@ -179,11 +179,11 @@ class EncodedGallery:
         with tqdm(total=len(pictured), desc="pictures", unit="picture", disable=not pictured) as bar:
             for batch, pixels in zip(batches, self._prepared(batches), strict=True):
                 features = model.encode_pictures(pixels.to(device))
-                image.append(model.encode_item(features, None, None).float())
+                image.append(model.encode_item(features, None, None))
                 texts = [self.items[n].text for n in batch]
                 if texts[0].strip():
                     ids, mask = processor.texts(texts)
-                    both.append(model.encode_item(features, ids.to(device), mask.to(device)).float())
+                    both.append(model.encode_item(features, ids.to(device), mask.to(device)))
                 bar.update(len(batch))
         order = {n: row for row, n in enumerate([*with_text, *without])}
         rows = [order.get(n, -1) for n in range(len(self.items))]

@@ -203,19 +203,25 @@ class ItemIndex(ABC):
                 return SearchResult([], 0)
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
-        total = await self.count(filter)
         selected = bool(sort or group_by or min_score is not None or relevance_floor is not None)
-        if not total or (offset >= total and not selected):
-            return SearchResult([], total)
-        wanted = min(total, selection.POOL if selected else offset + limit)
-        tiers = await self._candidates(rows, words, fusion.depths(wanted), filter)
+        wanted = selection.POOL if selected else offset + limit
+        if wanted <= fusion.CANDIDATES:
+            # One tier is searched however many items there are, so a first page does not wait for their number.
+            found = self._candidates(rows, words, fusion.depths(wanted), filter)
+            total, tiers = await asyncio.gather(self.count(filter), found)
+        else:
+            total = await self.count(filter)
+            if not total or (offset >= total and not selected):
+                return SearchResult([], total)
+            wanted = min(total, wanted)
+            tiers = await self._candidates(rows, words, fusion.depths(wanted), filter)
         ideal = await self._ideal(words) if words and not lexical.has_code(text) else 0.0
-        ranked = fusion.rank(tiers, lexical_weight, ideal)
+        ranked = fusion.rank(tiers, lexical_weight, wanted, ideal)
         if selected:
-            chosen = await self._select(ranked[: selection.POOL], sort, group_by, min_score, relevance_floor)
+            chosen = await self._select(ranked, sort, group_by, min_score, relevance_floor)
             total = len(chosen)
         else:
-            chosen = [selection.Chosen(one) for one in ranked[: offset + limit]]
+            chosen = [selection.Chosen(one) for one in ranked]
         page = chosen[offset : offset + limit]
         # Payloads are fetched for the page alone: sent along with every candidate they would double the whole search.
         payloads = await self._payloads([one.ranked.point_id for one in page]) if page else {}

@@ -84,26 +84,30 @@ def word_share(bm25: float, best: float, ideal: float) -> float:
     return (bm25 / max(best, ideal)) ** SHARPNESS
 
 
-def rank(tiers: Iterable[Candidates], weight: float, ideal: float = 0.0) -> list[Ranked]:
-    """The candidates of every tier, each once: by tier, then score, then point id.
+def rank(tiers: Iterable[Candidates], weight: float, limit: int, ideal: float = 0.0) -> list[Ranked]:
+    """The first `limit` candidates of all tiers, each once: by tier, then score, then point id.
 
     `ideal` is the BM25 of a text with every word of the query (see `word_share`).
     """
-    ranked: dict[str, Ranked] = {}
+    ranked: list[Ranked] = []
+    seen: set[str] = set()
     for tier in tiers:
         best = max(tier.lexical.values(), default=0.0)
-        new = [
-            _ranked(point, semantic, word_share(tier.lexical.get(point, 0.0), best, ideal) if best > 0 else 0.0, weight)
+        shares = {point: word_share(bm25, best, ideal) for point, bm25 in tier.lexical.items() if bm25 > 0}
+        # Plain tuples sort several times faster than objects with a key; hundreds are ranked for a page of twenty.
+        new = sorted(
+            (-(semantic + weight * (lexical := shares.get(point, 0.0))), point, semantic, lexical)
             for point, semantic in tier.semantic.items()
-            if point not in ranked
+            if point not in seen
+        )
+        ranked += [
+            Ranked(point, -negative, semantic, lexical)
+            for negative, point, semantic, lexical in new[: limit - len(ranked)]
         ]
-        new.sort(key=lambda one: (-one.score, one.point_id))
-        ranked.update((one.point_id, one) for one in new)
-    return list(ranked.values())
-
-
-def _ranked(point: str, semantic: float, lexical: float, weight: float) -> Ranked:
-    return Ranked(point, semantic + weight * lexical, semantic, lexical)
+        if len(ranked) == limit:
+            break
+        seen.update(tier.semantic)
+    return ranked
 
 
 def checked_cursor(cursor: str) -> str:

@@ -1,8 +1,11 @@
 """What the server's adapter adds to the contract: collections behind an alias, and a server that is away."""
 
+import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient, models
 
@@ -62,6 +65,30 @@ async def test_a_collection_that_went_away_is_not_ready(client: AsyncQdrantClien
     await client.delete_collection("items-model-a")
     with pytest.raises(IndexUnavailable, match="items-model-a"):
         await index.ready()
+
+
+async def test_a_first_page_is_ranked_while_the_items_are_counted(
+    client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may be far away: two questions that do not depend on each other cost one journey."""
+    index = await ServerIndex.open(client, DIM, "model-a")
+    await index.upsert([item("a"), item("b")])
+    asked = asyncio.Event()
+    count, search = client.count, client.query_batch_points
+
+    async def count_once_asked(*args: Any, **kwargs: Any) -> Any:
+        async with asyncio.timeout(10):
+            await asked.wait()
+        return await count(*args, **kwargs)
+
+    async def ask(*args: Any, **kwargs: Any) -> Any:
+        asked.set()
+        return await search(*args, **kwargs)
+
+    monkeypatch.setattr(client, "count", count_once_asked)
+    monkeypatch.setattr(client, "query_batch_points", ask)
+    result = await index.search(np.eye(DIM)[0], "", limit=10)
+    assert (len(result.hits), result.total) == (2, 2)
 
 
 async def test_a_server_that_is_away(tmp_path: Path) -> None:

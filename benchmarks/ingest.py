@@ -1,0 +1,97 @@
+"""Products with real pictures, from the HTTP body to durable: one at a time, side by side, and in bulk."""
+
+import base64
+import io
+import itertools
+import json
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.process import Server, service
+from examples.demo_catalogue import DemoProduct, products
+
+_BOUNDARY = "product"
+_FORM = f"multipart/form-data; boundary={_BOUNDARY}"
+
+
+def rows(folder: Path, model: str | Path, count: int, **settings: str) -> list[dict[str, Any]]:
+    """Items a second for `count` new items each way; each has one JPEG of 640 × 640 pixels."""
+    pictured = [(product, _jpeg(product)) for product in itertools.islice(itertools.cycle(products()), min(count, 60))]
+    data_dir = folder / "ingest"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    measured: list[dict[str, Any]] = []
+    with service(data_dir, model, **settings) as server:
+        _post(server, [_form(*pictured[0], "warm-up")], 1)
+        for name, clients in (("POST /items, 1 client", 1), ("POST /items, 8 clients", 8)):
+            forms = [_form(*pictured[n % len(pictured)], f"{clients}-{n}") for n in range(count)]
+            measured.append({"ingest": name, **_post(server, forms, clients)})
+        lines = [_line(*pictured[n % len(pictured)], f"bulk-{n}") for n in range(count)]
+        measured.append({"ingest": "POST /items/bulk", **_bulk(server, lines)})
+    return [{**row, "÷ 1 client": row["items/s"] / measured[0]["items/s"]} for row in measured]
+
+
+def _post(server: Server, forms: list[bytes], clients: int) -> dict[str, float]:
+    def send(form: bytes) -> None:
+        request = urllib.request.Request(server.url + "/items", form, {"Content-Type": _FORM})
+        with urllib.request.urlopen(request) as answer:
+            answer.read()
+
+    spent, started = server.cpu_seconds(), time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(send, forms))
+    return _rate(server, len(forms), spent, started)
+
+
+def _bulk(server: Server, lines: list[bytes]) -> dict[str, float]:
+    spent, started = server.cpu_seconds(), time.perf_counter()
+    headers = {"Content-Type": "application/x-ndjson"}
+    request = urllib.request.Request(server.url + "/items/bulk", b"".join(lines), headers)
+    with urllib.request.urlopen(request) as answer:
+        results = [json.loads(line) for line in answer]
+    if refused := [result for result in results if result["status"] != 201]:
+        raise RuntimeError(f"{len(refused)} of {len(lines)} items were refused: {refused[0]}")
+    return _rate(server, len(lines), spent, started)
+
+
+def _rate(server: Server, count: int, spent: float, started: float) -> dict[str, float]:
+    took = time.perf_counter() - started
+    return {"items/s": count / took, "CPU ms an item": 1000 * (server.cpu_seconds() - spent) / count}
+
+
+def _jpeg(product: DemoProduct) -> bytes:
+    buffer = io.BytesIO()
+    product.picture().save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _form(product: DemoProduct, jpeg: bytes, item_id: str) -> bytes:
+    fields = {
+        "id": item_id,
+        "title": product.title,
+        "description": product.description,
+        "category": " > ".join(product.category),
+        "price": str(product.price),
+        "attributes": json.dumps(product.attributes),
+    }
+    head = "".join(
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    head += f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="1.jpg"\r\n\r\n'
+    return head.encode() + jpeg + f"\r\n--{_BOUNDARY}--\r\n".encode()
+
+
+def _line(product: DemoProduct, jpeg: bytes, item_id: str) -> bytes:
+    fields = {
+        "id": item_id,
+        "title": product.title,
+        "description": product.description,
+        "category": product.category,
+        "price": product.price,
+        "attributes": product.attributes,
+        "images": [base64.b64encode(jpeg).decode()],
+    }
+    return json.dumps(fields).encode() + b"\n"

@@ -1,0 +1,57 @@
+"""Repeated timing, and tables of it."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one call."""
+
+    median: float
+    p99: float
+    cpu: float  # median of of the processor, all threads: what a busy machine changes least
+
+
+def timed(call: Callable[[], Any], *, seconds: float, warm_up: int = 2) -> Timing:
+    """Calls again and again for about `seconds`, at least three times, after `warm_up` calls that do not count."""
+    for _ in range(warm_up):
+        call()
+    wall: list[float] = []
+    cpu: list[float] = []
+    until = perf_counter() + seconds
+    while len(wall) < 3 or perf_counter() < until:
+        started, spent = perf_counter(), process_time()
+        call()
+        wall.append(1000 * (perf_counter() - started))
+        cpu.append(1000 * (process_time() - spent))
+    return Timing(float(np.median(wall)), float(np.percentile(wall, 99)), float(np.median(cpu)))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as Markdown that reads well as text; numbers to three significant digits."""
+    names = list(rows[0])
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+    lines = [f"| {' | '.join(text.ljust(width) for text, width in zip(line, widths, strict=True))} |" for line in cells]
+    return "\n".join([lines[0], f"| {' | '.join('-' * width for width in widths)} |", *lines[1:]])
+
+
+def _cell(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def machine() -> str:
+    """The processor, how many cores of it, and how busy they were before."""
+    model = "unknown processor"
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
+    return f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} when the run began"

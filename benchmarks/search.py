@@ -1,0 +1,114 @@
+"""`POST /search` end to end, over catalogues of growing size: latency, throughput, CPU, memory, start-up, recall."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import retriever
+from benchmarks.catalogue import Generator, fill, queries
+from benchmarks.process import Server, service
+from retriever import Retriever
+from retriever.index import open_index
+
+# What is asked, beside the query. The first is the baseline of the others.
+KINDS: dict[str, dict[str, Any]] = {
+    "hybrid": {},
+    "semantic": {"mode": "semantic"},
+    "lexical": {"mode": "lexical"},
+    "with a filter": {"filter": {"category": "Home", "price": {"lte": 40}}},
+    "with 3 facets": {"facets": ["brand", "material", "price"]},
+    "sorted by price": {"sort": [{"field": "price"}]},
+    "explained": {"explain": True},
+}
+_TOP = 10
+_ASKED = 20  # queries that recall is measured on
+
+
+def bodies(kind: str, count: int = 2000) -> list[bytes]:
+    return [json.dumps({"query": query, **KINDS[kind]}).encode() for query in queries(count)]
+
+
+def measure(
+    folder: Path, model: str | Path, size: int, clients: Sequence[int], *, seconds: float, **settings: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Tables of one catalogue size: `kinds`, `clients`, `arrivals`, `footprint`."""
+    data_dir = folder / f"{size}-items"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    loaded = retriever.load(model, inference="auto")
+    fill(data_dir, loaded, size)
+    recall = asyncio.run(_recall(data_dir, loaded, size))
+    del loaded
+    with service(data_dir, model, SEARCH_QUERY_CACHE="0", **settings) as server:
+        at_rest = server.memory_mb()
+        server.load("/search", bodies("hybrid"), seconds=seconds / 2)  # warm-up
+        kinds = _kinds(server, size, seconds)
+        crowds = _clients(server, size, clients, seconds)
+        saturation = max(row["requests/s"] for row in crowds)
+        arrivals = _arrivals(server, size, saturation, max(clients), seconds)
+        footprint = {
+            "items": size,
+            "seconds to ready": server.seconds_to_ready,
+            "CPU s to ready": server.cpu_to_ready,
+            "MB at rest": at_rest,
+            "MB after load": server.memory_mb(),
+            "MB on disk": sum(file.stat().st_blocks * 512 for file in data_dir.rglob("*") if file.is_file()) / 2**20,
+            f"recall@{_TOP}": recall,
+        }
+    return {"kinds": kinds, "clients": crowds, "arrivals": arrivals, "footprint": [footprint]}
+
+
+def _kinds(server: Server, size: int, seconds: float) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for kind in KINDS:
+        one = server.load("/search", bodies(kind), seconds=seconds)
+        baseline = rows[0]["CPU ms"] if rows else one["CPU ms"]
+        rows.append({"items": size, "search": kind, **one, "CPU ÷ hybrid": one["CPU ms"] / baseline})
+    return rows
+
+
+def _clients(server: Server, size: int, clients: Sequence[int], seconds: float) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for count in clients:
+        one = server.load("/search", bodies("hybrid"), clients=count, seconds=seconds)
+        baseline = rows[0]["requests/s"] if rows else one["requests/s"]
+        rows.append({"items": size, "clients": count, **one, "throughput ÷ 1st row": one["requests/s"] / baseline})
+    return rows
+
+
+def _arrivals(server: Server, size: int, saturation: float, clients: int, seconds: float) -> list[dict[str, Any]]:
+    """Constant arrival at shares of the saturation throughput: what shoppers wait, queueing included."""
+    rows = []
+    for share in (0.25, 0.5, 0.75):
+        one = server.load("/search", bodies("hybrid"), clients=clients, rate=share * saturation, seconds=seconds)
+        rows.append({"items": size, "of saturation": f"{share:.0%}", **one})
+    return rows
+
+
+async def _recall(data_dir: Path, loaded: Retriever, size: int) -> float:
+    """Share of the exact MaxSim top ten over all items that the index finds, by meaning alone."""
+    asked = loaded.encode_queries(queries(_ASKED)).numpy()  # (A, D)
+    generator = Generator(loaded)
+    scores = np.concatenate(
+        [
+            np.einsum(
+                "ad,nqd->anq", asked, np.stack([generator.tokens(n) for n in range(start, min(start + 512, size))])
+            ).max(axis=-1)
+            for start in range(0, size, 512)
+        ],
+        axis=1,
+    )  # (A, N)
+    top = min(_TOP, size)
+    index = await open_index(data_dir=data_dir, dim=asked.shape[1], model_id=loaded.model_id)
+    try:
+        shares = []
+        for query, own in zip(asked, scores, strict=True):
+            exact = {generator.item(int(number)).id for number in np.argsort(-own)[:top]}
+            found = await index.search(query, "", limit=top, lexical_weight=0.0)
+            shares.append(len(exact & {hit.id for hit in found.hits}) / top)
+    finally:
+        await index.close()
+    return float(np.mean(shares))

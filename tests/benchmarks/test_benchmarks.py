@@ -1,0 +1,85 @@
+"""The benchmarks run, at a small size, and measure what they say. How fast anything is, no test says."""
+
+import asyncio
+import itertools
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.load import drive
+from benchmarks.measure import table, timed
+
+
+@pytest.mark.slow
+def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    arguments = ["--model", str(tiny_checkpoint), "--output", str(tmp_path), "--sizes", "40", "--batches", "1,2"]
+    arguments += ["--inference", "torch,bf16", "--clients", "1,2", "--pictures", "3", "--seconds", "0.2"]
+    tables = main(arguments)
+    assert {(row["input"], row["batch"], row["inference"]) for row in tables["encoding"]} == set(
+        itertools.product(("query", "item"), (1, 2), ("torch", "bf16"))
+    )
+    searches = tables["kinds"] + tables["clients"] + tables["arrivals"]
+    assert all(row["failed %"] == 0 and row["requests/s"] > 0 and row["CPU ms"] > 0 for row in searches)
+    assert all(row["p50 ms"] <= row["p99 ms"] for row in searches)
+    footprint = tables["footprint"][0]
+    assert footprint["items"] == 40
+    assert footprint["recall@10"] == 1.0  # all forty are candidates
+    assert [row["ingest"] for row in tables["ingest"]] == [
+        "POST /items, 1 client",
+        "POST /items, 8 clients",
+        "POST /items/bulk",
+    ]
+    assert json.loads((tmp_path / "results.json").read_text())["tables"] == tables
+    assert (tmp_path / "growth.svg").stat().st_size > 1000
+
+
+def test_the_load_generator_charges_a_stall_to_all_who_wait() -> None:
+    """One answer takes 0.3 s; at constant arrival all requests that were due meanwhile are late by it."""
+
+    async def play() -> dict[str, float]:
+        answered = itertools.count()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while head := await reader.readline():
+                length = 0
+                while (line := await reader.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.partition(b":")[2])
+                assert head.startswith(b"POST /search ")
+                assert await reader.readexactly(length) == b'{"query": "mug"}'
+                if next(answered) == 0:
+                    await asyncio.sleep(0.3)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        body = itertools.cycle([b'{"query": "mug"}'])
+        url = f"http://127.0.0.1:{port}/search"
+        measured = await drive(url, body, clients=1, seconds=0.5, rate=100, media_type="application/json")
+        server.close()
+        return measured
+
+    measured = asyncio.run(play())
+    assert measured["requests"] == 50
+    assert measured["failed %"] == 0
+    assert measured["p50 ms"] > 20  # without counting the wait, all but one would take a millisecond
+
+
+def test_timing_repeats_and_leaves_the_warm_up_out() -> None:
+    calls = []
+    one = timed(lambda: calls.append(time.sleep(0.02 if len(calls) else 0.2)), seconds=0.0, warm_up=1)
+    assert len(calls) == 4
+    assert 20 <= one.median <= one.p99
+    assert one.cpu < one.median
+
+
+def test_a_table_reads_well_as_text() -> None:
+    assert table([{"way": "torch", "ms": 1234.5}, {"way": "int8", "ms": 0.01234}]).splitlines() == [
+        "| way   | ms     |",
+        "| ----- | ------ |",
+        "| torch | 1234   |",
+        "| int8  | 0.0123 |",
+    ]

@@ -1,0 +1,22 @@
+"""The service runs the model as it is told to, and says how."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.helpers import picture_file, post_item
+
+
+def test_items_and_searches_go_through_onnx_runtime(
+    settings: Settings, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_cache))
+    with TestClient(create_app(settings)) as client:  # `auto` finds the graphs
+        assert post_item(client, "m-1", picture_file("red"), title="red mug").status_code == 201
+        assert post_item(client, "m-2", title="blue lamp").status_code == 201
+        hits = client.post("/search", json={"query": "red mug"}).json()["hits"]
+        assert {hit["id"] for hit in hits} == {"m-1", "m-2"}
+        assert 'inference="int8"' in client.get("/metrics").text
