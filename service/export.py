@@ -90,14 +90,14 @@ def _line(item: Exported) -> bytes:
     return orjson.dumps(line) + b"\n"
 
 
-async def from_lines(model_id: str, lines: AsyncIterator[str]) -> AsyncIterator[Exported]:
-    """The reverse of `to_lines`.
+async def from_lines(model_id: str, parts: AsyncIterator[bytes]) -> AsyncIterator[Exported]:
+    """The reverse of `to_lines`, from parts of any size.
 
     Raises:
         ValueError: it is not a complete export of this model's index.
     """
     count, head, ended = 0, False, False
-    async for text in lines:
+    async for text in _lines(parts):
         line = orjson.loads(text)
         if not head:
             if line.get("model_id") != model_id:
@@ -110,6 +110,19 @@ async def from_lines(model_id: str, lines: AsyncIterator[str]) -> AsyncIterator[
             yield _item(line)
     if not ended:
         raise ValueError(f"the service's export broke off after {count} items")
+
+
+async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    # At line feeds alone: what else ends a line of text (U+2028, U+0085) may be in a product's description.
+    rest = bytearray()
+    async for part in parts:
+        *ends, last = part.split(b"\n")
+        for end in ends:
+            yield bytes(rest) + end
+            rest.clear()
+        rest += last
+    if rest:
+        yield bytes(rest)
 
 
 def _item(line: Mapping[str, Any]) -> Exported:

@@ -13,7 +13,7 @@ import asyncio
 import functools
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from tqdm import tqdm
 
@@ -112,11 +112,12 @@ async def _move(
     try:
         source = await _open_source(generations, current)
         items: Callable[[], AsyncIterator[Payload]]
+        count: Callable[[], Awaitable[int]]
         if source is None:
             remote = RemoteCatalogue(args.url, args.key, current.model_id)
-            items, total = remote.payloads, await remote.count()
+            items, count = remote.payloads, remote.count
         else:
-            items, total = functools.partial(every_item, source), await source.count()
+            items, count = functools.partial(every_item, source), source.count
         disk = Disk(settings.data_dir, settings.min_free_bytes)
         reindexing = Reindexing(target, MediaStore(settings.data_dir / "media"), disk, model)
         there = await reindexing.begin()
@@ -124,10 +125,11 @@ async def _move(
             print(f"Going on: {there} items are encoded already.", file=sys.stderr)
         for number in range(1, _PASSES + 1):
             title = "encoding" if number == 1 else f"catching up ({number})"
-            with tqdm(total=total, desc=title, unit=" items", disable=args.quiet) as bar:
-                if await reindexing.run(items(), bar.update) <= _ENOUGH:
-                    break
-        wrong = await reindexing.check()
+            with tqdm(total=await count(), desc=title, unit=" items", disable=args.quiet) as bar:
+                changed = await reindexing.run(items(), bar.update)
+            wrong = await reindexing.check(await count(), changed)
+            if changed <= _ENOUGH and not wrong:
+                break
         if wrong and not args.force:
             raise Failed(f"The new model does not take over: {wrong}. The old one serves on; --force insists.")
         if isinstance(generations, EdgeGenerations):

@@ -78,11 +78,18 @@ class Reindexing:
             await self._copy(changed[begin : begin + _AT_ONCE])
         await self._remove(set(ids) - there.keys())
 
-    async def check(self) -> str | None:
-        """Counts, and searches for some items by their own words; returns what is wrong, if anything is."""
+    async def check(self, expected: int, changed: int) -> str | None:
+        """Counts, and searches for some items by their own words; returns what is wrong, if anything is.
+
+        Args:
+            expected: How many items the source holds.
+            changed: How many the last pass found changed: about as many may have come or gone since.
+        """
         found = await self._target.count()
         if found != len(self._copied):
             return f"the new index holds {found} items, and {len(self._copied)} were copied"
+        if abs(found - expected) > changed + expected // 20:
+            return f"the new index holds {found} items, and the old one {expected}"
         sample = (await self._target.scroll(None, _SAMPLE))[0]
         words = {item_id: lexical_text_of(payload) for item_id, payload in sample}
         missed = []

@@ -61,7 +61,7 @@ class RemoteCatalogue:
                     if answer.status_code != 200:
                         await answer.aread()
                     self._check(answer)
-                    async for item in from_lines(self._model_id, answer.aiter_lines()):
+                    async for item in from_lines(self._model_id, answer.aiter_bytes()):
                         yield item
             except httpx.TransportError as error:
                 raise self._away(error) from error

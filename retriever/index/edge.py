@@ -302,9 +302,11 @@ def _serving(folder: Path, model_id: str) -> str:
         return model_id
     if (folder / CURRENT).exists():
         try:
-            return str(json.loads((folder / CURRENT).read_bytes())["model_id"])
+            named = str(json.loads((folder / CURRENT).read_bytes())["model_id"])
         except (ValueError, KeyError, TypeError) as error:
             raise IndexUnavailable(f"{folder / CURRENT}, which names the model, is damaged: {error}") from error
+        if named in others:  # and was not removed by hand
+            return named
     return model_id if model_id in others else " and ".join(others)
 
 

@@ -96,6 +96,20 @@ async def test_a_service_that_begins_while_a_new_index_is_made_takes_the_old_one
     await place.let_go(again)
 
 
+async def test_an_index_that_was_removed_by_hand_serves_no_more(tmp_path: Path) -> None:
+    generations = EdgeGenerations(tmp_path / "index")
+    await (await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")).close()
+    await generations.promote(A)
+    await (await generations.open("model-b", 8)).close()
+    (tmp_path / "index" / "model-a").rename(tmp_path / "away")
+    with pytest.raises(ModelMismatch, match="model-b"):
+        await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    (tmp_path / "index" / "model-b").rename(tmp_path / "away-too")
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    assert await index.count() == 0
+    await index.close()
+
+
 async def test_a_note_is_left_answered_and_taken_away(tmp_path: Path) -> None:
     generations = EdgeGenerations(tmp_path)
     assert await generations.asked() is None

@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from retriever.index import IndexUnavailable
 from service import backup
 from service.app import create_app
 from service.data_folder import RESTORING
-from service.export import Exported, export
+from service.export import Exported, export, from_lines, to_lines
 from service.media import MediaStore
 from service.services import open_index_of
 from service.settings import Settings
@@ -204,6 +204,36 @@ def test_a_backup_that_fails_leaves_the_last_one(
     assert command(backup.main, shop, "--output", str(file)) == 2
     assert file.read_bytes() == before
     assert [path.name for path in tmp_path.glob("*.tar*")] == ["shop.tar"]
+
+
+def test_an_export_is_read_from_parts_of_any_size_and_must_be_whole() -> None:
+    payload = {"id": "a", "title": "lines\u2028that \x85 are\x0bnone\n", "images": []}
+    tokens = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+    async def items() -> AsyncIterator[Exported]:
+        yield Exported(payload, tokens, [b"\n\n", None])
+        yield Exported(payload)
+
+    async def read(text: bytes, size: int, model: str = "model") -> list[Exported]:
+        async def parts() -> AsyncIterator[bytes]:
+            for begin in range(0, len(text), size):
+                yield text[begin : begin + size]
+
+        return [item async for item in from_lines(model, parts())]
+
+    async def written() -> bytes:
+        return b"".join([line async for line in to_lines("model", items())])
+
+    text = asyncio.run(written())
+    for size in (1, 7, len(text)):
+        first, second = asyncio.run(read(text, size))
+        assert (first.payload, first.pictures, second) == (payload, [b"\n\n", None], Exported(payload))
+        np.testing.assert_array_equal(first.tokens, tokens)  # type: ignore[arg-type]
+    for cut in (text[: text.rindex(b'{"end"')], text[: len(text) // 2], b"", text.replace(b'"end":2', b'"end":3')):
+        with pytest.raises(ValueError, match=r"broke off|unexpected|EOF"):
+            asyncio.run(read(cut, 50))
+    with pytest.raises(ValueError, match="not other"):
+        asyncio.run(read(text, 50, "other"))
 
 
 def test_an_item_that_changes_while_it_is_read_is_exported_as_one_moment_had_it(

@@ -76,7 +76,11 @@ async def test_a_pass_copies_what_changed_and_removes_what_is_gone(
     shown: list[int] = []
     assert await reindexing.run(source([item(str(n)) for n in range(40)]), shown.append) == 40
     assert (counting.encoded, sum(shown)) == (40, 40)
-    assert await reindexing.check() is None
+    assert await reindexing.check(40, 0) is None
+    assert await reindexing.check(45, 3) is None
+    wrong = await reindexing.check(60, 3)
+    assert wrong is not None
+    assert "the old one 60" in wrong
 
     later = [item(str(n)) for n in range(1, 40)]
     later[6] = item("7", version=2, title="cup")
@@ -118,18 +122,18 @@ async def test_an_index_that_does_not_find_its_items_is_refused(
 ) -> None:
     reindexing = make(target, tmp_path, tiny_retriever)
     await reindexing.run(source([item(str(n), title=f"mug{n}") for n in range(30)]))
-    assert await reindexing.check() is None
+    assert await reindexing.check(30, 0) is None
     search = target.search
 
     async def others(query: Any, text: str, *, limit: int) -> Any:
         return await search(query, "", limit=1)
 
     monkeypatch.setattr(target, "search", others)
-    wrong = await reindexing.check()
+    wrong = await reindexing.check(30, 0)
     assert wrong is not None
     assert "own words" in wrong
     monkeypatch.undo()
     await target.delete(["3"])
-    wrong = await reindexing.check()
+    wrong = await reindexing.check(30, 0)
     assert wrong is not None
     assert "29 items" in wrong

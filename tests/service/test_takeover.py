@@ -175,3 +175,25 @@ def test_on_a_stopped_service(
     assert command(reindex.main, settings, "--rollback") == 0
     with TestClient(create_app(settings)) as client:
         assert model_id(client) == old
+
+
+def test_a_note_outlives_a_crash_of_the_service(settings: Settings, other_checkpoint: Any) -> None:
+    """Killed before it moved, it moves when it is started; killed after, it only takes the note away."""
+    with TestClient(create_app(settings)) as client:
+        post_item(client, "a", picture_file("red"), title="red mug")
+    new = retriever.identify(other_checkpoint)
+    wanted = current(settings).followed_by(new, str(other_checkpoint), 16)
+    generations = generations_of(settings)
+    assert isinstance(generations, EdgeGenerations)
+    move(settings, wanted)
+    with TestClient(create_app(settings)) as client:
+        until(lambda: asyncio.run(generations.asked()) is None)
+        assert model_id(client) == new
+        assert post_item(client, "b", title="b").status_code == 201
+    assert current(settings) == wanted
+    move(settings, wanted)
+    with TestClient(create_app(settings)) as client:
+        until(lambda: asyncio.run(generations.asked()) is None)
+        assert model_id(client) == new
+        assert client.get("/items").json()["total"] == 2
+    assert current(settings) == wanted
