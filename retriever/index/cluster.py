@@ -41,7 +41,7 @@ class Cluster:
     def dense(self) -> dict[str, Any]:
         """The part of `VectorParams` that holds for the vector that finds candidates."""
         if self.quantization == "none":
-            return {"on_disk": self.on_disk or None}
+            return {}  # in memory, for it is what candidates are found by
         scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
         return {
             "on_disk": self.on_disk or None,

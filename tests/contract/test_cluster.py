@@ -90,6 +90,13 @@ async def test_by_default_all_is_as_the_server_has_it(client: Recorder) -> None:
     assert client.searched[0].prefetch[0].params is None
 
 
+async def test_what_finds_candidates_is_in_memory(client: Recorder) -> None:
+    await ServerIndex.open(client, DIM, "model-a", cluster=Cluster(on_disk=True))
+    vectors = client.created["vectors_config"]
+    assert vectors["dense"].on_disk is None
+    assert vectors["tokens"].on_disk is True
+
+
 def test_settings_say_it(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"SHARDS": 6, "REPLICAS": 2, "WRITE_CONSISTENCY": 2, "QUANTIZATION": "int8", "OVERSAMPLING": 3}
     for name, value in {**values, "ON_DISK": "true"}.items():
