@@ -32,7 +32,8 @@ smoke: .make/dev  ## the main job once, on real input: serve, search, train, eva
 	$(BIN)/python -m tests.smoke
 
 fuzz: .make/dev  ## schemathesis against a running service, with FUZZ_EXAMPLES (300) requests an operation and phase
-	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM} $(BIN)/python -m pytest -s tests/service/test_fuzz.py
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
+		$(BIN)/python -m pytest -s tests/service/test_fuzz.py
 
 soak: .make/dev  ## memory and file descriptors over 20,000 requests
 	SOAK_REQUESTS=20000 $(BIN)/python -m pytest -s tests/end_to_end/test_soak.py

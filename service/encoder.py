@@ -116,10 +116,7 @@ class Encoder:
         if cached is not None:
             self._cache.move_to_end(text)
             return EncodedQuery(cached)
-        with (
-            self.admit(1),
-            tracer.start_as_current_span("encode query"),
-        ):  # waiting included; its own time is in the stages' metrics
+        with self.admit(1), tracer.start_as_current_span("encode query"):  # waiting included
             entry = self._submit("query", text)
             embedding = await entry.done
         if self._cache_size:

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     qdrant_on_disk: bool = Field(
         default=False,
         validation_alias=AliasChoices("QDRANT_ON_DISK", "qdrant_on_disk"),
-        description="Vectors and payloads as given stay on the server's disk; memory holds what finds candidates.",
+        description="A new collection stays on the server's disk, but for what finds candidates by meaning.",
     )
 
     max_batch: int | None = Field(

@@ -20,7 +20,7 @@ class Cluster:
     write_consistency: int = 1  # copies that must have a write before it is acknowledged
     quantization: Quantization = "none"  # of `dense`, which finds candidates; `tokens` rank them as they are
     oversampling: float = 2.0  # with int8, how many times as many candidates are looked at as they are
-    on_disk: bool = False  # vectors and payloads as given: read from disk, through the page cache
+    on_disk: bool = False  # all but what finds candidates by meaning: read from disk, through the page cache
 
     def __post_init__(self) -> None:
         if self.write_consistency > self.replicas:
@@ -41,7 +41,7 @@ class Cluster:
     def dense(self) -> dict[str, Any]:
         """The part of `VectorParams` that holds for the vector that finds candidates."""
         if self.quantization == "none":
-            return {"on_disk": self.on_disk or None}
+            return {}  # in memory, for it is what candidates are found by
         scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
         return {
             "on_disk": self.on_disk or None,
@@ -51,6 +51,21 @@ class Cluster:
     def tokens(self) -> dict[str, Any]:
         """The part of `VectorParams` that holds for the vectors that rank them."""
         return {"on_disk": self.on_disk or None}
+
+    def lexical(self) -> models.SparseIndexParams | None:
+        """The index of BM25's words."""
+        return models.SparseIndexParams(on_disk=True) if self.on_disk else None
+
+    def field(self, schema: Literal["keyword", "float", "integer"]) -> Any:
+        """The index of a field that is filtered by; integers are only ever looked up, never compared."""
+        disk = self.on_disk or None
+        match schema:
+            case "keyword":
+                return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, on_disk=disk)
+            case "float":
+                return models.FloatIndexParams(type=models.FloatIndexType.FLOAT, on_disk=disk)
+        kind = models.IntegerIndexType.INTEGER
+        return models.IntegerIndexParams(type=kind, lookup=True, range=False, on_disk=disk)
 
     def candidates(self) -> models.SearchParams | None:
         """How candidates are looked for: more than are wanted by int8, and the best of them by the vectors as given."""

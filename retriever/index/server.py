@@ -97,12 +97,13 @@ class ServerIndex(ItemIndex):
                         **self._cluster.tokens(),
                     ),
                 },
-                sparse_vectors_config={"lexical": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                sparse_vectors_config={
+                    "lexical": models.SparseVectorParams(modifier=models.Modifier.IDF, index=self._cluster.lexical())
+                },
                 metadata={"model_id": self._model_id},
                 **self._cluster.collection(),
             )
-            lookup = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False)
-            await self._create_index(WORDS_KEY, lookup)
+            await self._create_index(WORDS_KEY, self._cluster.field("integer"))
         except (ApiException, grpc.RpcError):
             # Another process that starts at the same time may have been quicker.
             if not await self._client.collection_exists(self._collection):
@@ -171,7 +172,7 @@ class ServerIndex(ItemIndex):
 
     async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
         with server_errors():
-            await self._create_index(payload_key, models.PayloadSchemaType(schema))
+            await self._create_index(payload_key, self._cluster.field(schema))
         for name, kinds in fields_at([payload_key]).items():
             self._created.setdefault(name, set()).update(kinds)
 

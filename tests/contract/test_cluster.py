@@ -3,6 +3,7 @@
 That the server's gRPC form of each call can hold them is part of it: what the client cannot write down, it drops.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,11 +26,18 @@ class Recorder(AsyncQdrantClient):
     def __init__(self) -> None:
         super().__init__(":memory:")
         self.created: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}
         self.searched: list[models.QueryRequest] = []
 
     async def create_collection(self, collection_name: str, **options: Any) -> bool:  # type: ignore[override]
         self.created = options
         return await super().create_collection(collection_name, **options)
+
+    async def create_payload_index(
+        self, collection_name: str, field_name: str, field_schema: Any, **options: Any
+    ) -> Any:  # type: ignore[override]
+        self.fields[field_name] = field_schema
+        return await super().create_payload_index(collection_name, field_name, field_schema, **options)
 
     async def query_batch_points(self, collection_name: str, requests: Any, **options: Any) -> Any:
         self.searched += requests
@@ -53,7 +61,18 @@ async def test_a_large_collection(client: Recorder) -> None:
     assert dense.quantization_config.scalar.always_ram, "or every step through the graph would wait for the disk"
     assert not tokens.HasField("quantization_config"), "what ranks is exact"
 
-    await index.upsert([item(str(n), text="red mug") for n in range(5)])
+    lexical = RestToGrpc.convert_sparse_vector_params(client.created["sparse_vectors_config"]["lexical"])
+    assert lexical.index.on_disk
+
+    items = [item(str(n), text="red mug") for n in range(5)]
+    await index.upsert([replace(one, fields={"brand": "Kiln", "price": 9.5}) for one in items])
+    assert {type(schema) for schema in client.fields.values()} == {
+        models.IntegerIndexParams,
+        models.KeywordIndexParams,
+        models.FloatIndexParams,
+    }
+    assert all(RestToGrpc.convert_payload_schema_params(schema) for schema in client.fields.values())
+    assert all(schema.on_disk for schema in client.fields.values())
     found = await index.search(query(1), "mug", limit=3)
     assert len(found.hits) == 3
     dense_prefetch, lexical_prefetch = (RestToGrpc.convert_prefetch_query(one) for one in client.searched[0].prefetch)
@@ -69,6 +88,13 @@ async def test_by_default_all_is_as_the_server_has_it(client: Recorder) -> None:
     await index.upsert([item("a")])
     await index.search(query(1), "", limit=1)
     assert client.searched[0].prefetch[0].params is None
+
+
+async def test_what_finds_candidates_is_in_memory(client: Recorder) -> None:
+    await ServerIndex.open(client, DIM, "model-a", cluster=Cluster(on_disk=True))
+    vectors = client.created["vectors_config"]
+    assert vectors["dense"].on_disk is None
+    assert vectors["tokens"].on_disk is True
 
 
 def test_settings_say_it(monkeypatch: pytest.MonkeyPatch) -> None:

