@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from service import problems
 from service.metrics import Metrics
 from service.middleware import EscapedItemPathMiddleware, RequestMiddleware
-from service.routes import bulk, health, items, search
+from service.routes import bulk, feedback, health, items, search
 from service.services import open_services
 from service.settings import Settings
 
@@ -52,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
         form_limits={"max_files": 1, "max_part_size": settings.max_field_bytes, "max_fields": 64},
     )
     app.include_router(search.router, max_body_size=settings.max_field_bytes)
+    app.include_router(feedback.router, max_body_size=settings.max_field_bytes)
     app.include_router(health.router, max_body_size=settings.max_field_bytes)
     app.mount("/web", StaticFiles(directory=WEB, check_dir=False), name="web")
     app.add_api_route("/", _page, include_in_schema=False)

@@ -53,6 +53,9 @@ class Metrics:
         self.cache = Counter(
             "search_query_cache", "Look-ups of a query's embedding.", ["result"], registry=self.registry
         )
+        self.feedback = Counter(
+            "search_feedback", "What shoppers did with hits, as they told.", ["action"], registry=self.registry
+        )
         self.items = Gauge("search_index_items", "Items in the index.", registry=self.registry)
         self.model = Info("search_model", "The retriever that is loaded.", registry=self.registry)
 

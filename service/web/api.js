@@ -48,6 +48,15 @@ export function searchImage(image, request, signal) {
   return call("/search/image", { method: "POST", body: form, signal });
 }
 
+// What a shopper did with a hit; a nicety for whoever measures the shop, so its failure is no news.
+export const feedback = (event) =>
+  call("/feedback", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(event),
+    keepalive: true,
+  }).catch(() => null);
+
 export const suggest = (typed, signal) => call(`/suggest?q=${encodeURIComponent(typed)}`, { signal });
 
 export const listFields = () => call("/fields");

@@ -1,6 +1,6 @@
 // The page: what is typed becomes a search, answers become cards, and the address keeps the query.
 
-import { listItems, search, searchImage } from "./api.js";
+import { feedback, listItems, search, searchImage } from "./api.js";
 import { setUpDetail } from "./detail.js";
 import { $, element, picture, price, stock } from "./dom.js";
 import { setUpFilters } from "./filters.js";
@@ -55,14 +55,15 @@ async function load(query, { next = false, typed = false } = {}) {
   try {
     const page = await fetchPage(query, next, typed, signal);
     if (signal.aborted) return;
-    const cards = page.hits.map(card);
+    const first = next ? shown.count : 0;
+    const cards = page.hits.map((hit, i) => card(hit, page.searchId, first + i));
     if (next) {
       results.append(...cards);
       $("button", cards[0])?.focus();
     } else {
       results.replaceChildren(...cards);
     }
-    shown = { query, typed, count: (next ? shown.count : 0) + page.hits.length, cursor: page.cursor };
+    shown = { query, typed, count: first + page.hits.length, cursor: page.cursor };
     more.hidden = shown.cursor === null;
     status.textContent = page.summary(shown.count);
     instead.hidden = !page.corrected;
@@ -111,6 +112,7 @@ async function fetchPage(query, next, typed, signal) {
   const took = Math.max(1, Math.round(answer.took_ms.total));
   return {
     hits: answer.hits,
+    searchId: answer.search_id,
     cursor: answer.next_cursor,
     corrected: !typed && answer.corrected_query,
     summary: (count) =>
@@ -120,14 +122,18 @@ async function fetchPage(query, next, typed, signal) {
   };
 }
 
-function card(hit) {
+function card(hit, searchId, position) {
   const { item } = hit;
+  const opened = () => {
+    if (searchId) feedback({ search_id: searchId, item_id: item.id, action: "click", position });
+    openDetail(item, hit);
+  };
   return element(
     "li",
     { className: "card" },
     element(
       "button",
-      { type: "button", onclick: () => openDetail(item, hit) },
+      { type: "button", onclick: opened },
       // Of several pictures, the one that was found.
       element("div", { className: "picture" }, picture(item, hit.explanation?.picture ?? 0)),
       element(

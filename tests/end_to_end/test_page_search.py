@@ -161,7 +161,10 @@ def test_the_picture_that_matched_is_shown_and_why(page: Page, several: Server) 
     card = page.locator(".card", has_text="steel lamp")
     expect(card.locator("img")).to_have_attribute("src", re.compile(rf"n={best}&"))
     expect(card.locator(".stock")).to_have_text("Sold out")
-    card.get_by_role("button").click()
+    with page.expect_request("**/feedback") as told:
+        card.get_by_role("button").click()
+    clicked = told.value.post_data_json
+    assert (clicked["item_id"], clicked["action"]) == ("lamp", "click")
     detail = page.locator("#detail")
     expect(detail.locator("h2 mark")).to_have_text("lamp")
     expect(detail.locator(".why")).to_contain_text(f"picture {best + 1} of 2 fits best")

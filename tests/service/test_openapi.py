@@ -139,6 +139,7 @@ def test_the_examples_work(client: TestClient) -> None:
         if name in ("filter", "facets")
     }
     check(client.post("/search", json={"query": "mug", **page}))
+    check(client.post("/feedback", json=body("POST /feedback")), 204)
     check(client.post("/search/batch", json=body("POST /search/batch")))
     check(client.post("/search/image", files=form("POST /search/image")))
 
