@@ -138,11 +138,12 @@ class Catalogue:
             OSError: the picture is gone.
         """
         text = item_text(*(payload[name] for name in ("title", "description", "category", "attributes"))) or None
-        if not payload["images"]:
+        names = [image["file"] for image in payload["images"]]
+        if not names:
             return ItemInput(text=text)
 
         def work() -> ItemInput:
-            picture = self._media.load(payload["images"][number]["file"])
+            picture = self._media.load(names[min(number, len(names) - 1)])  # it may have fewer by now
             return ItemInput(self._encoder.retriever.processor.image(picture.image), text)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -94,7 +94,7 @@ async function fetchPage(query, next, typed, signal) {
     return {
       hits: answer.items.map((item) => ({ item })),
       cursor: answer.next_cursor,
-      summary: () => (answer.total ? `${answer.total.toLocaleString()} products` : ""),
+      summary: () => (answer.total ? products(answer.total) : ""),
     };
   }
   const [field, order] = sort.value.split(":");
@@ -117,10 +117,12 @@ async function fetchPage(query, next, typed, signal) {
     corrected: !typed && answer.corrected_query,
     summary: (count) =>
       count
-        ? `Best ${count.toLocaleString()} of ${answer.total.toLocaleString()} products${corrected} in ${took} ms`
+        ? `Best ${count.toLocaleString()} of ${products(answer.total)}${corrected} in ${took} ms`
         : `No products${corrected}`,
   };
 }
+
+const products = (count) => `${count.toLocaleString()} ${count === 1 ? "product" : "products"}`;
 
 function card(hit, searchId, position) {
   const { item } = hit;

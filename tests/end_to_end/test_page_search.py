@@ -145,7 +145,7 @@ def test_a_chosen_category_opens_and_filters_are_cleared_together(page: Page, se
     filters.get_by_role("checkbox", name="Lamps").check()
     expect(page.locator("#chips li")).to_have_text(["Lamps ×"])  # in the place of what it is part of
     filters.get_by_role("checkbox", name="sold out").check()
-    expect(page.locator("#status")).to_have_text("1 products")
+    expect(page.locator("#status")).to_have_text("1 product")
     page.goto('/?filter={"category": ["Home > Lamps"], "price": {"lte": 1}}')
     expect(page.locator("#message")).to_contain_text("Nothing with these filters")
     page.get_by_role("button", name="Clear the filters").click()
