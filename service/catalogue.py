@@ -178,11 +178,13 @@ class Catalogue:
             OSError: the picture is gone.
         """
         text = item_text(*(payload[name] for name in ("title", "description", "category", "attributes"))) or None
-        if not payload["images"]:
+        names = [image["file"] for image in payload["images"]]
+        if not names:
             return ItemInput(text=text)
 
         def work() -> ItemInput:
-            picture = self.media.load(payload["images"][number]["file"])
+            # It may have fewer pictures by now.
+            picture = self.media.load(names[min(number, len(names) - 1)])
             return ItemInput(self._encoder.retriever.processor.image(picture.image), text)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -1,6 +1,6 @@
 // The page: what is typed becomes a search, answers become cards, and the address keeps the query.
 
-import { listItems, search, searchImage } from "./api.js";
+import { listItems, search, searchImage, tellClick } from "./api.js";
 import { setUpDetail } from "./detail.js";
 import { $, element, picture, price, stock } from "./dom.js";
 import { setUpFilters } from "./filters.js";
@@ -55,14 +55,15 @@ async function load(query, { next = false, typed = false } = {}) {
   try {
     const page = await fetchPage(query, next, typed, signal);
     if (signal.aborted) return;
-    const cards = page.hits.map(card);
+    const first = next ? shown.count : 0;
+    const cards = page.hits.map((hit, i) => card(hit, page.searchId, first + i));
     if (next) {
       results.append(...cards);
       $("button", cards[0])?.focus();
     } else {
       results.replaceChildren(...cards);
     }
-    shown = { query, typed, count: (next ? shown.count : 0) + page.hits.length, cursor: page.cursor };
+    shown = { query, typed, count: first + page.hits.length, cursor: page.cursor };
     more.hidden = shown.cursor === null;
     status.textContent = page.summary(shown.count);
     instead.hidden = !page.corrected;
@@ -93,7 +94,7 @@ async function fetchPage(query, next, typed, signal) {
     return {
       hits: answer.items.map((item) => ({ item })),
       cursor: answer.next_cursor,
-      summary: () => (answer.total ? `${answer.total.toLocaleString()} products` : ""),
+      summary: () => (answer.total ? products(answer.total) : ""),
     };
   }
   const [field, order] = sort.value.split(":");
@@ -111,23 +112,30 @@ async function fetchPage(query, next, typed, signal) {
   const took = Math.max(1, Math.round(answer.took_ms.total));
   return {
     hits: answer.hits,
+    searchId: answer.search_id,
     cursor: answer.next_cursor,
     corrected: !typed && answer.corrected_query,
     summary: (count) =>
       count
-        ? `Best ${count.toLocaleString()} of ${answer.total.toLocaleString()} products${corrected} in ${took} ms`
+        ? `Best ${count.toLocaleString()} of ${products(answer.total)}${corrected} in ${took} ms`
         : `No products${corrected}`,
   };
 }
 
-function card(hit) {
+const products = (count) => `${count.toLocaleString()} ${count === 1 ? "product" : "products"}`;
+
+function card(hit, searchId, position) {
   const { item } = hit;
+  const opened = () => {
+    if (searchId) tellClick(searchId, item.id, position);
+    openDetail(item, hit);
+  };
   return element(
     "li",
     { className: "card" },
     element(
       "button",
-      { type: "button", onclick: () => openDetail(item, hit) },
+      { type: "button", onclick: opened },
       // Of several pictures, the one that was found.
       element("div", { className: "picture" }, picture(item, hit.explanation?.picture ?? 0)),
       element(

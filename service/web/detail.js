@@ -109,6 +109,6 @@ function why(item, { score, explanation }) {
   const { semantic, lexical, lexical_weight: weight, words, picture: best } = explanation;
   const parts = [`meaning ${semantic.toFixed(2)}`];
   if (words.length) parts.push(`words ${(weight * lexical).toFixed(2)} (${words.join(", ")})`);
-  if (item.images.length > 1) parts.push(`picture ${best + 1} of ${item.images.length} fits best`);
+  if (item.images.length > 1 && best !== null) parts.push(`picture ${best + 1} of ${item.images.length} fits best`);
   return `Found with a score of ${score.toFixed(2)}: ${parts.join(" + ").replace(" + picture", "; picture")}.`;
 }

@@ -145,7 +145,7 @@ def test_a_chosen_category_opens_and_filters_are_cleared_together(page: Page, se
     filters.get_by_role("checkbox", name="Lamps").check()
     expect(page.locator("#chips li")).to_have_text(["Lamps ×"])  # in the place of what it is part of
     filters.get_by_role("checkbox", name="sold out").check()
-    expect(page.locator("#status")).to_have_text("1 products")
+    expect(page.locator("#status")).to_have_text("1 product")
     page.goto('/?filter={"category": ["Home > Lamps"], "price": {"lte": 1}}')
     expect(page.locator("#message")).to_contain_text("Nothing with these filters")
     page.get_by_role("button", name="Clear the filters").click()
@@ -161,7 +161,10 @@ def test_the_picture_that_matched_is_shown_and_why(page: Page, several: Server) 
     card = page.locator(".card", has_text="steel lamp")
     expect(card.locator("img")).to_have_attribute("src", re.compile(rf"n={best}&"))
     expect(card.locator(".stock")).to_have_text("Sold out")
-    card.get_by_role("button").click()
+    with page.expect_request("**/events") as told:
+        card.get_by_role("button").click()
+    (clicked,) = told.value.post_data_json["events"]
+    assert (clicked["item_id"], clicked["kind"]) == ("lamp", "click")
     detail = page.locator("#detail")
     expect(detail.locator("h2 mark")).to_have_text("lamp")
     expect(detail.locator(".why")).to_contain_text(f"picture {best + 1} of 2 fits best")
