@@ -2,9 +2,9 @@
 
 A batch comes from one file (a source): negatives from the same shop are harder than a handbag beside a leek. Half of
 the batches come from the items of one common query, T-shirts among T-shirts, which are harder still. Items are drawn
-evenly, so that a product with forty queries does not count forty times (where a file weighs its pairs, by weight); of
-an item's pairs, those with a query that
-few items answer are drawn more often, since they say more about it.
+evenly, so that a product with forty queries does not count forty times; of an item's pairs, those with a query that
+few items answer are drawn more often, since they say more about it. Where a file weighs its pairs (clicks do), items
+and pairs are drawn by weight as well.
 """
 
 import re

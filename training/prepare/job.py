@@ -6,6 +6,7 @@ a step that was killed is simply run again. Rows are read in pages, however many
 
 import json
 import sqlite3
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,7 @@ class Job:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA cache_size = -16000")  # 16 MB
         self._db.executescript(_SCHEMA)
+        self._db.create_function("crc32", 1, lambda text: zlib.crc32(text.encode()), deterministic=True)
         self._changed: dict[tuple[str, str], tuple[int, list[Any]]] = defaultdict(lambda: (0, []))
         self._written = 0
 

@@ -24,6 +24,9 @@ class EndpointSettings(BaseSettings):
     )
     translate_model: str = Field(default="qwen-mt-flash", description="Model that translates.")
     caption_model: str = Field(default="qwen3-vl-32b-instruct", description="Model that describes pictures.")
+    service_key: SecretStr | None = Field(
+        default=None, description="API key of the service whose catalogue is read, where it asks for one."
+    )
     concurrency: int = Field(default=8, ge=1, description="Requests at the same time.")
     timeout: float = Field(default=60.0, gt=0, description="Seconds for one request.")
     retries: int = Field(default=8, ge=0, description="Tries after a first that failed for a passing reason.")

@@ -22,6 +22,7 @@ import httpx
 import ijson
 
 from training.formats import PICTURE_SUFFIXES
+from training.prepare.settings import EndpointSettings
 
 LONGEST_LINE = 64 << 20  # bytes; a longer one is no record but a broken file, and is skipped without being held
 _ID_BYTES = 200  # a file name has at most 255
@@ -287,7 +288,9 @@ def _coco(source: str, limit: int | None) -> Iterator[Record]:
 
 
 def _service(source: str, limit: int | None) -> Iterator[Record]:
-    with httpx.Client(timeout=60) as client:
+    key = EndpointSettings().service_key
+    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    with httpx.Client(timeout=60, headers=headers) as client:
         found = 0
         cursor: str | None = None
         while True:

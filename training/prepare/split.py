@@ -5,8 +5,6 @@ words, until enough items are: a query brings all of its items and all that look
 another query too, that pair goes. So a validation query keeps every item that answers it, and the question is fair.
 """
 
-import zlib
-
 import numpy as np
 from tqdm import tqdm
 
@@ -71,15 +69,14 @@ def _by_digest(job: Job, share: float) -> None:
     wanted = round(share * job.one("SELECT COUNT(*) FROM clean_items"))
     most = max(FEW, wanted // 20)
     queries = job.all(
-        "SELECT q.id, q.normal FROM clean_queries q JOIN clean_pairs p ON p.id = q.id GROUP BY q.id"
-        " HAVING COUNT(*) <= ?",
+        "SELECT q.id FROM clean_queries q JOIN clean_pairs p ON p.id = q.id GROUP BY q.id HAVING COUNT(*) <= ?"
+        " ORDER BY crc32(q.normal), q.normal",
         most,
     )
-    queries.sort(key=lambda row: zlib.crc32(row[1].encode()))
     mine = "SELECT i.family FROM clean_items i JOIN clean_pairs p USING (item_id) WHERE p.id = ?"
     held = 0
     with tqdm(total=wanted, desc="split", unit="item") as progress:
-        for number, _ in queries:
+        for (number,) in queries:
             if held >= wanted:
                 break
             brings = job.one(f"SELECT COUNT(*) FROM clean_items WHERE side = 'train' AND family IN ({mine})", number)
