@@ -27,6 +27,7 @@ from retriever.index import IndexedItem, open_index
 from service.catalogue import index_fields, lexical_text
 from service.lexicon import Lexicon
 from service.schemas import ItemFields
+from service.stock import take_stock
 
 BATCH = 64
 
@@ -68,7 +69,7 @@ async def measure(folder: Path, args: argparse.Namespace) -> None:
     each = (time.process_time() - started) / len(queries)
 
     lexicon, before = Lexicon(), resident()
-    await lexicon.read(index)
+    await take_stock(index, lexicon, None)
     learned = resident() - before
     await index.close()
 
