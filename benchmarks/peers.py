@@ -42,6 +42,7 @@ def rows(
     measured: list[dict[str, Any]] = []
 
     def run(name: str, server: Server, path: str, asked: Sequence[bytes]) -> None:
+        server.settle()
         server.load(path, asked, seconds=seconds / 2)  # warm-up
         for count in clients:
             one = server.load(path, asked, clients=count, seconds=seconds)
