@@ -1,7 +1,7 @@
 """What a shop would write in a day: sentence-transformers, FastAPI and qdrant-client's local mode.
 
 Served by `python -m benchmarks.peer_app PORT FOLDER`, at its best for what it is: vectors in memory, warm before the
-first request, and only one dense vector an item. It has no words in common, no rescoring, no facets and no total,
+first request, one dense vector an item. It has no words in common, no rescoring, no facets and no total,
 which would cost it more; so it does less than what it is compared with.
 """
 

@@ -51,6 +51,15 @@ class Server:
             return bool(answer.status == 200)
         return False
 
+    def settle(self) -> None:
+        """Waits until it has nothing to do: once it answers, it still learns the catalogue's words."""
+        before = self.cpu_seconds()
+        while True:
+            time.sleep(1)
+            if (now := self.cpu_seconds()) - before < 0.05:
+                return
+            before = now
+
     def cpu_seconds(self) -> float:
         """What all its threads have taken so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()

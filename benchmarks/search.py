@@ -43,6 +43,7 @@ def measure(
     recall = asyncio.run(_recall(data_dir, loaded, size))
     del loaded
     with service(data_dir, model, SEARCH_QUERY_CACHE="0", **settings) as server:
+        server.settle()
         at_rest = server.memory_mb()
         server.load("/search", bodies("hybrid"), seconds=seconds / 2)  # warm-up
         kinds = _kinds(server, size, seconds)

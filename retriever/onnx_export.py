@@ -65,6 +65,7 @@ def export(source: Path, precision: Precision) -> Path:
     model, _ = checkpoint.load_folder(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+    beside.chmod(0o755)  # exported by one user, as where an image is built, and served by another
     try:
         with torch.inference_mode(), tqdm(GRAPHS, desc=f"ONNX, {precision}", unit="graph", delay=1) as bar:
             for name in bar:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import peers
 from benchmarks.__main__ import main
 from benchmarks.load import drive
 from benchmarks.measure import table, timed
@@ -34,6 +35,18 @@ def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) 
     ]
     assert json.loads((tmp_path / "results.json").read_text())["tables"] == tables
     assert (tmp_path / "growth.svg").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_hand_written_peer_runs_beside_the_service(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    arguments = ["--model", str(tiny_checkpoint), "--output", str(tmp_path), "--size", "30", "--clients", "1"]
+    rows = peers.main([*arguments, "--seconds", "0.3"])
+    assert [row["server"] for row in rows] == [
+        "hand-written: search",
+        "hand-written: embedding alone",
+        "this service: hybrid search",
+    ]
+    assert all(row["failed %"] == 0 and row["CPU ms"] > 0 for row in rows)
 
 
 def test_the_load_generator_charges_a_stall_to_all_who_wait() -> None:
