@@ -25,7 +25,7 @@ class ShopperEvent(BaseModel):
         description="Place of the hit in the whole ranking, counted from 0.",
         examples=[3],
     )
-    kind: EventKind = Field(description="`impression`: the shopper could see it.")
+    kind: EventKind = Field(description="`impression`: the shopper could see it.", examples=["click"])
 
 
 class EventBatch(BaseModel):

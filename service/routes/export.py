@@ -18,7 +18,10 @@ router = APIRouter(tags=["operations"], route_class=GuardedRoute)
     dependencies=INGEST_KEY,
     response_class=StreamingResponse,
     responses={
-        200: {"description": "JSON lines", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}},
+        200: {
+            "description": "JSON lines, each an object.",
+            "content": {"application/x-ndjson": {"schema": {"type": "object"}}},
+        },
         **responses(401, 403, 422, 429, 503),
     },
     summary="The whole catalogue, for backup and reindexing",

@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from retriever import ItemInput, Retriever, item_text
+from retriever.index import fusion
 from retriever.scoring import maxsim
-from service import searcher
 from tests.service.helpers import picture_file, post_item
 
 
@@ -49,7 +49,7 @@ def test_an_article_number_comes_before_what_the_model_makes_of_it(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though words weigh next to nothing in other queries."""
-    monkeypatch.setitem(searcher._WEIGHTS, "hybrid", 1e-6)
+    monkeypatch.setattr(fusion, "LEXICAL_WEIGHT", 1e-6)
     for n in range(8):
         code = "424522-100" if n == 5 else f"39000{n}-200"
         post_item(client, str(n), picture_file((30 * n, 0, 90)), title=f"shoe {n}", description=f"Article {code}.")
