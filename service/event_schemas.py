@@ -35,4 +35,4 @@ class EventBatch(BaseModel):
 
 
 class EventsAccepted(BaseModel):
-    accepted: int = Field(description="How many events are on the disk.")
+    accepted: int = Field(description="How many events are on the disk.", examples=[1])
