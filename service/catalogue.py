@@ -25,12 +25,12 @@ from retriever.index.fields import FieldValue
 from retriever.index.filters import Condition
 from service.disk import Disk
 from service.encoder import Encoder, Vectors
-from service.gate import Gate
 from service.lexicon import Lexicon
 from service.media import MediaStore, Picture, decode
 from service.metrics import Metrics
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
+from service.turnstile import Turnstile
 
 Payload = dict[str, Any]
 
@@ -92,7 +92,7 @@ class Catalogue:
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="pictures")
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.refusal: str | None = None  # why no write is made, if none is
-        self._gate = Gate()
+        self._gate = Turnstile()
         self._successor: Catalogue | None = None
         self._touched: set[str] | None = None
 

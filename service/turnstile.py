@@ -1,11 +1,11 @@
-"""A gate that many pass at a time, until somebody closes it for a moment."""
+"""A turnstile that many pass at a time, until somebody closes it for a moment."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 
-class Gate:
+class Turnstile:
     """For the event loop alone."""
 
     def __init__(self) -> None:
