@@ -51,19 +51,6 @@ export function searchImage(image, request, signal) {
   return call("/search/image", { method: "POST", body: form, signal });
 }
 
-let eventsKept = true; // until the service says that it keeps none
-
-// That a shopper opened a hit, for whoever trains or measures on it; a nicety, so its failure is no news.
-export function tellClick(searchId, itemId, position) {
-  if (!eventsKept) return;
-  call("/events", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ events: [{ search_id: searchId, item_id: itemId, position, kind: "click" }] }),
-    keepalive: true,
-  }).catch(() => (eventsKept = false));
-}
-
 export const suggest = (typed, signal) => call(`/suggest?q=${encodeURIComponent(typed)}`, { signal });
 
 export const listFields = () => call("/fields");

@@ -1,6 +1,6 @@
 // The page: what is typed becomes a search, answers become cards, and the address keeps the query.
 
-import { listItems, search, searchImage, tellClick } from "./api.js";
+import { listItems, search, searchImage } from "./api.js";
 import { setUpDetail } from "./detail.js";
 import { $, element, picture, price, stock } from "./dom.js";
 import { setUpFilters } from "./filters.js";
@@ -55,8 +55,7 @@ async function load(query, { next = false, typed = false } = {}) {
   try {
     const page = await fetchPage(query, next, typed, signal);
     if (signal.aborted) return;
-    const first = next ? shown.count : 0;
-    const cards = page.hits.map((hit, i) => card(hit, page.searchId, first + i));
+    const cards = page.hits.map(card);
     if (next) {
       results.append(...cards);
       $("button", cards[0])?.focus();
@@ -112,7 +111,6 @@ async function fetchPage(query, next, typed, signal) {
   const took = Math.max(1, Math.round(answer.took_ms.total));
   return {
     hits: answer.hits,
-    searchId: answer.search_id,
     cursor: answer.next_cursor,
     corrected: !typed && answer.corrected_query,
     summary: (count) =>
@@ -124,18 +122,14 @@ async function fetchPage(query, next, typed, signal) {
 
 const products = (count) => `${count.toLocaleString()} ${count === 1 ? "product" : "products"}`;
 
-function card(hit, searchId, position) {
+function card(hit) {
   const { item } = hit;
-  const opened = () => {
-    if (searchId) tellClick(searchId, item.id, position);
-    openDetail(item, hit);
-  };
   return element(
     "li",
     { className: "card" },
     element(
       "button",
-      { type: "button", onclick: opened },
+      { type: "button", onclick: () => openDetail(item, hit) },
       // Of several pictures, the one that was found.
       element("div", { className: "picture" }, picture(item, hit.explanation?.picture ?? 0)),
       element(
