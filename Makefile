@@ -11,7 +11,7 @@ help:  ## what can be made
 
 run: .make/serve  ## serve the demonstration catalogue on http://localhost:8000
 	$(BIN)/python -m retriever.export
-	SEARCH_DEMO_CATALOGUE=true $(BIN)/python -m service
+	SEARCH_DEMO_CATALOGUE=true SEARCH_LOG_FORMAT=text $(BIN)/python -m service
 
 test: .make/dev chromium  ## all tests, slow ones included
 	$(BIN)/python -m pytest

@@ -62,7 +62,7 @@ async function load(query, { next = false, typed = false } = {}) {
     } else {
       results.replaceChildren(...cards);
     }
-    shown = { query, typed, count: first + page.hits.length, cursor: page.cursor };
+    shown = { query, typed, count: (next ? shown.count : 0) + page.hits.length, cursor: page.cursor };
     more.hidden = shown.cursor === null;
     status.textContent = page.summary(shown.count);
     instead.hidden = !page.corrected;

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from starlette.exceptions import HTTPException
+from uvicorn.server import ServerState
 
 from service.server import Server
 from service.settings import Settings
-from service.slow_clients import BodyTimeoutMiddleware
+from service.slow_clients import BodyTimeoutMiddleware, Connection
 
 PATIENCE = 0.5  # seconds
 
@@ -153,3 +155,54 @@ def drip(path: str, parts: int) -> int:
 def test_a_body_that_drips_is_not_meant() -> None:
     assert drip("/items", 30) < 6
     assert drip("/endless", 10) == 10
+
+
+class Written(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.content = b""
+
+    def write(self, data: Any) -> None:
+        self.content += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+
+
+def spoken(app: Any, *pieces: bytes) -> bytes:
+    """What a connection answers to these pieces, each of which comes in one read."""
+
+    async def speak() -> bytes:
+        config = uvicorn.Config(app, log_config=None)
+        config.load()
+        written, state = Written(), ServerState()
+        connection = Connection(config, state, {})
+        connection.connection_made(written)
+        for piece in pieces:
+            connection.data_received(piece)
+        await asyncio.gather(*state.tasks)
+        connection.connection_lost(None)
+        return written.content
+
+    return asyncio.run(speak())
+
+
+async def read_all(scope: Any, receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+def test_a_long_body_in_one_piece_with_its_head_is_no_long_head() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"
+    assert spoken(read_all, head + bytes(200_000)).startswith(b"HTTP/1.1 200")
+
+
+def test_a_head_that_never_ends_is_refused() -> None:
+    headers = [f"X-{number}: {'x' * 1000}\r\n".encode() for number in range(70)]
+    assert spoken(read_all, b"GET / HTTP/1.1\r\n", *headers).startswith(b"HTTP/1.1 400")
