@@ -172,6 +172,10 @@ class Written(asyncio.Transport):
 
     def close(self) -> None: ...
 
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
 
 def spoken(app: Any, *pieces: bytes) -> bytes:
     """What a connection answers to these pieces, each of which comes in one read."""
