@@ -89,6 +89,19 @@ async def test_rare_words_count_for_more(index: ItemIndex) -> None:
     assert 0 < found[1].lexical < 0.5
 
 
+async def test_a_word_says_less_the_more_items_have_it(index: ItemIndex) -> None:
+    """And what the index knows of that keeps up with a catalogue that grows."""
+    await index.upsert([item("mug", text="mug"), *(item(f"plate {i}", text="plate") for i in range(9))])
+
+    async def share() -> float:
+        found = (await index.search(query(0), "mug lamp", limit=50)).hits
+        return next(hit.lexical for hit in found if hit.id == "mug")
+
+    unknown = await share()  # "lamp" is in no item, so it says most of the query
+    await index.upsert([item(f"lamp {i}", text="lamp") for i in range(20)])
+    assert 0 < unknown < 0.5 < await share()
+
+
 CODES = ["424522-100", "424522-101", "424523-100", "602.456.78", "AB/12_7", "DM0029‑400"]
 
 
