@@ -20,7 +20,8 @@ class Server(uvicorn.Server):
 
     At SIGTERM `/health/ready` turns to 503, answers ask for new connections and bulk uploads end after the line that
     they are at. For `drain_seconds` everything else is still answered, while balancers notice. Then the socket closes,
-    what is running finishes, and the application closes. Ctrl-C, or a second SIGTERM, leaves out the waiting.
+    what is running finishes, the application closes, and the process ends with status 0. Ctrl-C, or a second SIGTERM,
+    leaves out the waiting.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -45,7 +46,6 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """In a signal handler, outside the event loop: the next tick (ten a second) does the rest."""
         if sig == signal.SIGTERM and self.started and self._closes_at is None:
-            self._captured_signals.append(sig)
             self._closes_at = monotonic() + self._seconds
         else:
             super().handle_exit(sig, frame)

@@ -66,7 +66,7 @@ def test_sigterm_drains(tmp_path: Path, tiny_checkpoint: Path) -> None:
         late.settimeout(60)
         assert late.recv(4096).startswith(b"HTTP/1.1 201")
         late.close()
-        server.process.wait(60)
+        assert server.process.wait(60) == 0
         log = server.log.read_text()
         messages = [json.loads(line)["message"] for line in log.splitlines()]
         assert "API keys: 1 for search, 1 for ingest" in messages
