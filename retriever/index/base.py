@@ -208,14 +208,14 @@ class ItemIndex(ABC):
         if wanted <= fusion.CANDIDATES:
             # One tier is searched however many items there are, so a first page does not wait for their number.
             found = self._candidates(rows, words, fusion.depths(wanted), filter)
-            total, tiers = await asyncio.gather(self.count(filter), found)
+            total, tiers, ideal = await asyncio.gather(self.count(filter), found, self._ideal(text, words))
         else:
             total = await self.count(filter)
             if not total or (offset >= total and not selected):
                 return SearchResult([], total)
             wanted = min(total, wanted)
-            tiers = await self._candidates(rows, words, fusion.depths(wanted), filter)
-        ideal = await self._ideal(words) if words and not lexical.has_code(text) else 0.0
+            found = self._candidates(rows, words, fusion.depths(wanted), filter)
+            tiers, ideal = await asyncio.gather(found, self._ideal(text, words))
         ranked = fusion.rank(tiers, lexical_weight, wanted, ideal)
         if selected:
             chosen = await self._select(ranked, sort, group_by, min_score, relevance_floor)
@@ -241,11 +241,13 @@ class ItemIndex(ABC):
         ]
         return SearchResult(hits, total)
 
-    async def _ideal(self, words: lexical.SparseVector) -> float:
-        """BM25 of a short text that holds every one of these words.
+    async def _ideal(self, text: str, words: lexical.SparseVector | None) -> float:
+        """BM25 of a short text that holds every one of a query's words; 0 where only the best text is to count.
 
         Counts of items by word are kept until the catalogue has grown or shrunk by a tenth.
         """
+        if words is None or lexical.has_code(text):
+            return 0.0
         items = await self.count()
         if abs(items - self._having_of) > self._having_of / 10 or len(self._having) > MAX_COUNTED_WORDS:
             self._having, self._having_of = {}, items

@@ -68,7 +68,7 @@ def has_code(text: str) -> bool:
 
     That is so where one word is an article number, and no size or measure, or where none is without a digit.
     """
-    text = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
+    text = _normal(text)
     words = re.findall(r"[^\W_]+", text)
     joined = [re.sub(r"[\W_]", "", match.group()) for match in _JOINED.finditer(text)]
     digits = {word: sum(map(str.isdigit, word)) for word in [*words, *joined]}
@@ -93,7 +93,7 @@ def required(phrase: str) -> list[int]:
 
 def _numbers(text: str) -> list[int]:
     """Numbers of the words in their order, those that say nothing left out."""
-    text = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
+    text = _normal(text)
     words = re.findall(r"\w+", _UNSPACED.sub(lambda run: f" {' '.join(run.group())} ", text))
     return [number for word in words if (number := _number(word)) is not None]
 
@@ -108,10 +108,14 @@ def _pair(pair: tuple[int, int]) -> int:
     return (1 << 32) | zlib.crc32(pair[0].to_bytes(8) + pair[1].to_bytes(8))  # beyond every word's number
 
 
+def _normal(text: str) -> str:
+    """One form of each character, without half surrogate pairs: they are no Unicode and would stop the embedder."""
+    return unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
+
+
 def _words(text: str) -> str:
     """A text that the embedder cuts rightly at spaces and punctuation. Items and queries both come this way."""
-    # Half surrogate pairs are no Unicode and would stop the embedder.
-    text = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
+    text = _normal(text)
     codes = [
         re.sub(r"[\W_]", "", match.group()) for match in _JOINED.finditer(text) if not _DECIMAL.fullmatch(match.group())
     ]
