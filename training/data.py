@@ -25,7 +25,6 @@ def normalise(query: str) -> str:
 
 
 RARITY = 0.6  # a pair's weight falls with the number of items that answer its query, to this power
-ALIKE = 0.5  # share of batches whose items answer one common query
 MINED = 0.5  # share of batches in which pairs meet negatives that were mined for them, where there are any
 
 
@@ -41,12 +40,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often a pair is changed before it is learned from; each a probability."""
+    """How batches are drawn, and how often a pair is changed before it is learned from; each a probability."""
 
     drop_picture: float = 0.15  # modality dropout: keeps items that have only a text servable …
     drop_text: float = 0.25  # … and those that have only a picture, and teaches the model to look
     drop_word: float = 0.15  # one word of a long query
     typo: float = 0.08  # two neighbouring letters swapped, or one lost or doubled
+    alike: float = 0.5  # of a batch whose items all answer one common query
 
 
 class Source:
@@ -187,7 +187,7 @@ class BatchSampler:
         if source.negatives and rng.random() < MINED:
             return source.batch(source.harder(self.batch_size, rng), rng, self.augmentation)
         pool = np.arange(len(source))
-        if groups and rng.random() < ALIKE:
+        if groups and rng.random() < self.augmentation.alike:
             pool = groups[rng.integers(len(groups))]
         return source.batch(source.draw(pool, self.batch_size, rng), rng, self.augmentation)
 

@@ -8,7 +8,7 @@ goes on from the last checkpoint with the same order of data.
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +37,9 @@ from training.pictures import PictureReader
 from training.processes import average_gradients, gather
 from training.trainable import choose, parameter_groups
 from training.validation import Validation
+
+# Queries (B, D), item tokens (N, Q, D), positives (B, N), temperature, hardness → ()
+ContrastiveLoss = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
 
 CLIP_NORM = 1.0
 LOG_EVERY = 10
@@ -71,8 +74,13 @@ def learning_rate(step: int, args: TrainArgs) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - args.warmup) / max(1, args.steps - args.warmup)))
 
 
-def train(args: TrainArgs) -> dict[str, float]:
+def train(
+    args: TrainArgs, contrastive_loss: ContrastiveLoss = itc, augmentation: Augmentation | None = None
+) -> dict[str, float]:
     """Run or resume a training run; returns the last validation, empty without --valid.
+
+    Args:
+        contrastive_loss, augmentation: what `training.ablation` changes; no flag does.
 
     Raises:
         ValueError: the output folder holds a run with other arguments, or a batch cannot be shared by the processes.
@@ -107,7 +115,7 @@ def train(args: TrainArgs) -> dict[str, float]:
     served = processor.config
     short = replace(served, max_query_length=args.max_query_length, max_text_length=args.max_text_length)
     collator = Collator(Processor(short, processor.tokenizer), pictures)
-    sampler = BatchSampler(sources, args.batch_size, args.seed, Augmentation())
+    sampler = BatchSampler(sources, args.batch_size, args.seed, augmentation or Augmentation())
 
     pairs = Pairs(model)
     groups = parameter_groups(pairs, args)
@@ -127,7 +135,7 @@ def train(args: TrainArgs) -> dict[str, float]:
     )
     for step, tensors in zip(steps, batches(sampler, collator, args, first, *share), strict=True):
         optimiser.zero_grad()
-        losses = backward(pairs, tensors, collator.processor, accelerator, args)
+        losses = backward(pairs, tensors, collator.processor, accelerator, args, contrastive_loss)
         average_gradients(pairs.parameters())
         accelerator.clip_grad_norm_(pairs.parameters(), CLIP_NORM)
         optimiser.step()
@@ -160,7 +168,12 @@ def train(args: TrainArgs) -> dict[str, float]:
 
 
 def backward(
-    pairs: Pairs, tensors: PairTensors, processor: Processor, accelerator: Accelerator, args: TrainArgs
+    pairs: Pairs,
+    tensors: PairTensors,
+    processor: Processor,
+    accelerator: Accelerator,
+    args: TrainArgs,
+    contrastive_loss: ContrastiveLoss = itc,
 ) -> dict[str, Tensor]:
     """Add the gradients of one batch to the weights; returns its loss, and the parts of it if there are several."""
     device = accelerator.device
@@ -170,7 +183,8 @@ def backward(
             return pairs(*tensors.rows(part, device))  # type: ignore[no-any-return]
 
     def loss(queries: Tensor, items: Tensor) -> Tensor:
-        return itc(gather(queries), gather(items), tensors.positives.to(device), pairs.temperature(), args.hardness)
+        positives = tensors.positives.to(device)
+        return contrastive_loss(gather(queries), gather(items), positives, pairs.temperature(), args.hardness)
 
     contrasted = contrast(encode, loss, len(tensors), args.chunk)
     if not args.itm:

@@ -16,7 +16,7 @@ from training.collate import Collator
 from training.encode import encode_items, encode_queries
 from training.features import FeatureCache
 from training.formats import PictureFolder, gallery_of, read_gallery, read_valid
-from training.metrics import positive_ranks, query_metrics
+from training.metrics import Floats, positive_ranks, query_metrics
 
 SHOWN = ("hit@1", "hit@5", "hit@10", "mean")
 
@@ -43,17 +43,21 @@ class Validation:
         column = {item.item_id: i for i, item in enumerate(self.items)}
         self.positives = [[column[item_id] for item_id in query.items] for query in self.queries]
 
-    @torch.inference_mode()
     def measure(self, model: FusedRetriever) -> dict[str, float]:
         """hit@1, hit@5, hit@10 and their mean, in per cent."""
+        values = self.by_query(model)
+        return {name: 100 * float(values[name].mean()) for name in SHOWN}
+
+    @torch.inference_mode()
+    def by_query(self, model: FusedRetriever) -> dict[str, Floats]:
+        """Every metric of `query_metrics`, `(queries,)` each, in [0, 1]."""
         was_training = model.training
         model.eval()
         queries = encode_queries(model, self.collator, [query.query for query in self.queries])  # (M, D)
         items = encode_items(model, self.collator, [item.text for item in self.items], self.pictures)  # (N, Q, D)
         model.train(was_training)
         scores = maxsim(queries, items).cpu().numpy()
-        values = query_metrics(positive_ranks(scores, self.positives))
-        return {name: 100 * float(values[name].mean()) for name in SHOWN}
+        return query_metrics(positive_ranks(scores, self.positives))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

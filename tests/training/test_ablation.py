@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training import ablation
+from training.ablation import REFERENCE, ROWS, one_positive, sigmoid, table
+from training.losses import itc
+
+# Two queries of two dimensions, three items of one token; the first query is answered by two of them.
+QUERIES = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+ITEMS = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+BOTH = torch.ones(2, 2, dtype=torch.bool)
+
+
+def test_one_positive_pushes_away_what_answers_too() -> None:
+    temperature = torch.tensor(0.1)
+    assert one_positive(QUERIES, ITEMS, BOTH, temperature, 0.0) < 0.01  # as if the others were wrong
+    assert itc(QUERIES, ITEMS, BOTH, temperature) > 1  # they are right, and far away
+
+
+def test_the_sigmoid_loss_tells_couples_apart_one_by_one() -> None:
+    positives, temperature = torch.eye(2, dtype=torch.bool), torch.tensor(0.1)
+    told_apart = sigmoid(QUERIES, ITEMS, positives, temperature, 0.0)
+    mixed_up = sigmoid(QUERIES, ITEMS.flip(0), positives, temperature, 0.0)
+    # Scores of 1 and 0 over a temperature of 0.1, half of all couples positive: logits of 10 and 0.
+    expected = (2 * np.log1p(np.exp(-10)) + 2 * np.log(2)) / 2
+    assert told_apart.item() == pytest.approx(expected, rel=1e-4)
+    assert mixed_up > told_apart + 5
+
+
+def test_a_difference_is_bold_where_it_is_more_than_chance() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.random(400)
+    values = {
+        REFERENCE: {"dev": reference},
+        "sigmoid": {"dev": reference - 0.2},
+        "hardness": {"dev": rng.permutation(reference)},
+    }
+    _, _, first, worse, same = table(values).splitlines()
+    assert first == f"| {ROWS[REFERENCE].what} | {100 * reference.mean():.1f} |"
+    assert worse.endswith("(**-20.0**) |")
+    assert "**" not in same
+
+
+@pytest.mark.slow
+def test_rows_are_trained_measured_and_not_trained_twice(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, output = toy_shop / "images", tmp_path / "ablation"
+    arguments = [
+        *("--model", str(tiny_checkpoint), "--output", str(output), "--features", str(tmp_path / "features")),
+        *("--train", f"{toy_shop / 'pairs.json'}:{images}", "--valid", f"{toy_shop / 'toy.valid.jsonl'}:{images}"),
+        *("--batch-size", "4", "--precision", "no", "--steps", "4", "--rows"),
+    ]
+    ablation.main([*arguments, "sigmoid", "double-batch"])
+    steps = {path.parent.name: json.loads(path.read_text())["steps"] for path in output.glob("*/args.json")}
+    assert steps == {REFERENCE: 4, "sigmoid": 4, "double-batch": 2}
+    models = {path: path.stat().st_mtime_ns for path in output.glob("*/model.safetensors")}
+    capsys.readouterr()
+
+    ablation.main([*arguments, "half-batch"])
+    assert all(path.stat().st_mtime_ns == then for path, then in models.items())
+    assert (output / "half-batch" / "model.safetensors").exists()
+    printed = capsys.readouterr().out
+    assert ROWS["half-batch"].what in printed
+    assert ROWS["sigmoid"].what not in printed
+    assert set(json.loads((output / "ablation.json").read_text())) == {REFERENCE, "half-batch"}
+
+
+def test_an_ablation_without_a_development_set_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ablation.main(["--train", "pairs.json"])
+    assert "--valid" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+"""What each part of the recipe is worth: `python -m training.ablation --train … --valid … --output runs/ablation`.
+
+Every row trains from the same weights, on the same pairs in the same order, with one thing changed, and is then
+measured against the reference on the same queries. It takes the arguments of `training.finetune`; a row that was
+finished before is not trained again, and one that was killed goes on.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import retriever
+from retriever.scoring import maxsim
+from training.arguments import TrainArgs, command_line
+from training.collate import Collator
+from training.data import Augmentation
+from training.features import FeatureCache
+from training.finetune import ContrastiveLoss, train
+from training.losses import itc
+from training.metrics import Floats, paired_difference
+from training.validation import Validation
+
+REFERENCE = "reference"
+
+
+def one_positive(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor, hardness: float) -> Tensor:
+    """ITC as CLIP has it (arXiv 2103.00020): whatever else in the batch answers the query counts as wrong."""
+    return itc(queries, items, torch.eye(len(queries), dtype=torch.bool, device=queries.device), temperature, hardness)
+
+
+def sigmoid(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor, hardness: float) -> Tensor:
+    """SigLIP's loss (Zhai et al., arXiv 2303.15343): every couple of a batch is told apart by itself.
+
+    The bias, which the paper learns, is the log odds of a positive, where it would start out right on average.
+    """
+    odds = positives.sum() / (~positives).sum()
+    logits = maxsim(queries, items) / temperature + odds.log()  # (B, N)
+    return F.binary_cross_entropy_with_logits(logits, positives.to(logits.dtype), reduction="sum") / len(queries)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One change to the reference."""
+
+    what: str
+    loss: ContrastiveLoss = itc
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    args: Callable[[TrainArgs], dict[str, Any]] = lambda args: {}
+
+
+ROWS = {
+    REFERENCE: Row("the recipe"),
+    "one-positive": Row("a pair's own item is its only positive", loss=one_positive),
+    "sigmoid": Row("SigLIP's loss in the place of multi-positive ITC", loss=sigmoid),
+    "hardness": Row("similar negatives count more: `--hardness 0.5`", args=lambda args: {"hardness": 0.5}),
+    "no-modality-dropout": Row(
+        "pictures and texts are never dropped", augmentation=Augmentation(drop_picture=0, drop_text=0)
+    ),
+    "no-query-noise": Row("queries lose no words and have no typos", augmentation=Augmentation(drop_word=0, typo=0)),
+    "mixed-batches": Row("no batches of items that answer one query", augmentation=Augmentation(alike=0)),
+    "all-patches": Row("every step sees all of the patches", args=lambda args: {"patches": 1.0}),
+    "dropout": Row("dropout of 0.1 in the Q-Former", args=lambda args: {"dropout": 0.1}),
+    "half-batch": Row(
+        "half the batch, twice the steps",
+        args=lambda args: {"batch_size": args.batch_size // 2, "steps": 2 * args.steps},
+    ),
+    "double-batch": Row(
+        "twice the batch, half the steps",
+        args=lambda args: {"batch_size": 2 * args.batch_size, "steps": args.steps // 2, "chunk": args.batch_size},
+    ),
+    "itm": Row("matching is trained beside: `--itm 1`", args=lambda args: {"itm": 1.0}),
+}
+
+
+def run(args: TrainArgs, names: Sequence[str]) -> dict[str, dict[str, Floats]]:
+    """Train what is missing; mean of hit@1, 5, 10 by query `(queries,)`, by row and development set.
+
+    Raises:
+        ValueError: as `training.finetune.train`.
+    """
+    output = Path(args.output)
+    values: dict[str, dict[str, Floats]] = {}
+    for name in names:
+        row, folder = ROWS[name], output / name
+        if not (folder / "model.safetensors").exists():
+            print(f"{name}: {row.what}", flush=True)
+            train(replace(args, output=str(folder), valid=(), **row.args(args)), row.loss, row.augmentation)
+        values[name] = measure(args, folder)
+    return values
+
+
+def measure(args: TrainArgs, folder: Path) -> dict[str, Floats]:
+    loaded = retriever.load(folder)
+    cache = FeatureCache(Path(args.features), loaded.model.vision, loaded.processor)
+    sets = [Validation(Collator(loaded.processor, cache), *map(Path, path.split(":", 1))) for path in args.valid]
+    return {one.name: one.by_query(loaded.model)["mean"] for one in sets}
+
+
+def table(values: dict[str, dict[str, Floats]]) -> str:
+    """Markdown: the mean of hit@1, 5, 10 in per cent, and how it differs from the reference's.
+
+    A difference in bold is one whose 95 % interval, by a paired bootstrap over the queries, leaves out zero.
+    """
+    reference = values[REFERENCE]
+    lines = [f"| what | {' | '.join(reference)} |", f"| --- |{' --- |' * len(reference)}"]
+    for name, sets in values.items():
+        cells = [f"{100 * float(one.mean()):.1f}" for one in sets.values()]
+        if name != REFERENCE:
+            differences = paired_difference(sets, reference)
+            for column, one in enumerate(differences[each] for each in reference):
+                change = f"{100 * one.difference:+.1f}"
+                cells[column] += f" ({f'**{change}**' if one.significant else change})"
+        lines.append(f"| {ROWS[name].what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = command_line()
+    parser.prog, parser.description = "python -m training.ablation", "Train variants of a recipe and compare them."
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), help="which of them")
+    parsed = vars(parser.parse_args(arguments))
+    names = [REFERENCE, *(name for name in parsed.pop("rows") if name != REFERENCE)]
+    try:
+        args = TrainArgs(**parsed | {name: tuple(parsed[name]) for name in ("train", "valid", "negatives")})
+        if not args.valid:
+            raise ValueError("--valid: an ablation needs a development set to measure on")
+        values = run(args, names)
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    means = {name: {one: float(value.mean()) for one, value in sets.items()} for name, sets in values.items()}
+    output = Path(args.output)
+    (output / "ablation.json").write_text(json.dumps(means, indent=2) + "\n")
+    (output / "ablation.md").write_text(table(values) + "\n")
+    print(table(values))
+
+
+if __name__ == "__main__":
+    main()
