@@ -61,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         rejected = encode(args, settings)
     except (OSError, ValueError, RuntimeError, pa.ArrowException, ray.exceptions.RayError) as error:
-        print(f"Broken off; what is written stays, and the same command goes on. {error}", file=sys.stderr)
+        why = getattr(error, "cause", None) or error  # a worker's own words, without its traceback in ours
+        print(f"Broken off; what is written stays, and the same command goes on. {why}", file=sys.stderr)
         return 2
     finally:
         ray.shutdown()
@@ -284,13 +285,13 @@ def _progress(ledger: Any, total: int, *, quiet: bool) -> Iterator[None]:
     ended = threading.Event()
 
     def follow(bar: "tqdm[Any]") -> None:
-        while True:
+        last = False
+        while not last:
             last = ended.wait(_POLL_SECONDS)
-            encoded, rejected = ray.get(ledger.state.remote())
-            bar.set_postfix(rejected=len(rejected), refresh=False)
-            bar.update(encoded + len(rejected) - bar.n)
-            if last:
-                return
+            with contextlib.suppress(ray.exceptions.RayError):  # the work itself says what has failed
+                encoded, rejected = ray.get(ledger.state.remote())
+                bar.set_postfix(rejected=len(rejected), refresh=False)
+                bar.update(encoded + len(rejected) - bar.n)
 
     with tqdm(total=total, desc="encoding", unit=" items", disable=quiet) as bar:
         thread = threading.Thread(target=follow, args=[bar])

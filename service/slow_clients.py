@@ -78,7 +78,7 @@ class Connection(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._late: asyncio.TimerHandle | None = None
         self._head_bytes: int | None = 0  # of the head that is coming; None: a body is
-        self._head_ended = False  # in the piece that came last
+        self._ended = False  # a head or a body, in the piece that came last
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,21 +87,21 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._head_ended = False
+        self._ended = False
         super().data_received(data)
-        # A piece in which a head ended may hold the whole body too, and no more than a piece of the next head.
-        if self._head_bytes is not None and not self._head_ended:
+        # A piece in which a head or a body ended is not all of the next head, if it holds any of that.
+        if self._head_bytes is not None and not self._ended:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD and not self.transport.is_closing():
                 self.send_400_response("The request's head is too long.")
 
     def on_headers_complete(self) -> None:
-        self._head_bytes, self._head_ended = None, True
+        self._head_bytes, self._ended = None, True
         self._forget()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._head_bytes = 0
+        self._head_bytes, self._ended = 0, True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

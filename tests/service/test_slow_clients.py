@@ -245,6 +245,11 @@ def test_a_long_body_in_one_piece_with_its_head_is_no_long_head() -> None:
     assert spoken(read_all, head + bytes(200_000)).startswith(b"HTTP/1.1 200")
 
 
+def test_a_long_last_piece_of_a_body_is_no_long_head() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n"
+    assert spoken(read_all, head, bytes(200_000), bytes(200_000)).startswith(b"HTTP/1.1 200")
+
+
 def test_a_head_that_never_ends_is_refused() -> None:
     headers = [f"X-{number}: {'x' * 1000}\r\n".encode() for number in range(70)]
     assert spoken(read_all, b"GET / HTTP/1.1\r\n", *headers).startswith(b"HTTP/1.1 400")
