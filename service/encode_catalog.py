@@ -48,7 +48,7 @@ from service.settings import Settings
 _AT_ONCE = 16  # items in one run of the model
 _POLL_SECONDS = 0.5
 _SHOWN = 20  # rejected rows that are named
-_STARTS = 3
+_STARTS = 3  # tries
 _RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told what it does here
     "RAY_worker_register_timeout_seconds": "600",  # a busy machine is slow to start a process, and not broken
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         rejected = encode(args, settings)
     except (OSError, ValueError, RuntimeError, pa.ArrowException, ray.exceptions.RayError) as error:
         why = getattr(error, "cause", None) or error  # a worker's own words, without its traceback in ours
-        print(f"Broken off; what is written stays, and the same command goes on. {why}", file=sys.stderr)
+        print(f"Not everything is encoded: {why}. What is written stays; the same command goes on.", file=sys.stderr)
         return 2
     finally:
         ray.shutdown()
@@ -223,6 +223,8 @@ def _prepare(row: Mapping[str, Any], images: Folder, limits: Limits) -> dict[str
     if isinstance(attributes, (list, dict)):  # a Parquet map, or a struct that has all fields of all rows
         given["attributes"] = {name: value for name, value in dict(attributes).items() if value is not None}
     fields = ItemFields.model_validate(given)
+    if fields.id != row["id"]:  # what is done is known by it
+        raise ValueError("id: has blanks before or after it")
     sources = row.get("image")
     sources = sources if isinstance(sources, list) else [] if sources is None else [sources]
     if len(sources) > limits.pictures:

@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         *(OSError, ValueError, RuntimeError, pa.ArrowException),
         *(IndexUnavailable, ModelMismatch, UnusableDataFolder),
     ) as error:
-        print(f"Not everything is loaded; the same command goes on. {error}", file=sys.stderr)
+        print(f"Not everything is loaded: {error}. What is loaded stays; the same command goes on.", file=sys.stderr)
         return 2
     return 0
 

@@ -89,6 +89,7 @@ def test_what_is_refused_is_named_and_the_rest_goes_on(tmp_path: Path, ledger: L
         {"id": "many", "title": "mug", "price": None, "image": [large] * 3},
         {"id": "cheap", "title": "mug", "price": -1.0, "image": None},
         {"id": "empty", "title": "", "price": 1.0, "image": None},
+        {"id": " blank", "title": "mug", "price": 1.0, "image": None},
     ]
     assert set(prepare(write(tmp_path, rows), ledger)) == {"good"}
     assert set(prepare(write(tmp_path, [{"id": "lost", "image": "nowhere.jpg"}]), ledger)) == set()
@@ -98,6 +99,7 @@ def test_what_is_refused_is_named_and_the_rest_goes_on(tmp_path: Path, ledger: L
         "many": "SEARCH_MAX_PICTURES",
         "cheap": "price: ",
         "empty": "a picture or some text",
+        " blank": "id: has blanks",
         "lost": "nowhere.jpg",
     }.items():
         assert said in ledger.rejected.pop(item_id)
@@ -126,7 +128,7 @@ def test_input_that_cannot_be_encoded_is_told_before_anything_starts(
 
 
 def run(settings: Settings, source: Path, output: Path) -> "subprocess.Popen[str]":
-    arguments = [str(source), str(output), "--workers", "2", "--rows", "8", "--quiet"]
+    arguments = [str(source), output.as_uri(), "--workers", "2", "--rows", "8", "--quiet"]
     environment = {**os.environ, "SEARCH_MODEL": settings.model, "SEARCH_INFERENCE": "torch", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "service.encode_catalog", *arguments],
