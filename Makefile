@@ -69,7 +69,7 @@ $(BIN)/python:
 	@mkdir -p .make && touch $@
 
 .make/dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,prepare,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,prepare,ray,dev]'
 	@mkdir -p .make && touch .make/serve $@
 
 # Apart, since they are no part of what they look at.

@@ -74,7 +74,7 @@ def plot_growth(tables: Tables, path: Path) -> None:
     plt.close(figure)
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
     """`1k,20k,1M` → [1000, 20000, 1000000]."""
     units = {"k": 1000, "M": 1_000_000}
     try:
@@ -98,9 +98,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", type=_words(PARTS), default=list(PARTS), help="of encoding,search,ingest (all)")
     parser.add_argument("--model", default="compact", help="shipped name, checkpoint folder or hub name (compact)")
     parser.add_argument("--inference", type=_words(ways), default=ways, help="of torch,bf16,onnx,int8 (all)")
-    parser.add_argument("--batches", type=_numbers, default=[1, 8, 32], help="of encoding (1,8,32)")
-    parser.add_argument("--sizes", type=_numbers, default=[1000, 20_000, 100_000], help="of catalogues (1k,20k,100k)")
-    parser.add_argument("--clients", type=_numbers, default=[1, 4, 16, 64], help="at the same time (1,4,16,64)")
+    parser.add_argument("--batches", type=numbers, default=[1, 8, 32], help="of encoding (1,8,32)")
+    parser.add_argument("--sizes", type=numbers, default=[1000, 20_000, 100_000], help="of catalogues (1k,20k,100k)")
+    parser.add_argument("--clients", type=numbers, default=[1, 4, 16, 64], help="at the same time (1,4,16,64)")
     parser.add_argument("--pictures", type=int, default=200, help="ingested each way (200)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
     parser.add_argument(

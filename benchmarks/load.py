@@ -40,17 +40,23 @@ class Connection:
 async def drive(
     url: str, bodies: Iterator[bytes], *, clients: int, seconds: float, rate: float = 0.0, media_type: str
 ) -> dict[str, float]:
-    """Requests per second, milliseconds at the median and the 99th percentile, and the share that failed."""
+    """Requests per second, milliseconds at the median and the 99th percentile, the shares refused (429) and failed.
+
+    With a rate, `clients` bounds how many requests are under way: more than the server takes on show how it refuses.
+
+    Raises:
+        OSError, asyncio.IncompleteReadError: a connection was refused or cut.
+    """
     address = urlsplit(url)
     head = f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: {media_type}\r\n".encode()
     latencies: list[float] = []
-    failed = 0
+    failed = refused = 0
     connections = [Connection(*await asyncio.open_connection(address.hostname, address.port)) for _ in range(clients)]
     begun = perf_counter()
     numbers = itertools.count()
 
     async def client(connection: Connection) -> None:
-        nonlocal failed
+        nonlocal failed, refused
         while True:
             due = begun + next(numbers) / rate if rate else perf_counter()
             if due - begun >= seconds:
@@ -59,7 +65,8 @@ async def drive(
                 await asyncio.sleep(wait)
             status = await connection.post(head, next(bodies))
             latencies.append(1000 * (perf_counter() - due))
-            failed += not 200 <= status < 300
+            refused += status == 429
+            failed += status != 429 and not 200 <= status < 300
 
     await asyncio.gather(*map(client, connections))
     took = perf_counter() - begun
@@ -70,6 +77,7 @@ async def drive(
         "requests/s": len(latencies) / took,
         "p50 ms": float(np.percentile(latencies, 50)),
         "p99 ms": float(np.percentile(latencies, 99)),
+        "refused %": 100 * refused / len(latencies),
         "failed %": 100 * failed / len(latencies),
     }
 

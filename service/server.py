@@ -10,7 +10,7 @@ import uvicorn
 
 from service.app import create_app
 from service.settings import Settings
-from service.slow_clients import Connection
+from service.slow_clients import Connection, most_connections
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,13 @@ class Server(uvicorn.Server):
 
     def __init__(self, settings: Settings) -> None:
         app = create_app(settings)
+        bounds = {"head_seconds": settings.client_seconds, "most": most_connections(), "idle": {}}
         config = uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http=type("Connection", (Connection,), {"head_seconds": settings.client_seconds}),
+            http=type("Connection", (Connection,), bounds),
             ws="none",
             log_config=None,
             access_log=False,  # the request middleware writes a better line

@@ -1,15 +1,18 @@
 """Clients that take their time: they wait for the service, it does not wait for them.
 
 Two parts. `BodyTimeoutMiddleware` answers 408 to a body that does not come. `Connection` cuts off what no answer can
-reach: a request's head that never ends, and an answer that nobody reads.
+reach: a request's head that never ends, an answer that nobody reads, and connections without number.
 """
 
 import asyncio
-from typing import Any
+import resource
+from typing import Any, ClassVar
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.problems import Problem
 
 _LEAST_RATE = 1000  # bytes a second, on average and after the first `seconds`: nobody's line is slower
 _MOST_HEAD = 64 * 2**10  # bytes
@@ -57,17 +60,25 @@ class Connection(HttpToolsProtocol):
     """uvicorn's protocol with bounds on what it leaves open.
 
     A head has to come whole within `head_seconds` of the connection or the answer before, in at most 64 KiB; an answer
-    has to be taken, some of it at least every `head_seconds`.
+    has to be taken, some of it at least every `head_seconds`. Beyond `most` connections the one that has been without
+    a request for longest makes room; where every one has a request, the newcomer's is answered 503.
     """
 
     head_seconds: float = 30
+    most: int = 1000
+    idle: ClassVar[dict["Connection", None]] = {}  # of one server, without a request under way; the longest first
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        if len(self.connections) > self.most:
+            if self.idle:
+                next(iter(self.idle))._leave()
+            else:
+                self.app = _refuse
         self._stalled: asyncio.TimerHandle | None = None
         self._late: asyncio.TimerHandle | None = None
         self._head_bytes: int | None = 0  # of the head that is coming; None: a body is
-        self._head_ended = False  # in the piece that came last
+        self._ended = False  # a head or a body, in the piece that came last
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,21 +87,21 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._head_ended = False
+        self._ended = False
         super().data_received(data)
-        # A piece in which a head ended may hold the whole body too, and no more than a piece of the next head.
-        if self._head_bytes is not None and not self._head_ended:
+        # A piece in which a head or a body ended is not all of the next head, if it holds any of that.
+        if self._head_bytes is not None and not self._ended:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD and not self.transport.is_closing():
                 self.send_400_response("The request's head is too long.")
 
     def on_headers_complete(self) -> None:
-        self._head_bytes, self._head_ended = None, True
+        self._head_bytes, self._ended = None, True
         self._forget()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._head_bytes = 0
+        self._head_bytes, self._ended = 0, True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -110,13 +121,32 @@ class Connection(HttpToolsProtocol):
     def _watch(self) -> None:
         self._forget()
         if not self.transport.is_closing():
-            self._late = self.loop.call_later(self.head_seconds, self._give_up)
+            self._late = self.loop.call_later(self.head_seconds, self._leave)
+            self.idle[self] = None
 
-    def _give_up(self) -> None:
+    def _leave(self) -> None:
+        self._forget()
         if self.cycle is None or self.cycle.response_complete:  # else a pipelined request is being answered
             self.transport.close()
 
     def _forget(self) -> None:
+        self.idle.pop(self, None)
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+def most_connections() -> int:
+    """How many connections a process takes: three quarters of the files that it may have open, and 10,000 at most."""
+    return min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers a connection that is one too many."""
+    problem = Problem(
+        503,
+        "too_many_connections",
+        "As many requests are being answered as this process may have open files.",
+        headers={"Retry-After": "1", "Connection": "close"},
+    )
+    await problem.response()(scope, receive, send)

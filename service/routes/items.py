@@ -1,5 +1,6 @@
 """`/items`: what the shop puts in, sees and takes out."""
 
+import asyncio
 import hashlib
 import hmac
 import io
@@ -11,7 +12,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response, status
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.responses import FileResponse
 
 from retriever.index import FilterError
 from retriever.index.filters import Condition, parse
@@ -243,7 +243,7 @@ async def delete_item(item_id: PathItemId, services: ServicesDep, condition: Pre
 
 @router.get(
     "/items/{item_id}/image",
-    response_class=FileResponse,
+    response_class=Response,
     responses={
         200: {"content": {"image/jpeg": {}}, "description": "The picture"},
         304: {"description": "The client has it"},
@@ -275,6 +275,10 @@ async def get_image(
     headers = {"ETag": f'"{hashlib.sha256(path.name.encode()).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-    if not path.exists():
-        raise Problem(404, "image_not_found", f"The picture of item {item_id!r} was replaced or removed just now.")
-    return FileResponse(path, media_type="image/jpeg", headers=headers)
+    try:
+        # At once, and before the answer begins: a file that is sent piece by piece may go in between.
+        content = await asyncio.to_thread(path.read_bytes)
+    except FileNotFoundError:
+        detail = f"The picture of item {item_id!r} was replaced or removed just now."
+        raise Problem(404, "image_not_found", detail) from None
+    return Response(content, media_type="image/jpeg", headers=headers)

@@ -96,6 +96,21 @@ async def test_items_are_there_after_reopening(tmp_path: Path, monkeypatch: pyte
     await index.close()
 
 
+@pytest.mark.slow
+async def test_the_log_of_writes_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same items, written again and again: eight times what one of the log's files holds."""
+    monkeypatch.setattr(edge, "_FLUSH_EVERY", 50)
+    one_file, long = 32 * 2**20, "x" * 60_000
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    most = 0
+    for n in range(8 * one_file // (50 * len(long))):
+        await index.upsert([item(str(i), description=long, n=n) for i in range(50)])
+        log = (tmp_path / "index" / "model-a" / "wal").iterdir()
+        most = max(most, sum(file.stat().st_blocks * 512 for file in log))
+    await index.close()
+    assert one_file < most < 5 * one_file
+
+
 async def test_fields_are_known_after_reopening(tmp_path: Path) -> None:
     index = await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
     await index.upsert(

@@ -1,6 +1,7 @@
 """The life of an item: put in, read, listed, replaced, removed."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -178,3 +179,23 @@ def test_a_write_that_the_index_refuses_leaves_the_old_item_whole(
     monkeypatch.undo()
     assert client.get("/items/a").json() == before
     assert client.get("/items/a/image").content == image
+
+
+def test_a_picture_that_is_replaced_while_it_is_asked_for_is_no_fault_of_the_service(client: TestClient) -> None:
+    post_item(client, "a", picture_file("red"))
+    stored = []
+
+    def ask(number: int) -> int:
+        while not stored:
+            answer = client.get("/items/a/image")
+            if answer.status_code != 200:
+                return answer.status_code
+        return 200
+
+    with ThreadPoolExecutor(3) as clients:
+        asked = clients.map(ask, range(3))
+        for _ in range(20):
+            post_item(client, "a", picture_file("blue"))
+        stored.append(True)
+        # 404: it was gone between the look at the item and the look at its file.
+        assert set(asked) <= {200, 404}

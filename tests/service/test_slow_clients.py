@@ -133,6 +133,44 @@ def test_bulk_whose_lines_stop_coming_says_which_it_has(server: Server) -> None:
     until(lambda: nothing_is_left(server))
 
 
+def asked(server: Server) -> bytes:
+    """The answer to a request on a connection of its own."""
+    with connect(server) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        return everything(connection)
+
+
+def test_idle_connections_make_room_for_new_ones(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = server.config.http_protocol_class
+    monkeypatch.setattr(bounds, "head_seconds", 600)
+    monkeypatch.setattr(bounds, "most", 20)
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(connect(server)) for _ in range(60)]
+        for connection in idle[:40]:  # the oldest
+            assert everything(connection) == b""
+        assert asked(server).startswith(b"HTTP/1.1 200")
+        # One that has been quiet for long is as good as ever.
+        idle[-1].sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert everything(idle[-1]).startswith(b"HTTP/1.1 200")
+    until(lambda: nothing_is_left(server))
+
+
+def test_a_connection_too_many_is_told_so_where_none_is_idle(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = server.config.http_protocol_class
+    monkeypatch.setattr(bounds, "head_seconds", 600)
+    monkeypatch.setattr(bounds, "most", 2)
+    with connect(server, small=True) as first, connect(server, small=True) as second:
+        for connection in (first, second):  # answers that nobody reads
+            connection.sendall(b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n" * 8)
+        until(lambda: len(server.server_state.tasks) == 2)
+        head, _, body = asked(server).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503")
+        assert b"\r\nretry-after: 1" in head.lower()
+        assert json.loads(body)["code"] == "too_many_connections"
+    until(lambda: nothing_is_left(server))
+    assert asked(server).startswith(b"HTTP/1.1 200")
+
+
 def drip(path: str, parts: int) -> int:
     """Bytes that an application receives of a body that comes one by one, each in time."""
     taken = 0
@@ -205,6 +243,11 @@ async def read_all(scope: Any, receive: Any, send: Any) -> None:
 def test_a_long_body_in_one_piece_with_its_head_is_no_long_head() -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"
     assert spoken(read_all, head + bytes(200_000)).startswith(b"HTTP/1.1 200")
+
+
+def test_a_long_last_piece_of_a_body_is_no_long_head() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n"
+    assert spoken(read_all, head, bytes(200_000), bytes(200_000)).startswith(b"HTTP/1.1 200")
 
 
 def test_a_head_that_never_ends_is_refused() -> None:

@@ -1,0 +1,180 @@
+"""Put an encoded catalogue into the index: `python -m service.load_catalog encoded/`.
+
+`encoded/` is what `python -m service.encode_catalog` wrote. Items go in as if they had been uploaded: an id that is
+there already is replaced, and what is there with the same words and pictures stays as it is, so that a load which was
+cut off goes on quickly when it is run again. No model runs.
+
+Run it with the service's own settings (SEARCH_DATA_DIR, SEARCH_MODEL, QDRANT_URL …). On a Qdrant server the service may
+run meanwhile; the embedded index belongs to one process at a time, so stop the service first. Exit status: 0 when every
+item is there, 2 when it could not begin or was broken off.
+"""
+
+import argparse
+import asyncio
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from tqdm import tqdm
+
+import retriever
+from retriever.index import IndexedItem, IndexUnavailable, ItemIndex, ModelMismatch, Payload
+from retriever.index.generations import Generation
+from service.catalogue import index_fields, lexical_text
+from service.data_folder import UnusableDataFolder, open_data_folder
+from service.disk import Disk
+from service.encoded import Folder
+from service.encoder import Vectors
+from service.media import MediaStore, Picture
+from service.schemas import ItemFields
+from service.services import open_index_of
+from service.settings import Settings
+from service.takeover import generations_of, lasting_name
+
+_AT_ONCE = 64  # items written together
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A row of an encoded catalogue."""
+
+    fields: ItemFields
+    tokens: Vectors  # (T, D)
+    pictures: list[Picture]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    settings = Settings()
+    args = _parse(arguments)
+    os.nice(10)  # shoppers first
+    try:
+        asyncio.run(load(args, settings))
+    except (
+        *(OSError, ValueError, RuntimeError, pa.ArrowException),
+        *(IndexUnavailable, ModelMismatch, UnusableDataFolder),
+    ) as error:
+        print(f"Not everything is loaded: {error}. What is loaded stays; the same command goes on.", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m service.load_catalog", description="Put an encoded catalogue into the index."
+    )
+    parser.add_argument("encoded", help="the folder that service.encode_catalog wrote: a path, s3://… or gs://…")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser.parse_args(arguments)
+
+
+async def load(args: argparse.Namespace, settings: Settings) -> None:
+    """Loads every item.
+
+    Raises:
+        ValueError: it is no encoded catalogue, or another model's.
+        OSError, ArrowException: a file cannot be read, or the disk is full.
+        IndexUnavailable, ModelMismatch, UnusableDataFolder: as for the service's start.
+    """
+    folder = Folder.of(args.encoded)
+    manifest = folder.read_manifest()
+    if manifest is None:
+        raise ValueError(f"{folder.url} is no encoded catalogue: `python -m service.encode_catalog` makes one")
+    if (model_id := await asyncio.to_thread(retriever.identify, settings.model)) != manifest.model_id:
+        raise ValueError(
+            f"{folder.url} was encoded by the model {manifest.model} ({manifest.model_id}), and SEARCH_MODEL="
+            f"{settings.model} is {model_id}: vectors of two models cannot be compared"
+        )
+    files = folder.items()
+    await asyncio.to_thread(open_data_folder, settings.data_dir)
+    media, disk = MediaStore(settings.data_dir / "media"), Disk(settings.data_dir, settings.min_free_bytes)
+    generations = generations_of(settings)
+    index = await open_index_of(settings, manifest.dim, model_id)
+    try:
+        if await generations.current() is None:
+            await generations.describe(Generation(model_id, lasting_name(settings.model), manifest.dim))
+        written = same = 0
+        total = sum(pq.read_metadata(file, filesystem=folder.files).num_rows for file in files)
+        with tqdm(total=total, desc="loading", unit=" items", disable=args.quiet) as bar:
+            for items in _batches(folder, files, manifest.dim):
+                disk.check()
+                new = await _write(items, index, media)
+                written, same = written + new, same + len(items) - new
+                bar.update(len(items))
+        count = await index.count()
+    finally:
+        await index.close()
+        await generations.close()
+    print(f"{written} items written, {same} were there already; the index holds {count}.")
+
+
+def _batches(folder: Folder, files: Sequence[str], dim: int) -> Iterator[list[Encoded]]:
+    for path in files:
+        with folder.files.open_input_file(path) as file:
+            for batch in pq.ParquetFile(file).iter_batches(_AT_ONCE):
+                yield [
+                    Encoded(
+                        ItemFields.model_validate_json(row["fields"]),
+                        np.asarray(row["tokens"], dtype=np.float32).reshape(-1, dim),
+                        [_picture(one["jpeg"], one["sha256"]) for one in row["pictures"]],
+                    )
+                    for row in batch.to_pylist()
+                ]
+
+
+def _picture(jpeg: bytes, sha256: str) -> Picture:
+    return Picture(Image.open(io.BytesIO(jpeg), formats=("JPEG",)), jpeg, sha256)
+
+
+async def _write(items: Sequence[Encoded], index: ItemIndex, media: MediaStore) -> int:
+    """Writes those that are not there as they are; returns how many.
+
+    In the order of `Catalogue.store`: new pictures, the points that name them, the old pictures away.
+    """
+    there = await index.get([item.fields.id for item in items])
+    changed = [item for item in items if not _is(there.get(item.fields.id), item)]
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    points = []
+    for item in changed:
+        previous = there.get(item.fields.id)
+        names = await asyncio.to_thread(media.save, item.fields.id, item.pictures)
+        images = [
+            {"file": name, "width": picture.image.width, "height": picture.image.height, "sha256": picture.sha256}
+            for name, picture in zip(names, item.pictures, strict=True)
+        ]
+        payload: Payload = {
+            **item.fields.model_dump(),
+            "images": images,
+            "version": previous["version"] + 1 if previous else 1,
+            "created_at": previous["created_at"] if previous else now,
+            "updated_at": now,
+        }
+        points.append(
+            IndexedItem(item.fields.id, item.tokens, lexical_text(item.fields), payload, index_fields(payload))
+        )
+    await index.upsert(points)
+    for point in points:
+        if point.id in there:
+            await asyncio.to_thread(media.keep_only, point.id, [image["file"] for image in point.payload["images"]])
+    return len(changed)
+
+
+def _is(stored: Payload | None, item: Encoded) -> bool:
+    """Whether an item is stored with these words and these pictures."""
+    if stored is None:
+        return False
+    given = item.fields.model_dump()
+    pictures = [picture.sha256 for picture in item.pictures]
+    return all(stored[name] == value for name, value in given.items()) and pictures == [
+        image["sha256"] for image in stored["images"]
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
