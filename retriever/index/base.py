@@ -6,7 +6,7 @@ most of them named with an underscore, and says how it is opened.
 
 import asyncio
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from retriever.index import fusion, lexical, selection
 from retriever.index.fields import MAX_FIELDS, WORDS_KEY, Kind, field_name, fold, key, kinds_of
 from retriever.index.filters import AnyOf, Condition, conjoin, resolve
+from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
 from retriever.index.selection import Sort
 
@@ -80,7 +81,7 @@ class Facet:
     dates: bool = False  # `low` and `high` are seconds since 1970
 
 
-class ItemIndex(ABC):
+class ItemIndex(Listing):
     """Items by the shop's own id, searched by meaning and by words, within what filters let through.
 
     Every method raises `IndexUnavailable` when the engine does not do what it was asked.
@@ -121,20 +122,6 @@ class ItemIndex(ABC):
     async def delete(self, ids: Sequence[str]) -> int:
         """Deletes items, durably; returns how many were there."""
         return await self._delete(list({point_id(item_id) for item_id in ids})) if ids else 0
-
-    async def scroll(
-        self, cursor: str | None = None, limit: int = 100, filter: Condition | None = None
-    ) -> tuple[list[tuple[str, Payload]], str | None]:
-        """Up to `limit` items from a cursor on, in an order that stays; and the next page's cursor, None at the end.
-
-        Raises:
-            ValueError: a limit under 1, or a cursor that did not come from here.
-        """
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1, not {limit}")
-        start = None if cursor is None else fusion.checked_cursor(cursor)
-        payloads, following = await self._scroll(start, limit, filter)
-        return [(payload["id"], payload) for payload in payloads], following
 
     async def fields(self, *names: str) -> Mapping[str, set[Kind]]:
         """The fields that can be filtered by, with the kinds of their values.
@@ -300,8 +287,10 @@ class ItemIndex(ABC):
                 found = await self._counts(key(kind, name), filter, 4 * limit)
                 values += _merged(found)
         if number:
-            low = await self._extreme(key(number, name), filter, descending=False)
-            high = await self._extreme(key(number, name), filter, descending=True)
+            least = await self._ordered(key(number, name), filter, 1, descending=False)
+            most = await self._ordered(key(number, name), filter, 1, descending=True)
+            if least and most:
+                low, high = least[0][1], most[0][1]
         return Facet(sorted(values, key=lambda one: (-one[1], one[0]))[:limit], low, high, number == "date")
 
     def _checked_query(self, query: npt.NDArray[np.floating[Any]]) -> Vector:
@@ -332,17 +321,8 @@ class ItemIndex(ABC):
     async def _delete(self, point_ids: list[str]) -> int: ...
 
     @abstractmethod
-    async def _payloads(self, point_ids: list[str]) -> dict[str, Payload]:
-        """By point id, for those that are there, through `caller_payload`."""
-
-    @abstractmethod
     async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
         """`(T, D)` by point id, for those that are there."""
-
-    @abstractmethod
-    async def _scroll(
-        self, cursor: str | None, limit: int, filter: Condition | None
-    ) -> tuple[list[Payload], str | None]: ...
 
     @abstractmethod
     async def _candidates(
@@ -358,10 +338,6 @@ class ItemIndex(ABC):
         """
 
     @abstractmethod
-    async def _values(self, point_ids: list[str], keys: Sequence[str]) -> selection.Values:
-        """The values that these payload keys have, by point id."""
-
-    @abstractmethod
     async def _read_fields(self) -> dict[str, set[Kind]]:
         """The fields that have a payload index, with the kinds of their values."""
 
@@ -372,10 +348,6 @@ class ItemIndex(ABC):
     @abstractmethod
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
         """How many items have each keyword, the most common first."""
-
-    @abstractmethod
-    async def _extreme(self, payload_key: str, filter: Condition | None, *, descending: bool) -> float | None:
-        """The least or greatest number, None where there is none."""
 
 
 def _merged(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -150,12 +150,14 @@ class EdgeIndex(ItemIndex):
         answer = await self._run(lambda: self._shard.facet(request))
         return [(hit.value, hit.count) for hit in answer.hits]
 
-    async def _extreme(self, payload_key: str, filter: Condition | None, *, descending: bool) -> float | None:
+    async def _ordered(
+        self, payload_key: str, filter: Condition | None, limit: int, *, descending: bool, start: float | None = None
+    ) -> list[tuple[str, float]]:
         direction = engine.Direction.Desc if descending else engine.Direction.Asc
-        order = engine.OrderBy(payload_key, direction=direction)
-        request = engine.ScrollRequest(limit=1, filter=_engine_filter(filter), order_by=order, with_payload=False)
+        order = engine.OrderBy(payload_key, direction=direction, start_from=start)
+        request = engine.ScrollRequest(limit=limit, filter=_engine_filter(filter), order_by=order, with_payload=False)
         records, _ = await self._run(lambda: self._shard.scroll(request))
-        return float(records[0].order_value) if records else None
+        return [(str(record.id), float(record.order_value)) for record in records]
 
     async def _scroll(
         self, cursor: str | None, limit: int, filter: Condition | None
