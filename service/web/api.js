@@ -25,8 +25,9 @@ async function call(path, options = {}) {
 }
 
 // One page of the catalogue, or of a search. `facets` are field names to count under the filter.
-export function listItems({ limit, cursor = null, filter = null, facets = [] }, signal) {
+export function listItems({ limit, cursor = null, filter = null, facets = [], sort = "" }, signal) {
   const query = new URLSearchParams({ limit });
+  if (sort) query.set("sort", sort);
   if (cursor) query.set("cursor", cursor);
   if (filter) query.set("filter", JSON.stringify(filter));
   for (const name of facets) query.append("facets", name);
