@@ -22,6 +22,7 @@ from service.fetch import FetcherDep
 from service.problems import Problem, responses
 from service.requests import body_of, while_connected
 from service.schemas import (
+    MOST_FACET_VALUES,
     Deleted,
     FacetResult,
     FieldInfo,
@@ -184,6 +185,9 @@ async def list_items(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     filter: Filter = None,
     facets: Annotated[list[str], Query(max_length=20, description="Fields to count; repeatable.")] = [],  # noqa: B006
+    facet_size: Annotated[
+        int, Query(ge=1, le=MOST_FACET_VALUES, description="How many values of each, the most common first.")
+    ] = 20,
     sort: Annotated[
         str | None,
         Query(
@@ -197,7 +201,7 @@ async def list_items(
     condition = await condition_of(services, filter)
     try:
         order = await _order_of(services, sort) if sort else None
-        counted = await services.index.facets(facets, condition) if facets else {}
+        counted = await services.index.facets(facets, condition, facet_size) if facets else {}
     except FilterError as error:
         raise _refused(error) from error
     try:

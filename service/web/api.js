@@ -2,6 +2,8 @@
 
 import { askForKey, keyHeader } from "./key.js";
 
+const FACET_SIZE = 100; // values of a field: the whole tree of categories, in most shops
+
 export class ApiError extends Error {
   constructor(detail, fields = []) {
     super(detail);
@@ -31,6 +33,7 @@ export function listItems({ limit, cursor = null, filter = null, facets = [], so
   if (cursor) query.set("cursor", cursor);
   if (filter) query.set("filter", JSON.stringify(filter));
   for (const name of facets) query.append("facets", name);
+  if (facets.length) query.set("facet_size", FACET_SIZE);
   return call(`/items?${query}`, { signal });
 }
 

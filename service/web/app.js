@@ -118,12 +118,13 @@ async function fetchPage(query, next, typed, signal) {
   const request = {
     query,
     limit: PAGE,
+    explain: true,
     ...(cursor ? { cursor } : {}),
     ...(filters.filter() ? { filter: filters.filter() } : {}),
     ...(field ? { sort: [{ field, order }] } : {}),
     ...(variants.field() ? { group_by: variants.field() } : {}),
   };
-  const own = { explain: true, highlight: true, correct: query !== verbatim, complete: typed };
+  const own = { highlight: true, correct: query !== verbatim, complete: typed };
   const answer = image ? await searchImage(image, request, signal) : await search({ ...request, ...own }, signal);
   $("#model").textContent = `Model ${answer.model_id}`;
   const corrected = answer.corrected_query ? ` for “${answer.corrected_query}”` : "";
