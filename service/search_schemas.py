@@ -57,7 +57,10 @@ class Page(BaseModel):
         default=None,
         ge=0,
         le=1,
-        description=f"Least share of the best score; with `sort` {RELEVANCE_FLOOR} unless given, else none.",
+        description=(
+            "Least share of the best likeness (of the best score, if words alone decide); "
+            f"with `sort` {RELEVANCE_FLOOR} unless given, else none."
+        ),
     )
     min_score: float | None = Field(default=None, allow_inf_nan=False, description="Least score.")
     group_by: Word | None = Field(default=None, description="One hit, the best, for each value of this field.")

@@ -172,7 +172,7 @@ class ItemIndex(Listing):
             sort: An order by fields in place of relevance, within what the floors leave.
             group_by: The payload key of a field: one item, the first, for each of its values.
             min_score: Only items that score at least this.
-            relevance_floor: Only items that score at least this share of the best.
+            relevance_floor: Only items that score at least this share of the best (see `selection.above`).
 
         Raises:
             ValueError: a query of another shape or not finite, a limit under 1, a negative offset or weight.
@@ -205,7 +205,9 @@ class ItemIndex(Listing):
             tiers, ideal = await asyncio.gather(found, self._ideal(text, words))
         ranked = fusion.rank(tiers, lexical_weight, wanted, ideal)
         if selected:
-            chosen = await self._select(ranked, sort, group_by, min_score, relevance_floor)
+            words_decide = rows is None or (lexical_weight > 0 and lexical.has_code(text))
+            left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide)
+            chosen = await self._select(left, sort, group_by)
             total = len(chosen)
         else:
             chosen = [selection.Chosen(one) for one in ranked]
@@ -245,14 +247,8 @@ class ItemIndex(Listing):
         return fusion.WORD_SCORE * sum(fusion.idf(items, min(items, having[word])) for word in words.indices)
 
     async def _select(
-        self,
-        ranked: Sequence[fusion.Ranked],
-        sort: Sequence[Sort],
-        group_by: str | None,
-        min_score: float | None,
-        relevance_floor: float | None,
+        self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
     ) -> list[selection.Chosen]:
-        left = selection.above(ranked, min_score, relevance_floor)
         keys = [*(one.key for one in sort), *([group_by] if group_by else [])]
         values = await self._values([one.point_id for one in left], keys) if keys and left else {}
         left = selection.ordered(left, sort, values)
@@ -339,11 +335,14 @@ class ItemIndex(Listing):
 
     @abstractmethod
     async def _read_fields(self) -> dict[str, set[Kind]]:
-        """The fields that have a payload index, with the kinds of their values."""
+        """The fields that there are, with the kinds of their values."""
 
     @abstractmethod
     async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
-        """Makes a field's payload index, if it is not there; durable when it returns."""
+        """Makes a field known, if it is not, before its first value is written.
+
+        Durable when it returns, or else when that value is. Whoever looks into the field finds it indexed.
+        """
 
     @abstractmethod
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
@@ -353,10 +352,16 @@ class ItemIndex(Listing):
 def _merged(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
     """One entry for keywords that differ in letter case only, under the most common spelling.
 
-    Every item with any spelling has the folded one too, so the folded one's count is the count of all.
+    Every item with any spelling has the folded one too, so the folded one's count is the count of all. Where a list cut
+    short has a spelling without it, the two have the same count: else it would stand before.
     """
     spelling: dict[str, str] = {}
-    for value, _ in counts:
-        if value != fold(value):
-            spelling.setdefault(fold(value), value)
-    return [(spelling.get(value, value), count) for value, count in counts if value == fold(value)]
+    most: dict[str, int] = {}
+    for value, count in counts:
+        if not count:  # an engine keeps the values of items that are gone
+            continue
+        folded = fold(value)
+        most[folded] = max(count, most.get(folded, 0))
+        if value != folded:
+            spelling.setdefault(folded, value)
+    return [(spelling.get(folded, folded), count) for folded, count in most.items()]
