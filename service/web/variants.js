@@ -3,9 +3,9 @@
 import { listItems } from "./api.js";
 import { $ } from "./dom.js";
 
-// What shops call the field that the variants of one thing share; the first is the name in Google's product feeds.
-const NAMES = ["item_group_id", "style", "style_id", "style id", "style code", "parent", "parent_id", "parent id"];
-const MOST = 50; // variants of one thing: a field with more of one value says of what kind things are ("casual")
+// What shops call the field that the variants of one thing share; the first is its name in Google's product feeds.
+const NAMES = ["item_group_id", "item group id", "style_id", "style id", "style code", "style number", "parent_id", "parent id"];
+const MOST = 50; // variants of one thing: a field with more of one value says something else
 
 // `onChange` is called after the switch was turned.
 export function setUpVariants({ onChange }) {

@@ -90,7 +90,7 @@ def test_the_whole_shop_is_sorted_page_after_page(page: Page) -> None:
 def test_variants_collapse_to_the_best_and_open_again(server: Server, page: Page) -> None:
     expect(page.get_by_role("switch", name="One per style")).to_be_hidden()
     for colour, rgb in COLOURS.items():
-        fields = {"id": f"cap-{colour}", "title": f"{colour} cap", "attributes": '{"style": "Cap 12"}'}
+        fields = {"id": f"cap-{colour}", "title": f"{colour} cap", "attributes": '{"item_group_id": "Cap 12"}'}
         post(server, fields, picture(rgb))
     try:
         page.reload()
@@ -98,14 +98,14 @@ def test_variants_collapse_to_the_best_and_open_again(server: Server, page: Page
         expect(page.locator("#status")).to_contain_text("of 40")
         page.get_by_role("switch", name="One per style").check()
         expect(page.locator("#status")).to_contain_text("of 38")
-        assert "group=style" in page.url
+        assert "group=item_group_id" in page.url
         assert [title for title in titles(page) if "cap" in title] == ["green cap"]
         others = page.get_by_role("button", name="2 more of green cap")
         expect(others).to_have_text("2 more variants")
         others.click()
         expect(page.locator("#status")).to_contain_text("Best 3 of 3")
         assert set(titles(page)) == {"red cap", "green cap", "blue cap"}
-        expect(page.get_by_role("button", name="Remove style Cap 12")).to_be_visible()
+        expect(page.get_by_role("button", name="Remove item_group_id Cap 12")).to_be_visible()
         page.go_back()
         expect(page.locator("#status")).to_contain_text("of 38")
         expect(page.get_by_role("switch", name="One per style")).to_be_checked()
