@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from retriever.index.selection import RELEVANCE_FLOOR
 from service.schemas import MOST_FACET_VALUES, FacetResult, Item, PictureUrl, Text, Word, storable
@@ -94,7 +95,9 @@ class SearchRequest(Page):
     # JSON has numbers; a form, which `Page` serves too, has only text.
     limit: int = Field(default=20, ge=1, le=100, strict=True)
     offset: int = Field(default=0, ge=0, le=10_000, strict=True)
-    facet_size: int = Field(default=20, ge=1, le=MOST_FACET_VALUES, strict=True)
+    facet_size: int = Field(
+        default=20, ge=1, le=MOST_FACET_VALUES, strict=True, description="How many values of each facet."
+    )
     mode: Mode = Field(default="hybrid", description="By meaning and words, by meaning alone, or by words alone.")
     exclude: list[Text] = Field(
         default_factory=list,
@@ -144,12 +147,13 @@ class ImageSearchForm(Page):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"query": "in red", "filter": '{"price": {"lt": 50}}', "limit": 20, "explain": True}]
+            "examples": [{"query": "in red", "filter": '{"price": {"lt": 50}}', "limit": 20, "explain": True}],
+            "oneOf": [{"required": ["image"]}, {"required": ["image_url"]}],
         }
     )
 
-    image: UploadFile | None = Field(default=None, description="JPEG, PNG or WebP.")
-    image_url: PictureUrl | None = Field(
+    image: UploadFile | SkipJsonSchema[None] = Field(default=None, description="JPEG, PNG or WebP.")
+    image_url: PictureUrl | SkipJsonSchema[None] = Field(
         default=None,
         description="In place of `image`: the address of one on the public internet, if this service fetches them.",
         examples=["https://shop.example/mug.jpg"],
