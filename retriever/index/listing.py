@@ -140,8 +140,9 @@ def _read(cursor: str, sort: Sort) -> _Place:
     """The reverse of `_written`. Raises ValueError."""
     try:
         key, descending, value, point = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        value = None if value is None else float(value)
         if [key, descending] == [sort.key, sort.descending] and (value is None or math.isfinite(value)):
             return value, str(uuid.UUID(point))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         pass
-    raise ValueError(f"{cursor!r} is not a cursor of this order")
+    raise ValueError(f"{cursor[:100]!r} is not a cursor of this order")

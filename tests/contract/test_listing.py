@@ -1,5 +1,9 @@
 """Every item in the order of a field: ties, several values and none, page by page, the same on every engine."""
 
+import base64
+import json
+import uuid
+
 import pytest
 
 from retriever.index import IndexedItem, ItemIndex, Sort
@@ -85,7 +89,10 @@ async def test_a_cursor_of_another_order_is_refused(index: ItemIndex) -> None:
     _, plain = await index.scroll(None, 2)
     assert up
     assert plain
-    for cursor in (up, plain, "", "!", "bm9uZQ", "WyJhIl0"):
+    where = [PRICE, True]
+    made_up = ["none", "[" * 2000, '["a"]', json.dumps([*where, 10**400, "x"]), json.dumps([*where, 1, 2])]
+    made_up += [json.dumps([*where, "NaN", str(uuid.uuid4())]), json.dumps([*where, [1], str(uuid.uuid4())])]
+    for cursor in (up, plain, "", "!", *(base64.urlsafe_b64encode(text.encode()).decode() for text in made_up)):
         with pytest.raises(ValueError, match="not a cursor of this order"):
             await index.scroll(cursor, 2, None, Sort(PRICE, descending=True))
     with pytest.raises(ValueError, match="not a cursor of this index"):
