@@ -12,14 +12,15 @@
  *   images: { url: string, width: number, height: number, sha256: string }[],
  *   version: number, created_at: string, updated_at: string }} Item
  * @typedef {Partial<Pick<Item, "title" | "description" | "category" | "price" | "stock" | "attributes">>} Fields
- * @typedef {{ id: string, score: number, item: Item, explanation: object | null,
- *   highlights: Record<string, string> | null }} Hit
+ * @typedef {{ id: string, score: number, item: Item, match: number | null, explanation: object | null,
+ *   group: { value: string, count: number } | null, highlights: Record<string, string> | null }} Hit
  * @typedef {{ hits: Hit[], total: number, next_cursor: string | null, facets: Record<string, object>,
  *   corrected_query: string | null, took_ms: Record<string, number>, model_id: string, search_id: string }} Results
  * @typedef {{ limit?: number, offset?: number, cursor?: string, filter?: object, facets?: string[],
- *   sort?: { field: string, order?: "asc" | "desc" }[], relevance_floor?: number, min_score?: number,
- *   group_by?: string, mode?: "hybrid" | "semantic" | "lexical", exclude?: string[], correct?: boolean,
- *   explain?: boolean, highlight?: boolean, rerank?: number, signal?: AbortSignal }} Options
+ *   facet_size?: number, sort?: { field: string, order?: "asc" | "desc" }[], relevance_floor?: number,
+ *   min_score?: number, group_by?: string, mode?: "hybrid" | "semantic" | "lexical", exclude?: string[],
+ *   correct?: boolean, complete?: boolean, explain?: boolean, highlight?: boolean, rerank?: number,
+ *   signal?: AbortSignal }} Options
  */
 
 const RETRIES = 5; // after an overload or an outage
@@ -52,8 +53,9 @@ export class Client {
     return this.#json("POST", "/search", { json: { query, ...options }, signal });
   }
 
-  /** What looks like a picture; a query changes what is meant ("in red").
-   * @param {Blob} picture @param {Options & { query?: string, words?: number }} [options] @returns {Promise<Results>} */
+  /** What looks like a picture, or the one at an address (a string); a query changes what is meant ("in red").
+   * @param {Blob | string} picture @param {Options & { query?: string, words?: number }} [options]
+   * @returns {Promise<Results>} */
   searchImage(picture, { signal, ...options } = {}) {
     return this.#json("POST", "/search/image", { form: form(options, [picture]), signal });
   }
@@ -67,9 +69,10 @@ export class Client {
     }
   }
 
-  /** @param {string} id @param {number} [limit] @returns {Promise<Results>} */
-  similar(id, limit = 12) {
-    return this.#json("GET", `/items/${encodeURIComponent(id)}/similar?limit=${limit}`);
+  /** @param {string} id @param {number} [limit] @param {object} [filter] @returns {Promise<Results>} */
+  similar(id, limit = 12, filter = {}) {
+    const query = new URLSearchParams({ limit: String(limit), filter: JSON.stringify(filter) });
+    return this.#json("GET", `/items/${encodeURIComponent(id)}/similar?${query}`);
   }
 
   /** @param {string} typed @param {{ limit?: number, signal?: AbortSignal }} [options] @returns {Promise<string[]>} */
@@ -83,9 +86,10 @@ export class Client {
     return this.#json("GET", `/items/${encodeURIComponent(id)}`);
   }
 
-  /** Adds or replaces. With `ifVersion` or `onlyNew` nobody else's write is overwritten (412).
+  /** Adds or replaces; a string among the pictures is the address of one. With `ifVersion` or `onlyNew` nobody else's
+   * write is overwritten (412).
    * @param {string} id @param {Fields} fields
-   * @param {{ pictures?: Blob[], ifVersion?: number, onlyNew?: boolean }} [options] @returns {Promise<Item>} */
+   * @param {{ pictures?: (Blob | string)[], ifVersion?: number, onlyNew?: boolean }} [options] @returns {Promise<Item>} */
   put(id, fields, { pictures = [], ifVersion, onlyNew = false } = {}) {
     const headers = onlyNew ? { "If-None-Match": "*" } : ifMatch(ifVersion);
     return this.#json("PUT", `/items/${encodeURIComponent(id)}`, { form: form(fields, pictures), headers });
@@ -108,9 +112,10 @@ export class Client {
     return (await this.#json("DELETE", `/items?${query}`)).deleted;
   }
 
-  /** The catalogue, or what a filter lets through. @param {object} [filter] @returns {AsyncGenerator<Item>} */
-  async *items(filter = {}) {
-    const query = new URLSearchParams({ limit: "100", filter: JSON.stringify(filter) });
+  /** The catalogue, or what a filter lets through, in an order such as "price:desc".
+   * @param {object} [filter] @param {string} [sort] @returns {AsyncGenerator<Item>} */
+  async *items(filter = {}, sort = "") {
+    const query = new URLSearchParams({ limit: "100", filter: JSON.stringify(filter), ...(sort ? { sort } : {}) });
     for (;;) {
       const page = await this.#json("GET", `/items?${query}`);
       yield* page.items;
@@ -165,6 +170,9 @@ function form(fields, pictures) {
   for (const [name, value] of Object.entries(fields)) {
     if (value !== null && value !== undefined) parts.append(name, typeof value === "string" ? value : JSON.stringify(value));
   }
-  for (const picture of pictures) parts.append("image", picture, picture.name ?? "picture");
+  for (const picture of pictures) {
+    if (typeof picture === "string") parts.append("image_url", picture);
+    else parts.append("image", picture, picture.name ?? "picture");
+  }
   return parts;
 }

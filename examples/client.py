@@ -40,6 +40,8 @@ class Hit(TypedDict):
     id: str
     score: float
     item: Item
+    match: float | None
+    group: dict[str, Any] | None
     explanation: dict[str, Any] | None
     highlights: dict[str, str] | None
 
@@ -63,6 +65,7 @@ class Options(TypedDict, total=False):
     cursor: str
     filter: dict[str, Any]
     facets: list[str]
+    facet_size: int
     sort: list[dict[str, str]]
     relevance_floor: float
     min_score: float
@@ -70,6 +73,7 @@ class Options(TypedDict, total=False):
     mode: Literal["hybrid", "semantic", "lexical"]
     exclude: list[str]
     correct: bool
+    complete: bool
     explain: bool
     highlight: bool
     rerank: int
@@ -124,9 +128,9 @@ class Client:
         results: Results = self._json("POST", "/search", json={"query": query, **options})
         return results
 
-    def search_image(self, picture: Path | bytes, query: str = "", **options: Any) -> Results:
-        """What looks like a picture; `query` changes what is meant ("in red")."""
-        parts = [("image", _file(picture)), *_parts({"query": query, **options})]
+    def search_image(self, picture: Path | bytes | str, query: str = "", **options: Any) -> Results:
+        """What looks like a picture, or the one at an address (a string); `query` changes what is meant ("in red")."""
+        parts = [_picture(picture), *_parts({"query": query, **options})]
         results: Results = self._json("POST", "/search/image", files=parts)
         return results
 
@@ -139,8 +143,9 @@ class Client:
                 return
             options["cursor"] = page["next_cursor"]
 
-    def similar(self, item_id: str, limit: int = 12) -> Results:
-        results: Results = self._json("GET", f"/items/{_quoted(item_id)}/similar", params={"limit": limit})
+    def similar(self, item_id: str, limit: int = 12, filter: dict[str, Any] | None = None) -> Results:
+        params = {"limit": limit, "filter": json.dumps(filter or {})}
+        results: Results = self._json("GET", f"/items/{_quoted(item_id)}/similar", params=params)
         return results
 
     def suggest(self, typed: str, limit: int = 8) -> list[str]:
@@ -156,12 +161,15 @@ class Client:
         item_id: str,
         fields: Fields,
         *,
-        pictures: Sequence[Path | bytes] = (),
+        pictures: Sequence[Path | bytes | str] = (),
         if_version: int | None = None,
         only_new: bool = False,
     ) -> Item:
-        """Adds or replaces an item. With `if_version` or `only_new` nobody else's write is overwritten (412)."""
-        parts = [*_parts(dict(fields)), *(("image", _file(picture)) for picture in pictures)]
+        """Adds or replaces an item; a string among its pictures is the address of one.
+
+        With `if_version` or `only_new` nobody else's write is overwritten (412).
+        """
+        parts = [*_parts(dict(fields)), *map(_picture, pictures)]
         headers = {"If-None-Match": "*"} if only_new else _if_match(if_version)
         item: Item = self._json("PUT", f"/items/{_quoted(item_id)}", files=parts, headers=headers)
         return item
@@ -179,9 +187,9 @@ class Client:
         deleted: int = self._json("DELETE", "/items", params={"filter": json.dumps(filter)})["deleted"]
         return deleted
 
-    def items(self, filter: dict[str, Any] | None = None) -> Iterator[Item]:
-        """The catalogue, or what a filter lets through."""
-        params: dict[str, Any] = {"limit": 100, "filter": json.dumps(filter or {})}
+    def items(self, filter: dict[str, Any] | None = None, sort: str | None = None) -> Iterator[Item]:
+        """The catalogue, or what a filter lets through; `sort` as in "price:desc"."""
+        params: dict[str, Any] = {"limit": 100, "filter": json.dumps(filter or {})} | ({"sort": sort} if sort else {})
         while True:
             page = self._json("GET", "/items", params=params)
             yield from page["items"]
@@ -241,5 +249,8 @@ def _parts(fields: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, (None, value.encode())) for name, value in text.items() if fields[name] is not None]
 
 
-def _file(picture: Path | bytes) -> tuple[str, bytes]:
-    return ("picture", picture) if isinstance(picture, bytes) else (picture.name, picture.read_bytes())
+def _picture(picture: Path | bytes | str) -> tuple[str, Any]:
+    """A picture as a part of a form: its contents, or its address."""
+    if isinstance(picture, str):
+        return "image_url", (None, picture.encode())
+    return "image", ("picture", picture) if isinstance(picture, bytes) else (picture.name, picture.read_bytes())

@@ -4,11 +4,13 @@
     python -m examples.ingest pictures/ --workers 8
 
 A line of JSONL is a product: `id` (or `item_id`), and any of `title`, `description`, `category` (list or string),
-`price`, `attributes` (object) and `image` (a path, or a list of paths, relative to the JSONL file). In a folder every
-JPEG, PNG or WebP is a product whose id is its path without the ending.
+`price`, `stock`, `attributes` (object) and `image` (a path, or a list of paths, relative to the JSONL file; or URLs,
+where the service fetches them). In a folder every JPEG, PNG or WebP is a product whose id is its path without the
+ending.
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
-not sent twice. Exit status: 0 when everything is there, 1 when something failed, 2 when nothing could be begun.
+not sent twice (a picture at a URL counts as the same). Exit status: 0 when everything is there, 1 when something
+failed, 2 when nothing could be begun.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from urllib.parse import quote
 import httpx
 from tqdm import tqdm
 
+FIELDS = ("title", "description", "category", "price", "stock", "attributes")
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
@@ -41,6 +44,7 @@ class Product:
     id: str
     fields: dict[str, Any] = field(default_factory=dict)
     pictures: tuple[Path, ...] = ()
+    urls: tuple[str, ...] = ()  # of more pictures
 
 
 class Rejected(Exception):
@@ -124,11 +128,14 @@ def _product(row: dict[str, Any], folder: Path) -> Product:
     if item_id in (None, ""):
         raise ValueError("neither id nor item_id")
     images = row.get("image") or []
-    pictures = tuple(folder / path for path in ([images] if isinstance(images, str) else images))
-    fields = {name: row[name] for name in ("title", "description", "category", "price", "attributes") if row.get(name)}
-    if isinstance(fields.get("price"), str):
-        fields["price"] = float(fields["price"])
-    return Product(str(item_id), fields, pictures)
+    images = [images] if isinstance(images, str) else images
+    urls = tuple(image for image in images if image.startswith(("http://", "https://")))
+    pictures = tuple(folder / image for image in images if image not in urls)
+    fields = {name: row[name] for name in FIELDS if row.get(name) not in (None, "", [], {})}
+    for name in ("price", "stock"):
+        if isinstance(fields.get(name), str):
+            fields[name] = float(fields[name])
+    return Product(str(item_id), fields, pictures, urls)
 
 
 def _in_parallel(client: httpx.Client, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
@@ -176,6 +183,7 @@ def send(client: httpx.Client, product: Product, *, retries: int, force: bool = 
     }
     # Every field as a part: httpx makes a body multipart only where there is a file, and the service takes no other.
     parts: list[tuple[str, Any]] = [(name, (None, value.encode())) for name, value in form.items()]
+    parts += [("image_url", (None, url.encode())) for url in product.urls]
     parts += [("image", picture) for picture in pictures]
     answer = _request(client, retries, "POST", "/items", files=parts)
     if answer.status_code not in (200, 201):
@@ -214,9 +222,11 @@ def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bo
         stored["title"] == str(fields.get("title", "")).strip()
         and stored["description"] == str(fields.get("description", "")).strip()
         and stored["category"] == [step.strip() for step in category]
-        and stored["price"] == fields.get("price")
+        and (stored["price"], stored["stock"]) == (fields.get("price"), fields.get("stock"))
         and stored["attributes"] == {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()}
-        and [image["sha256"] for image in stored["images"]] == [hashlib.sha256(c).hexdigest() for c in contents]
+        and len(stored["images"]) == len(contents) + len(product.urls)
+        and [image["sha256"] for image in stored["images"][: len(contents)]]
+        == [hashlib.sha256(content).hexdigest() for content in contents]
     )
 
 

@@ -39,6 +39,7 @@ def _addressable(item_id: str) -> str:
     return item_id
 
 
+MOST_FACET_VALUES = 500
 LONGEST_TEXT = 65_536  # characters; in a form SEARCH_MAX_FIELD_BYTES may allow less
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(storable)]
@@ -180,8 +181,9 @@ Pictures = Annotated[
 ]
 
 
+PictureUrl = Annotated[Text, Field(min_length=1, max_length=2000)]
 PictureUrls = Annotated[
-    list[Annotated[Text, Field(min_length=1, max_length=2000)]],
+    list[PictureUrl],
     Field(
         max_length=100,
         description="Addresses of pictures on the public internet, to fetch and keep; if this service does so.",

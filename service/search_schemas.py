@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from retriever.index.selection import RELEVANCE_FLOOR
-from service.schemas import FacetResult, Item, Text, Word, storable
+from service.schemas import MOST_FACET_VALUES, FacetResult, Item, PictureUrl, Text, Word, storable
 
 QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
 
@@ -45,6 +46,9 @@ class Page(BaseModel):
     facets: list[Word] = Field(
         default_factory=list, max_length=20, description="Fields to count under the filter.", examples=[["category"]]
     )
+    facet_size: int = Field(
+        default=20, ge=1, le=MOST_FACET_VALUES, description="How many values of each facet, the most common first."
+    )
     sort: list[SortBy] = Field(
         default_factory=list,
         max_length=3,
@@ -54,7 +58,10 @@ class Page(BaseModel):
         default=None,
         ge=0,
         le=1,
-        description=f"Least share of the best score; with `sort` {RELEVANCE_FLOOR} unless given, else none.",
+        description=(
+            "Least share of the best likeness (of the best score, if words alone decide); "
+            f"with `sort` {RELEVANCE_FLOOR} unless given, else none."
+        ),
     )
     min_score: float | None = Field(default=None, allow_inf_nan=False, description="Least score.")
     group_by: Word | None = Field(default=None, description="One hit, the best, for each value of this field.")
@@ -88,6 +95,9 @@ class SearchRequest(Page):
     # JSON has numbers; a form, which `Page` serves too, has only text.
     limit: int = Field(default=20, ge=1, le=100, strict=True)
     offset: int = Field(default=0, ge=0, le=10_000, strict=True)
+    facet_size: int = Field(
+        default=20, ge=1, le=MOST_FACET_VALUES, strict=True, description="How many values of each facet."
+    )
     mode: Mode = Field(default="hybrid", description="By meaning and words, by meaning alone, or by words alone.")
     exclude: list[Text] = Field(
         default_factory=list,
@@ -133,25 +143,40 @@ def _parsed_list(value: Any) -> Any:
 
 
 class ImageSearchForm(Page):
-    """`Page` as a form, with a picture; objects are JSON."""
+    """`Page` as a form, with a picture or the address of one; objects are JSON."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"query": "in red", "filter": '{"price": {"lt": 50}}', "limit": 20}]}
+        json_schema_extra={
+            "examples": [{"query": "in red", "filter": '{"price": {"lt": 50}}', "limit": 20, "explain": True}],
+            "oneOf": [{"required": ["image"]}, {"required": ["image_url"]}],
+        }
     )
 
-    image: UploadFile = Field(description="JPEG, PNG or WebP.")
+    image: UploadFile | SkipJsonSchema[None] = Field(default=None, description="JPEG, PNG or WebP.")
+    image_url: PictureUrl | SkipJsonSchema[None] = Field(
+        default=None,
+        description="In place of `image`: the address of one on the public internet, if this service fetches them.",
+        examples=["https://shop.example/mug.jpg"],
+    )
     query: QueryText = Field(default="", description='Words to go with the picture: "this, but in red".')
     words: float = Field(default=0.5, ge=0, le=1, description="How much the words count beside the picture.")
     filter: Annotated[dict[str, Any], BeforeValidator(_parsed)] = Field(default_factory=dict)
     facets: Annotated[list[Word], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=20)
     sort: Annotated[list[SortBy], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=3)
+    explain: bool = Field(default=False, description="Say for each hit how its score came about.")
+
+    @model_validator(mode="after")
+    def _one_picture(self) -> "ImageSearchForm":
+        if (self.image is None) == (self.image_url is None):
+            raise ValueError("send image, a file, or image_url: one of them")
+        return self
 
 
 class Explanation(BaseModel):
     """`score` = `semantic` + `lexical_weight` × `lexical`."""
 
     semantic: float = Field(
-        description="Likeness of the query and the item's picture and text together.", examples=[0.38]
+        description="Likeness of what is looked for and the item's picture and text together.", examples=[0.38]
     )
     lexical: float = Field(
         description="How much of what the query says the text holds, by BM25: 0 to 1.", examples=[0.92]

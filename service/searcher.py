@@ -114,7 +114,8 @@ class Searcher:
             query = await self._encoder.encode_query(form.query)
             rows = np.concatenate([(1 - form.words) * rows, form.words * query.embedding[None]])
         weight = weight_of(form.query) * form.words if form.query else 0.0
-        return await self._answer(form, _Asked(rows.astype(np.float32), form.query, weight), started, search_id)
+        asked = _Asked(rows.astype(np.float32), form.query, weight)
+        return await self._answer(form, asked, started, search_id, explain=form.explain)
 
     async def similar(self, item_id: str, page: Page, condition: Condition | None = None) -> SearchResponse:
         """The items most like one of them, itself left out, among those that a condition lets through.
@@ -176,7 +177,7 @@ class Searcher:
                     min_score=page.min_score,
                     relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
                 )
-                facets = await self._index.facets(page.facets, condition) if page.facets else {}
+                facets = await self._index.facets(page.facets, condition, page.facet_size) if page.facets else {}
             except FilterError as error:
                 where = [{"field": f"body.{error.path}", "message": error.message}]
                 raise Problem(422, error.code, f"{error}.", errors=where) from error
@@ -233,10 +234,13 @@ class Searcher:
         """Which picture of each hit, if it has any, fits best. An item's tokens are those of its pictures in turn."""
         if asked.rows is None:
             return {}
-        wanted = asked.rows[0]
         tokens = await self._index.tokens([hit.id for hit in ranked if hit.payload["images"]])
-        per_picture = self._encoder.retriever.config.num_query_tokens
-        return {item_id: int((own @ wanted).argmax()) // per_picture for item_id, own in tokens.items()}
+        per_picture = self._encoder.retriever.config.num_query_tokens  # Q
+        best: dict[str, int] = {}
+        for item_id, own in tokens.items():
+            scores = (own @ asked.rows.T).reshape(-1, per_picture, len(asked.rows))  # (pictures, Q, M)
+            best[item_id] = int(scores.max(axis=1).sum(axis=1).argmax())
+        return best
 
     async def _explain(self, hits: Sequence[SearchHit], ranked: Sequence[Hit], asked: _Asked) -> None:
         best = await self._best_pictures(ranked, asked)

@@ -6,7 +6,7 @@ most of them named with an underscore, and says how it is opened.
 
 import asyncio
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from retriever.index import fusion, lexical, selection
 from retriever.index.fields import MAX_FIELDS, WORDS_KEY, Kind, field_name, fold, key, kinds_of
 from retriever.index.filters import AnyOf, Condition, conjoin, resolve
+from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
 from retriever.index.selection import Sort
 
@@ -80,7 +81,7 @@ class Facet:
     dates: bool = False  # `low` and `high` are seconds since 1970
 
 
-class ItemIndex(ABC):
+class ItemIndex(Listing):
     """Items by the shop's own id, searched by meaning and by words, within what filters let through.
 
     Every method raises `IndexUnavailable` when the engine does not do what it was asked.
@@ -121,20 +122,6 @@ class ItemIndex(ABC):
     async def delete(self, ids: Sequence[str]) -> int:
         """Deletes items, durably; returns how many were there."""
         return await self._delete(list({point_id(item_id) for item_id in ids})) if ids else 0
-
-    async def scroll(
-        self, cursor: str | None = None, limit: int = 100, filter: Condition | None = None
-    ) -> tuple[list[tuple[str, Payload]], str | None]:
-        """Up to `limit` items from a cursor on, in an order that stays; and the next page's cursor, None at the end.
-
-        Raises:
-            ValueError: a limit under 1, or a cursor that did not come from here.
-        """
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1, not {limit}")
-        start = None if cursor is None else fusion.checked_cursor(cursor)
-        payloads, following = await self._scroll(start, limit, filter)
-        return [(payload["id"], payload) for payload in payloads], following
 
     async def fields(self, *names: str) -> Mapping[str, set[Kind]]:
         """The fields that can be filtered by, with the kinds of their values.
@@ -185,7 +172,7 @@ class ItemIndex(ABC):
             sort: An order by fields in place of relevance, within what the floors leave.
             group_by: The payload key of a field: one item, the first, for each of its values.
             min_score: Only items that score at least this.
-            relevance_floor: Only items that score at least this share of the best.
+            relevance_floor: Only items that score at least this share of the best (see `selection.above`).
 
         Raises:
             ValueError: a query of another shape or not finite, a limit under 1, a negative offset or weight.
@@ -218,7 +205,9 @@ class ItemIndex(ABC):
             tiers, ideal = await asyncio.gather(found, self._ideal(text, words))
         ranked = fusion.rank(tiers, lexical_weight, wanted, ideal)
         if selected:
-            chosen = await self._select(ranked, sort, group_by, min_score, relevance_floor)
+            words_decide = rows is None or (lexical_weight > 0 and lexical.has_code(text))
+            left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide)
+            chosen = await self._select(left, sort, group_by)
             total = len(chosen)
         else:
             chosen = [selection.Chosen(one) for one in ranked]
@@ -258,14 +247,8 @@ class ItemIndex(ABC):
         return fusion.WORD_SCORE * sum(fusion.idf(items, min(items, having[word])) for word in words.indices)
 
     async def _select(
-        self,
-        ranked: Sequence[fusion.Ranked],
-        sort: Sequence[Sort],
-        group_by: str | None,
-        min_score: float | None,
-        relevance_floor: float | None,
+        self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
     ) -> list[selection.Chosen]:
-        left = selection.above(ranked, min_score, relevance_floor)
         keys = [*(one.key for one in sort), *([group_by] if group_by else [])]
         values = await self._values([one.point_id for one in left], keys) if keys and left else {}
         left = selection.ordered(left, sort, values)
@@ -300,8 +283,10 @@ class ItemIndex(ABC):
                 found = await self._counts(key(kind, name), filter, 4 * limit)
                 values += _merged(found)
         if number:
-            low = await self._extreme(key(number, name), filter, descending=False)
-            high = await self._extreme(key(number, name), filter, descending=True)
+            least = await self._ordered(key(number, name), filter, 1, descending=False)
+            most = await self._ordered(key(number, name), filter, 1, descending=True)
+            if least and most:
+                low, high = least[0][1], most[0][1]
         return Facet(sorted(values, key=lambda one: (-one[1], one[0]))[:limit], low, high, number == "date")
 
     def _checked_query(self, query: npt.NDArray[np.floating[Any]]) -> Vector:
@@ -332,17 +317,8 @@ class ItemIndex(ABC):
     async def _delete(self, point_ids: list[str]) -> int: ...
 
     @abstractmethod
-    async def _payloads(self, point_ids: list[str]) -> dict[str, Payload]:
-        """By point id, for those that are there, through `caller_payload`."""
-
-    @abstractmethod
     async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
         """`(T, D)` by point id, for those that are there."""
-
-    @abstractmethod
-    async def _scroll(
-        self, cursor: str | None, limit: int, filter: Condition | None
-    ) -> tuple[list[Payload], str | None]: ...
 
     @abstractmethod
     async def _candidates(
@@ -358,33 +334,34 @@ class ItemIndex(ABC):
         """
 
     @abstractmethod
-    async def _values(self, point_ids: list[str], keys: Sequence[str]) -> selection.Values:
-        """The values that these payload keys have, by point id."""
-
-    @abstractmethod
     async def _read_fields(self) -> dict[str, set[Kind]]:
-        """The fields that have a payload index, with the kinds of their values."""
+        """The fields that there are, with the kinds of their values."""
 
     @abstractmethod
     async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
-        """Makes a field's payload index, if it is not there; durable when it returns."""
+        """Makes a field known, if it is not, before its first value is written.
+
+        Durable when it returns, or else when that value is. Whoever looks into the field finds it indexed.
+        """
 
     @abstractmethod
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
         """How many items have each keyword, the most common first."""
 
-    @abstractmethod
-    async def _extreme(self, payload_key: str, filter: Condition | None, *, descending: bool) -> float | None:
-        """The least or greatest number, None where there is none."""
-
 
 def _merged(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
     """One entry for keywords that differ in letter case only, under the most common spelling.
 
-    Every item with any spelling has the folded one too, so the folded one's count is the count of all.
+    Every item with any spelling has the folded one too, so the folded one's count is the count of all. Where a list cut
+    short has a spelling without it, the two have the same count: else it would stand before.
     """
     spelling: dict[str, str] = {}
-    for value, _ in counts:
-        if value != fold(value):
-            spelling.setdefault(fold(value), value)
-    return [(spelling.get(value, value), count) for value, count in counts if value == fold(value)]
+    most: dict[str, int] = {}
+    for value, count in counts:
+        if not count:  # an engine keeps the values of items that are gone
+            continue
+        folded = fold(value)
+        most[folded] = max(count, most.get(folded, 0))
+        if value != folded:
+            spelling.setdefault(folded, value)
+    return [(spelling.get(folded, folded), count) for folded, count in most.items()]

@@ -5,6 +5,10 @@ for many seconds, and an exact scan takes milliseconds for as many items as one 
 
 A call holds Python's global lock while it runs. They are made from threads all the same, so that the event loop goes
 on between the calls of one job, and writes go in small chunks.
+
+A payload index takes a tenth of a second to make, and longer the more there are: everything is synced to the disk each
+time. Catalogues have hundreds of attributes, of which few are ever filtered by. So only the first fields are indexed as
+they come, and each of the others when it is first asked for. Which fields there are, indexed or not, the items say.
 """
 
 import asyncio
@@ -22,11 +26,11 @@ import numpy as np
 import qdrant_edge as engine
 
 from retriever.index.base import IndexInUse, IndexUnavailable, ItemIndex, ModelMismatch
-from retriever.index.fields import SECTION, WORDS_KEY, Kind, fields_at, values_at
-from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
+from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, Kind, fields_at, key, kinds_of, parse_key, values_at
+from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range, keys_of
 from retriever.index.fusion import Candidates, candidates
 from retriever.index.lexical import SparseVector
-from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
+from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query, fields_of
 from retriever.index.selection import Values
 
 T = TypeVar("T")
@@ -37,6 +41,8 @@ _CHUNK = 128 * 1024  # token components in one write: a few milliseconds
 # The write-ahead log makes each write outlive the process. Without a flush now and then it would grow for ever, and be
 # replayed whole at the next start; a flush takes about as long as writing a thousand items.
 _FLUSH_EVERY = 4096  # items
+_INDEXED_AT_ONCE = 16  # fields: an item's own, and as many attributes as most shops have
+_NAMES_KEY = f"{SECTION}.fields"  # the payload keys of an item's fields
 _CALLERS = engine.PayloadSelector.Exclude([SECTION])  # the part of a payload that callers see
 
 
@@ -50,6 +56,9 @@ class EdgeIndex(ItemIndex):
         self._writing = threading.Lock()
         self._unflushed = 0
         self._closed = False
+        self._making = asyncio.Lock()  # of payload indexes
+        self._indexed: set[tuple[Kind, str]] = set()  # fields that surely have one
+        self._named: set[str] | None = None  # payload keys of all other fields, once they were asked for
 
     @classmethod
     async def open(cls, folder: Path, dim: int, model_id: str, *, beside: bool = False) -> "EdgeIndex":
@@ -71,6 +80,7 @@ class EdgeIndex(ItemIndex):
             # Exact while there is one segment, and only `optimize()` makes more; a `CountRequest` visits every item.
             count = (await self._run(self._shard.info)).points_count
         else:
+            await self._need(filter)
             request = engine.CountRequest(exact=True, filter=_engine_filter(filter))
             count = await self._run(lambda: self._shard.count(request))
         return count
@@ -133,33 +143,62 @@ class EdgeIndex(ItemIndex):
         return {str(record.id): values_at(record.payload, keys) for record in records}
 
     async def _read_fields(self) -> dict[str, set[Kind]]:
-        return fields_at((await self._run(self._shard.info)).payload_schema)
+        if self._named is None:
+            request = engine.FacetRequest(_NAMES_KEY, limit=MAX_FIELDS, exact=True)
+            answer = await self._run(lambda: self._shard.facet(request))
+            self._named = {hit.value for hit in answer.hits}
+        paths = (await self._run(self._shard.info)).payload_schema
+        return fields_at([*paths, *self._named])
 
     async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
-        kind = engine.PayloadSchemaType.Float if schema == "float" else engine.PayloadSchemaType.Keyword
+        if len((await self._run(self._shard.info)).payload_schema) < _INDEXED_AT_ONCE:
+            await self._make_index(payload_key)
+        elif self._named is not None:
+            self._named.add(payload_key)
+
+    async def _need(self, filter: Condition | None, *payload_keys: str) -> None:
+        """Makes the indexes that a request lacks. Counts and orders cannot do without, and filters would be slow."""
+        needed = {path: field for path in (*payload_keys, *keys_of(filter)) if (field := parse_key(path))}
+        if not self._indexed.issuperset(needed.values()):
+            async with self._making:
+                there = fields_at((await self._run(self._shard.info)).payload_schema)
+                self._indexed = {(kind, name) for name, kinds in there.items() for kind in kinds}
+                for path, field in needed.items():
+                    if field not in self._indexed:
+                        await self._make_index(path)
+                        self._indexed.add(field)
+
+    async def _make_index(self, payload_key: str) -> None:
+        field, _ = parse_key(payload_key) or ("keyword", "")
+        kind = engine.PayloadSchemaType.Float if field in ("number", "date") else engine.PayloadSchemaType.Keyword
         update = engine.UpdateOperation.create_field_index(payload_key, kind)
 
-        def create() -> None:
+        def make() -> None:
             with self._writing:
                 self._shard.update(update)
 
-        await self._run(create)
+        await self._run(make)
 
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
+        await self._need(filter, payload_key)
         request = engine.FacetRequest(payload_key, limit=limit, exact=True, filter=_engine_filter(filter))
         answer = await self._run(lambda: self._shard.facet(request))
         return [(hit.value, hit.count) for hit in answer.hits]
 
-    async def _extreme(self, payload_key: str, filter: Condition | None, *, descending: bool) -> float | None:
+    async def _ordered(
+        self, payload_key: str, filter: Condition | None, limit: int, *, descending: bool, start: float | None = None
+    ) -> list[tuple[str, float]]:
+        await self._need(filter, payload_key)
         direction = engine.Direction.Desc if descending else engine.Direction.Asc
-        order = engine.OrderBy(payload_key, direction=direction)
-        request = engine.ScrollRequest(limit=1, filter=_engine_filter(filter), order_by=order, with_payload=False)
+        order = engine.OrderBy(payload_key, direction=direction, start_from=start)
+        request = engine.ScrollRequest(limit=limit, filter=_engine_filter(filter), order_by=order, with_payload=False)
         records, _ = await self._run(lambda: self._shard.scroll(request))
-        return float(records[0].order_value) if records else None
+        return [(str(record.id), float(record.order_value)) for record in records]
 
     async def _scroll(
         self, cursor: str | None, limit: int, filter: Condition | None
     ) -> tuple[list[Payload], str | None]:
+        await self._need(filter)
         request = engine.ScrollRequest(offset=cursor, limit=limit, with_payload=_CALLERS, filter=_engine_filter(filter))
         records, following = await self._run(lambda: self._shard.scroll(request))
         return [caller_payload(record.payload) for record in records], None if following is None else str(following)
@@ -167,6 +206,7 @@ class EdgeIndex(ItemIndex):
     async def _candidates(
         self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None
     ) -> list[Candidates]:
+        await self._need(filter)
         allowed = _engine_filter(filter)
         alike = None
         if words is not None:
@@ -228,6 +268,7 @@ def _scores(answer: list[Any]) -> dict[str, float]:
 
 
 def _engine_point(point: Point) -> Any:
+    names = [key(kind, name) for kind, name in kinds_of(fields_of(point))]
     return engine.Point(
         point.id,
         {
@@ -235,7 +276,7 @@ def _engine_point(point: Point) -> Any:
             "tokens": point.tokens.tolist(),
             "lexical": engine.SparseVector(point.lexical.indices, point.lexical.values),
         },
-        point.payload,
+        {**point.payload, SECTION: {**point.payload[SECTION], "fields": names}},
     )
 
 
@@ -276,6 +317,8 @@ def _open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Any:
         shard = engine.EdgeShard.load(str(ours), _config(dim))
         # It opens over files that are gone, and fails when it is to read them: better now than at a shopper's search.
         shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
+        if _NAMES_KEY not in shard.info().payload_schema:  # of a version that indexed every field as it came
+            _list_fields(shard)
         return shard
     except BaseException as error:
         if not _is_engines(error):
@@ -316,8 +359,13 @@ def _create_shard(folder: Path, dim: int) -> None:
     try:
         shard = engine.EdgeShard.create(str(beside), _config(dim))
         shard.update(engine.UpdateOperation.create_field_index(WORDS_KEY, engine.PayloadSchemaType.Integer))
+        _list_fields(shard)
         shard.close()
         if not folder.exists():  # another process may have been quicker
             beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _list_fields(shard: Any) -> None:
+    shard.update(engine.UpdateOperation.create_field_index(_NAMES_KEY, engine.PayloadSchemaType.Keyword))

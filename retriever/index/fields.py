@@ -1,8 +1,7 @@
 """What items can be filtered, counted and sorted by: named fields, each with values of one or more kinds.
 
 A field's values are stored apart by kind, under `_index` in the point's payload, since an engine's payload index takes
-one kind: `{"keyword": {"colour": ["Red", "red"]}, "number": {"price": [12.5]}}`. The index of a field is made when
-its first value is written, so the engine's list of indexes is also the list of fields that there are.
+one kind: `{"keyword": {"colour": ["Red", "red"]}, "number": {"price": [12.5]}}`.
 """
 
 import re

@@ -166,6 +166,18 @@ def _checked(kind: Kind, kinds: set[Kind], path: str) -> Kind:
     return kind
 
 
+def keys_of(condition: Condition | None) -> set[str]:
+    """The payload keys that a condition looks at."""
+    match condition:
+        case And(parts) | Or(parts):
+            return set().union(*map(keys_of, parts))
+        case Not(part):
+            return keys_of(part)
+        case AnyOf() | Range():
+            return {condition.key}
+    return set()
+
+
 def conjoin(*conditions: Condition | None) -> Condition | None:
     """All of these at once; None for none."""
     return _joined(And, [condition for condition in conditions if condition is not None])

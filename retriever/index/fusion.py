@@ -6,7 +6,6 @@ BM25 counts by the fourth power of its share of what a text with every word of t
 """
 
 import math
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -108,11 +107,3 @@ def rank(tiers: Iterable[Candidates], weight: float, limit: int, ideal: float = 
             break
         seen.update(tier.semantic)
     return ranked
-
-
-def checked_cursor(cursor: str) -> str:
-    """A cursor is the id of the point to go on from. Raises ValueError."""
-    try:
-        return str(uuid.UUID(cursor))
-    except ValueError:
-        raise ValueError(f"{cursor!r} is not a cursor of this index") from None

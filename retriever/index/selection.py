@@ -13,7 +13,7 @@ from retriever.index.fusion import Ranked
 
 POOL = 1000  # candidates that are sorted, grouped or held against a floor
 
-# Sorting by price must not bring junk to the top: only candidates with this share of the best score are sorted.
+# Sorting by price must not bring junk to the top: only candidates with this share of the best are sorted.
 RELEVANCE_FLOOR = 0.75
 
 Values = Mapping[str, Mapping[str, list[Any]]]  # point id → key → values
@@ -34,9 +34,16 @@ class Chosen:
     group_size: int = 1  # candidates with that value
 
 
-def above(ranked: Sequence[Ranked], min_score: float | None, relevance_floor: float | None) -> list[Ranked]:
-    """Those that reach `min_score` and `relevance_floor` × the best score. Keeps the order."""
-    best = max((one.score for one in ranked), default=0.0)
+def above(
+    ranked: Sequence[Ranked], min_score: float | None, relevance_floor: float | None, *, words_decide: bool = False
+) -> list[Ranked]:
+    """Those that score at least `min_score`, and `relevance_floor` × the best. Keeps the order.
+
+    The best is that of meaning. The words that a hit has in common with the query lift it above others of its kind, and
+    would push those out: one "black kurta" so named would leave no other. Where words decide (no query vector, or an
+    article number), the best is that of the whole score.
+    """
+    best = max((one.score if words_decide else one.semantic for one in ranked), default=0.0)
     floor = max(
         float("-inf") if min_score is None else min_score,
         float("-inf") if relevance_floor is None else relevance_floor * best,

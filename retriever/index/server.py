@@ -183,16 +183,16 @@ class ServerIndex(ItemIndex):
             )
         return [(str(hit.value), hit.count) for hit in answer.hits]
 
-    async def _extreme(self, payload_key: str, filter: Condition | None, *, descending: bool) -> float | None:
+    async def _ordered(
+        self, payload_key: str, filter: Condition | None, limit: int, *, descending: bool, start: float | None = None
+    ) -> list[tuple[str, float]]:
         direction = models.Direction.DESC if descending else models.Direction.ASC
-        order = models.OrderBy(key=payload_key, direction=direction)
-        only = [payload_key]
+        order = models.OrderBy(key=payload_key, direction=direction, start_from=start)
         with server_errors():
             records, _ = await self._client.scroll(
-                self._collection, scroll_filter=_server_filter(filter), limit=1, order_by=order, with_payload=only
+                self._collection, scroll_filter=_server_filter(filter), limit=limit, order_by=order, with_payload=False
             )
-        values = values_at(records[0].payload, only).get(payload_key) if records else None
-        return (max(values) if descending else min(values)) if values else None
+        return [(str(record.id), float(record.order_value)) for record in records]  # type: ignore[arg-type]
 
     async def _scroll(
         self, cursor: str | None, limit: int, filter: Condition | None

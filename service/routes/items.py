@@ -13,14 +13,16 @@ from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response, 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from retriever.index import FilterError
-from retriever.index.filters import Condition, parse
+from retriever.index import FilterError, Sort
+from retriever.index.fields import Kind, key
+from retriever.index.filters import Condition, parse, resolve
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
 from service.catalogue import Payload, Precondition, PreparedItem
 from service.fetch import FetcherDep
 from service.problems import Problem, responses
 from service.requests import body_of, while_connected
 from service.schemas import (
+    MOST_FACET_VALUES,
     Deleted,
     FacetResult,
     FieldInfo,
@@ -179,19 +181,31 @@ async def patch_item(
 @router.get("/items", dependencies=ANY_KEY, responses={**_DOOR, **responses(422, 503)}, summary="List the catalogue")
 async def list_items(
     services: ServicesDep,
-    cursor: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     filter: Filter = None,
     facets: Annotated[list[str], Query(max_length=20, description="Fields to count; repeatable.")] = [],  # noqa: B006
+    facet_size: Annotated[
+        int, Query(ge=1, le=MOST_FACET_VALUES, description="How many values of each, the most common first.")
+    ] = 20,
+    sort: Annotated[
+        str | None,
+        Query(
+            max_length=210,
+            description="A field of numbers or dates, with `:desc` for the greatest first. Items without it come last.",
+            examples=["price:asc"],
+        ),
+    ] = None,
 ) -> ItemList:
-    """Every item that the filter lets through, once, in a fixed order of the index's own."""
+    """Every item that the filter lets through, once: in a fixed order of the index's own, or by a field."""
     condition = await condition_of(services, filter)
     try:
-        counted = await services.index.facets(facets, condition) if facets else {}
+        order = await _order_of(services, sort) if sort else None
+        counted = await services.index.facets(facets, condition, facet_size) if facets else {}
     except FilterError as error:
         raise _refused(error) from error
     try:
-        page, next_cursor = await services.index.scroll(cursor, limit, condition)
+        page, next_cursor = await services.index.scroll(cursor, limit, condition, order)
     except ValueError as error:
         raise Problem(422, "invalid_cursor", f"cursor must be a next_cursor of this list: {error}") from error
     return ItemList(
@@ -200,6 +214,19 @@ async def list_items(
         total=await services.index.count(condition),
         facets={name: FacetResult.from_facet(facet) for name, facet in counted.items()},
     )
+
+
+async def _order_of(services: ServicesDep, text: str) -> Sort:
+    """The order of `price:desc`. Raises FilterError (`unknown_field`, `wrong_type`)."""
+    name, _, order = text.rpartition(":")
+    if order not in ("asc", "desc"):
+        name, order = text, "asc"
+    fields = await services.index.fields(name)
+    field = resolve(name, fields, "sort")
+    kind: Kind | None = next((kind for kind in ("number", "date") if kind in fields[field]), None)
+    if kind is None:
+        raise FilterError("wrong_type", "sort", f"must name a field of numbers or dates, and {field!r} holds neither")
+    return Sort(key(kind, field), descending=order == "desc")
 
 
 @router.get("/fields", dependencies=ANY_KEY, responses={**_DOOR, **responses(503)}, summary="What can be filtered by")

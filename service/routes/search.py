@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request
 
 from service.access import SEARCH_KEY, GuardedRoute
+from service.fetch import FetcherDep
 from service.problems import responses
 from service.requests import body_of, while_connected
 from service.routes.items import Filter, condition_of
@@ -111,7 +112,15 @@ image_router = APIRouter(**_DOOR)  # takes larger bodies
     summary="Search by a picture, with or without words",
 )
 async def search_image(
-    form: Annotated[ImageSearchForm, Form(media_type="multipart/form-data")], request: Request, services: ServicesDep
+    form: Annotated[ImageSearchForm, Form(media_type="multipart/form-data")],
+    request: Request,
+    services: ServicesDep,
+    fetcher: FetcherDep,
 ) -> SearchResponse:
     """Finds what looks like a photograph; words change what is meant: "in red", "for children"."""
-    return await while_connected(request, services.searcher.search_image(form, form.image.file))
+
+    async def found() -> SearchResponse:
+        (file,) = [form.image.file] if form.image else await fetcher.fetch_all([form.image_url or ""])
+        return await services.searcher.search_image(form, file)
+
+    return await while_connected(request, found())

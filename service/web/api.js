@@ -2,6 +2,8 @@
 
 import { askForKey, keyHeader } from "./key.js";
 
+const FACET_SIZE = 100; // values of a field: the whole tree of categories, in most shops
+
 export class ApiError extends Error {
   constructor(detail, fields = []) {
     super(detail);
@@ -25,11 +27,13 @@ async function call(path, options = {}) {
 }
 
 // One page of the catalogue, or of a search. `facets` are field names to count under the filter.
-export function listItems({ limit, cursor = null, filter = null, facets = [] }, signal) {
+export function listItems({ limit, cursor = null, filter = null, facets = [], sort = "" }, signal) {
   const query = new URLSearchParams({ limit });
+  if (sort) query.set("sort", sort);
   if (cursor) query.set("cursor", cursor);
   if (filter) query.set("filter", JSON.stringify(filter));
   for (const name of facets) query.append("facets", name);
+  if (facets.length) query.set("facet_size", FACET_SIZE);
   return call(`/items?${query}`, { signal });
 }
 

@@ -1,12 +1,13 @@
 // The page: what is typed becomes a search, answers become cards, and the address keeps the query.
 
-import { listItems, search, searchImage } from "./api.js";
+import { listFields, listItems, search, searchImage } from "./api.js";
 import { setUpDetail } from "./detail.js";
 import { $, element, picture, price, stock } from "./dom.js";
 import { setUpFilters } from "./filters.js";
 import { setUpPhoto } from "./photo.js";
 import { setUpSuggestions } from "./suggest.js";
 import { setUpUpload } from "./upload.js";
+import { setUpVariants } from "./variants.js";
 
 const PAGE = 24;
 const PAUSE = 140; // milliseconds without a key before a search starts
@@ -27,18 +28,35 @@ let verbatim = ""; // a query that is searched for as it was typed
 const openDetail = setUpDetail({ onEdit: (item) => openUpload(item), onDeleted: () => changed() });
 const openUpload = setUpUpload({ onSaved: () => changed() });
 const filters = setUpFilters({ onChange: () => narrowed() });
+const variants = setUpVariants({ onChange: () => go(input.value) });
 const photo = setUpPhoto({ onChange: () => go(input.value) });
 const suggestions = setUpSuggestions(input, { onChoose: (words) => go(words) });
 
 // The catalogue has changed: what is shown, and what can be filtered by.
 function changed() {
   filters.refresh();
+  learnFields();
   return load(shown.query);
 }
 
 function narrowed() {
   filters.refresh();
   return go(input.value);
+}
+
+// What can be done with the fields that there are.
+async function learnFields() {
+  const { fields } = await listFields().catch(() => ({ fields: [] }));
+  const names = new Set(fields.map(({ name }) => name));
+  for (const option of sort.options) option.hidden = option.value.startsWith("price") && !names.has("price");
+  await variants.learn(names);
+  showChoices();
+}
+
+function showChoices() {
+  const searching = Boolean(input.value.trim() || photo.get());
+  sort.options[0].textContent = searching ? "relevance" : "default";
+  variants.show(searching);
 }
 
 // Replaces the grid, or adds the next page to it. A later call makes the answer to an earlier one void.
@@ -87,9 +105,9 @@ async function load(query, { next = false, typed = false } = {}) {
 async function fetchPage(query, next, typed, signal) {
   const cursor = next ? shown.cursor : null;
   const image = photo.get();
-  $("#sort-by").hidden = !query && !image;
+  showChoices();
   if (!query && !image) {
-    const answer = await listItems({ limit: PAGE, cursor, filter: filters.filter() }, signal);
+    const answer = await listItems({ limit: PAGE, cursor, filter: filters.filter(), sort: sort.value }, signal);
     return {
       hits: answer.items.map((item) => ({ item })),
       cursor: answer.next_cursor,
@@ -100,11 +118,13 @@ async function fetchPage(query, next, typed, signal) {
   const request = {
     query,
     limit: PAGE,
+    explain: true,
     ...(cursor ? { cursor } : {}),
     ...(filters.filter() ? { filter: filters.filter() } : {}),
     ...(field ? { sort: [{ field, order }] } : {}),
+    ...(variants.field() ? { group_by: variants.field() } : {}),
   };
-  const own = { explain: true, highlight: true, correct: query !== verbatim, complete: typed };
+  const own = { highlight: true, correct: query !== verbatim, complete: typed };
   const answer = image ? await searchImage(image, request, signal) : await search({ ...request, ...own }, signal);
   $("#model").textContent = `Model ${answer.model_id}`;
   const corrected = answer.corrected_query ? ` for “${answer.corrected_query}”` : "";
@@ -141,7 +161,24 @@ function card(hit) {
         item.stock === 0 ? element("p", { className: "stock", textContent: stock(item) }) : null,
       ),
     ),
+    hit.group?.count > 1 ? variantsOf(hit) : null,
   );
+}
+
+// A way from the best of a style to all of it.
+function variantsOf({ item, group }) {
+  const others = group.count - 1;
+  const field = variants.field();
+  return element("button", {
+    type: "button",
+    className: "variants",
+    textContent: `${others.toLocaleString()} more ${others === 1 ? "variant" : "variants"}`,
+    ariaLabel: `${others} more of ${item.title || item.id}`,
+    onclick: () => {
+      variants.set("");
+      filters.choose(field, group.value);
+    },
+  });
 }
 
 const skeletons = () =>
@@ -192,6 +229,7 @@ function go(words, { replace = false, typed = false } = {}) {
   if (query) state.set("q", query);
   if (filters.filter()) state.set("filter", JSON.stringify(filters.filter()));
   if (sort.value) state.set("sort", sort.value);
+  if (variants.field()) state.set("group", variants.field());
   const address = state.size ? `/?${state}` : "/";
   if (address !== location.pathname + location.search) history[replace ? "replaceState" : "pushState"](null, "", address);
   document.title = query ? `${query} – Product search` : "Product search";
@@ -210,6 +248,7 @@ function restore() {
   filters.set(filter);
   filters.refresh();
   sort.value = state.get("sort") ?? "";
+  variants.set(state.get("group") ?? "");
   photo.clear();
   return go(state.get("q") ?? "", { replace: true });
 }
@@ -245,3 +284,4 @@ window.addEventListener("popstate", restore);
 
 input.focus();
 restore();
+learnFields();

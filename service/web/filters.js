@@ -168,7 +168,9 @@ export function setUpFilters({ onChange }) {
     onChange();
   }
 
-  return { filter, set, clear, refresh };
+  const choose = (name, value) => change(name, [value]);
+
+  return { filter, set, choose, clear, refresh };
 }
 
 // The catalogue's own first, then the attributes that most items have: shops have hundreds, most of them rare.

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from retriever.index import IndexedItem, IndexUnavailable, ModelMismatch, edge, open_index
+from retriever.index import IndexedItem, IndexUnavailable, ModelMismatch, Sort, edge, open_index
+from retriever.index.edge import EdgeIndex
+from retriever.index.fields import FieldValue, key
+from retriever.index.filters import parse
 from tests.contract.helpers import DIM, item, query
 
 pytestmark = pytest.mark.anyio
@@ -119,6 +122,43 @@ async def test_fields_are_known_after_reopening(tmp_path: Path) -> None:
     await index.close()
     index = await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
     assert await index.fields() == {"price": {"number"}, "the colour": {"keyword"}, "made": {"keyword", "date"}}
+    await index.close()
+
+
+async def test_only_fields_that_are_asked_for_are_indexed_beyond_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And they are filtered, counted and sorted by as the others are, before and after the folder is opened again."""
+    made: list[str] = []
+    make = EdgeIndex._make_index
+
+    async def counted(self: EdgeIndex, payload_key: str) -> None:
+        made.append(payload_key)
+        await make(self, payload_key)
+
+    monkeypatch.setattr(EdgeIndex, "_make_index", counted)
+    fields: dict[str, FieldValue] = {f"field {n}": "yes" for n in range(40)}
+    names = {*fields, "size", "made"}
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
+    for n in range(6):
+        late = {"size": n % 3, "made": f"2026-01-0{n + 1}"} if n else {}
+        await index.upsert([IndexedItem(str(n), item(str(n)).tokens, "", {}, {**fields, **late})])
+    early = len(made)
+    assert 0 < early <= edge._INDEXED_AT_ONCE
+    for reopened in (False, True):
+        if reopened:
+            await index.close()
+            index = await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
+        assert set(await index.fields()) == names
+        condition = parse({"size": {"gte": 1}, "not": {"size": 2}}, await index.fields())
+        assert await index.count(condition) == 2
+        assert {hit.id for hit in (await index.search(query(0), "", limit=9, filter=condition)).hits} == {"1", "4"}
+        page, _ = await index.scroll(None, 9, None, Sort(key("date", "made"), descending=True))
+        assert [item_id for item_id, _ in page] == ["5", "4", "3", "2", "1", "0"]
+        facets = await index.facets(["field 39", "size"], condition)
+        assert (facets["field 39"].values, facets["size"].low) == ([("yes", 2)], 1)
+        asked = [key("number", "size"), key("date", "made"), key("keyword", "field 39")]
+        assert made[early:] == asked, "each once"
     await index.close()
 
 

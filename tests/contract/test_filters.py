@@ -124,11 +124,24 @@ async def test_facets_count_under_the_filter(index: ItemIndex) -> None:
         await index.facets(["nope"])
 
 
+async def test_a_facet_of_many_values_shows_as_many_as_are_asked_for(index: ItemIndex) -> None:
+    await index.upsert([product(str(n), maker=f"Maker {n % 60}") for n in range(66)])
+    for limit in (1, 3, 20, 100):
+        values = (await index.facets(["maker"], limit=limit))["maker"].values
+        assert len(values) == min(limit, 60)
+        assert [count for _, count in values] == [2] * min(limit, 6) + [1] * (min(limit, 60) - min(limit, 6))
+        assert len({value.casefold() for value, _ in values}) == len(values)
+
+
 async def test_a_replaced_item_leaves_its_old_values(index: ItemIndex) -> None:
     await index.upsert(SHOP)
     await index.upsert([product("mug", colour="Green")])
     assert await through(index, {"colour": "red"}) == ["cup"]
     assert await through(index, {"colour": "green"}) == ["mug"]
+    await index.delete(["cup"])
+    facets = await index.facets(["colour", "available"])
+    assert facets["colour"].values == [("Blue", 2), ("Green", 1), ("White", 1)]
+    assert facets["available"].values == [("true", 3)], "the only one that was not is gone"
 
 
 @pytest.mark.parametrize("name", ["a.b", "with space", "ünïcode", 'say "hi"', "[0]", "a-b/c", "x" * 100])
@@ -180,6 +193,25 @@ async def test_sorting_keeps_to_what_is_relevant(index: ItemIndex) -> None:
     assert [hit.id for hit in second.hits] == ["good-6", "good-5", "good-4"]
     dearest = await index.search(near, "", limit=1, sort=[Sort(key("number", "price"), True)], relevance_floor=0.75)
     assert dearest.hits[0].id == "good-0"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("black kurta", ["alike", "named"]), ("KC-1700", ["named"])],
+    ids=["words lift", "an article number decides"],
+)
+async def test_a_hit_by_words_does_not_push_its_like_out_when_sorted(
+    index: ItemIndex, words: str, expected: list[str]
+) -> None:
+    """Two look alike, one of them is named as the query is; the third looks like nothing that is asked for."""
+    near, away = np.eye(DIM, dtype=np.float32)[:2]
+    looks = {"named": 0.65 * near, "alike": 0.6 * near, "junk": 0.2 * near + 0.8 * away}
+    texts = {"named": words, "alike": "ethnic wear", "junk": "perfume"}
+    prices = {"junk": 1, "alike": 2, "named": 3}
+    await index.upsert([IndexedItem(one, looks[one][None], texts[one], {}, {"price": prices[one]}) for one in looks])
+    by_price = [Sort(key("number", "price"), descending=False)]
+    found = await index.search(near, words, limit=9, sort=by_price, relevance_floor=0.75)
+    assert [hit.id for hit in found.hits] == expected
 
 
 async def test_items_without_the_field_come_last(index: ItemIndex) -> None:

@@ -142,6 +142,18 @@ def test_the_page_is_used_by_keyboard_alone(page: Page) -> None:
     expect(page.get_by_label("Search products")).to_be_focused()
 
 
+def test_filters_are_skipped_by_keyboard(page: Page) -> None:
+    skip = page.get_by_role("link", name="Skip the filters")
+    expect(page.get_by_role("complementary", name="Filters")).to_be_visible()
+    page.get_by_role("button", name="Add product").focus()
+    page.keyboard.press("Tab")
+    expect(skip).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#results")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator(".card").first.get_by_role("button")).to_be_focused()
+
+
 def test_back_returns_to_the_search_before(page: Page) -> None:
     box = page.get_by_label("Search products")
     for words in ("red mug", "blue shirt"):

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.end_to_end.conftest import COLOURS, picture
+from tests.end_to_end.conftest import COLOURS, picture, post
 from tests.end_to_end.serving import Server
 
 
@@ -71,6 +71,47 @@ def test_a_price_range_and_sorting_by_price(page: Page) -> None:
     expect(page.locator(".card .price").first).to_have_text("6.00")
     page.go_back()
     expect(page.locator(".card .price").first).to_have_text("7.00")
+
+
+def test_the_whole_shop_is_sorted_page_after_page(page: Page) -> None:
+    expect(page.get_by_label("Sort by").locator("option:checked")).to_have_text("default")
+    page.get_by_label("Sort by").select_option("price, high to low")
+    expect(page.locator(".card .price").first).to_have_text("20.00")
+    assert "sort=price" in page.url
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".card")).to_have_count(37)
+    prices = page.locator(".card .price").all_inner_texts()
+    assert prices == ["20.00"] * 3 + ["9.50", "7.00", "6.00"] + [""] * 31, "what has no price comes last"
+    assert len(set(titles(page))) == 37, "each once"
+    page.reload()
+    expect(page.locator(".card .price").first).to_have_text("20.00")
+
+
+def test_variants_collapse_to_the_best_and_open_again(server: Server, page: Page) -> None:
+    expect(page.get_by_role("switch", name="One per style")).to_be_hidden()
+    for colour, rgb in COLOURS.items():
+        fields = {"id": f"cap-{colour}", "title": f"{colour} cap", "attributes": '{"item_group_id": "Cap 12"}'}
+        post(server, fields, picture(rgb))
+    try:
+        page.reload()
+        page.get_by_label("Search products").fill("green cap")
+        expect(page.locator("#status")).to_contain_text("of 40")
+        page.get_by_role("switch", name="One per style").check()
+        expect(page.locator("#status")).to_contain_text("of 38")
+        assert "group=item_group_id" in page.url
+        assert [title for title in titles(page) if "cap" in title] == ["green cap"]
+        others = page.get_by_role("button", name="2 more of green cap")
+        expect(others).to_have_text("2 more variants")
+        others.click()
+        expect(page.locator("#status")).to_contain_text("Best 3 of 3")
+        assert set(titles(page)) == {"red cap", "green cap", "blue cap"}
+        expect(page.get_by_role("button", name="Remove item_group_id Cap 12")).to_be_visible()
+        page.go_back()
+        expect(page.locator("#status")).to_contain_text("of 38")
+        expect(page.get_by_role("switch", name="One per style")).to_be_checked()
+    finally:
+        for colour in COLOURS:
+            httpx.delete(f"{server.url}/items/cap-{colour}", timeout=30).raise_for_status()
 
 
 def test_suggestions_are_chosen_by_keyboard(page: Page) -> None:

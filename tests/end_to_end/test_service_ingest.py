@@ -44,6 +44,7 @@ def products(folder: Path, count: int) -> Path:
                 "category": ["Home", "Mugs"],
                 "attributes": {"brand": "Kiln ", "Model ID": f"K{n}"},
                 "price": "600.0",
+                "stock": "12" if n else 0,
             }
         )
     source = folder / "items.jsonl"
@@ -57,7 +58,8 @@ def test_a_file_of_products_arrives_once(server: Server, tmp_path: Path) -> None
     assert first.returncode == 0, first.stderr
     assert "25 new, 0 replaced, 0 unchanged, 0 failed" in first.stdout
     item = httpx.get(f"{server.url}/items/shop%2F7").json()
-    assert (item["title"], item["category"], item["price"]) == ("Mug 7", ["Home", "Mugs"], 600.0)
+    assert (item["title"], item["category"], item["price"], item["stock"]) == ("Mug 7", ["Home", "Mugs"], 600.0, 12)
+    assert httpx.get(f"{server.url}/items/shop%2F0").json()["stock"] == 0, "sold out is not the same as not counted"
     hits = httpx.post(f"{server.url}/search", json={"query": "K7"}).json()["hits"]
     assert hits[0]["id"] == "shop/7"
 
@@ -84,6 +86,13 @@ def test_what_fails_is_named_and_the_rest_arrives(server: Server, tmp_path: Path
         assert told in result.stderr
     assert httpx.get(f"{server.url}/items/text-only").status_code == 200
     assert httpx.get(f"{server.url}/items/bad-price").status_code == 404
+
+
+def test_pictures_by_url_are_the_services_to_fetch(server: Server, tmp_path: Path) -> None:
+    source = tmp_path / "items.jsonl"
+    source.write_text(json.dumps({"id": "far", "title": "a lamp", "image": ["https://shop.example/lamp.jpg"]}))
+    result = ingest(server, source)
+    assert (result.returncode, "far: image_urls_off" in result.stderr) == (1, True), "this service does not"
 
 
 def test_a_folder_of_pictures(server: Server, tmp_path: Path) -> None:

@@ -59,11 +59,17 @@ def test_the_python_client(server: Server, picture: Path) -> None:
         assert found["facets"]["b"]["values"][0]["value"] == "Kiln"
         assert found["hits"][0]["explanation"]
         assert len(shop.search_image(picture, "mug", limit=1)["hits"]) == 1
+        with pytest.raises(SearchError, match="image_urls_off"):
+            shop.search_image("https://shop.example/mug.jpg")
+        with pytest.raises(SearchError, match="image_urls_off"):
+            shop.put("far", {"title": "mug"}, pictures=["https://shop.example/mug.jpg"])
         assert sorted(hit["id"] for hit in shop.search_all("mug", limit=1)) == ["lamp", "mug/1"]
         assert [hit["id"] for hit in shop.similar("mug/1")["hits"]] == ["lamp"]
+        assert shop.similar("mug/1", filter={"price": {"lt": 20}})["hits"] == []
         assert "blue lamp" in shop.suggest("blu")
 
         assert [item["id"] for item in shop.items({"price": {"gt": 10}})] == ["lamp"]
+        assert [item["id"] for item in shop.items(sort="price:desc")] == ["lamp", "mug/1"]
         assert shop.count() == 2
         assert shop.get("mug/1")["title"] == "red mug"
         shop.delete("mug/1")

@@ -1,12 +1,15 @@
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
 
 from examples.demo_catalogue import COUNT, DemoProduct, products
+from examples.demo_catalogue.__main__ import main
 from examples.demo_catalogue.copywriting import KINDS
 from examples.demo_catalogue.palette import COLOURS, PATTERNS
+from training.formats import PictureFolder, read_gallery, read_valid
 
 ALL = list(products())
 
@@ -65,3 +68,19 @@ def test_a_picture_is_square_and_not_empty() -> None:
         assert picture.size == (640, 640)
         assert picture.mode == "RGB"
         assert len(picture.getcolors(1 << 20) or []) > 200  # type: ignore[arg-type]
+
+
+def test_what_it_writes_can_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queries for looks that no text tells, over a gallery with pictures, as training.evaluate reads them."""
+    monkeypatch.setattr(DemoProduct, "picture", lambda self: Image.new("RGB", (8, 8)))
+    main(["--output", str(tmp_path)])
+    queries = list(read_valid(tmp_path / "colours.valid.jsonl"))
+    gallery = {item.item_id: item.text for item in read_gallery(tmp_path / "gallery.jsonl")}
+    pictures = PictureFolder(tmp_path / "images")
+    assert gallery.keys() == {product.id for product in ALL}
+    assert all(item_id in pictures for item_id in gallery)
+    assert gallery[ALL[0].id].startswith(ALL[0].title)
+    for query in queries:
+        answers = {one.id for one in ALL if f"{one.colour} {one.kind.name.lower()}" == query.query}
+        assert set(query.items) == answers, query.query
+    assert sum(len(query.items) for query in queries) == COUNT

@@ -141,6 +141,44 @@ def test_list_and_delete_by_filter(client: TestClient) -> None:
     assert client.delete("/items", params={"filter": "{}"}).json() == {"deleted": 2}
 
 
+def test_the_list_sorts_by_a_field(client: TestClient) -> None:
+    for item_id, fields in {
+        "b": {"price": 9},
+        "a": {"price": 9},
+        "dear": {"price": 20.5},
+        "free": {},
+        "cheap": {"price": 2, "attributes": '{"a:desc": 1}'},
+    }.items():
+        post_item(client, item_id, title="mug", **fields)
+
+    def ids(sort: str, limit: int = 2) -> list[str]:
+        found: list[str] = []
+        page: dict[str, Any] = {"next_cursor": None}
+        while not found or page["next_cursor"]:
+            cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else {}
+            page = client.get("/items", params={"sort": sort, "limit": limit, **cursor}).json()
+            found += [item["id"] for item in page["items"]]
+            assert page["total"] == 5
+        return found
+
+    for sort in ("price", "price:asc"):
+        assert ids(sort)[0] == "cheap"
+        assert ids(sort)[3:] == ["dear", "free"]
+    assert ids("price:desc") == ["dear", *ids("price")[1:3], "cheap", "free"]
+    assert ids("created_at:desc") == ["cheap", "free", "dear", "a", "b"]
+    assert ids("a:desc:asc")[0] == "cheap", "a field's own name may hold a colon"
+
+    cursor = client.get("/items", params={"sort": "price", "limit": 1}).json()["next_cursor"]
+    for query, code in (
+        ({"sort": "price:desc", "cursor": cursor}, "invalid_cursor"),
+        ({"cursor": cursor}, "invalid_cursor"),
+        ({"sort": "colour"}, "unknown_field"),
+        ({"sort": "id"}, "wrong_type"),
+    ):
+        problem = client.get("/items", params=query).json()
+        assert problem["code"] == code, problem
+
+
 def bulk(client: TestClient, lines: Any) -> list[dict[str, Any]]:
     answer = client.post("/items/bulk", content=lines, headers={"Content-Type": "application/x-ndjson"})
     assert answer.status_code == 200, answer.text

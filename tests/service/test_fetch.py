@@ -305,3 +305,19 @@ def test_items_take_pictures_by_url(settings: Settings, web: int) -> None:
         check(post_item(client, "c", image_url=f"http://127.0.0.1:{web}/missing"), 422, "url_failed")
         check(post_item(client, "c", image_url=f"http://10.0.0.1:{web}/"), 422, "url_refused")
         assert client.get("/items/c").status_code == 404
+
+
+def test_a_search_takes_its_picture_by_url(settings: Settings, web: int) -> None:
+    with TestClient(create_app(settings)) as client:
+        client.app.state.fetcher = fetcher(web, permitted=on_loopback)  # type: ignore[attr-defined]
+        for colour in ("red", "blue", "green"):
+            post_item(client, colour, picture_file(colour))
+
+        def search(path: str, host: str = "shop.example") -> Any:
+            return client.post("/search/image", files={"image_url": (None, f"http://{host}:{web}{path}")})
+
+        assert search("/picture.png").json()["hits"][0]["id"] == "red"
+        assert search("/to-picture").json()["hits"][0]["id"] == "red"
+        check(search("/missing"), 422, "url_failed")
+        check(search("/to-private"), 422, "url_refused")
+        check(search("/picture.png", "10.0.0.1"), 422, "url_refused")

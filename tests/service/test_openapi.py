@@ -114,7 +114,8 @@ def test_the_examples_work(client: TestClient) -> None:
 
     def form(name: str) -> list[tuple[str, Any]]:
         fields = body(name, "multipart/form-data")
-        return [(field, (None, str(value))) for field, value in fields.items()] + [("image", ("a.png", picture_file()))]
+        texts = {field: value if isinstance(value, str) else json.dumps(value) for field, value in fields.items()}
+        return [(field, (None, text)) for field, text in texts.items()] + [("image", ("a.png", picture_file()))]
 
     def check(answer: Any, status: int = 200) -> Any:
         assert answer.status_code == status, answer.text

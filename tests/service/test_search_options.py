@@ -1,6 +1,7 @@
 """What POST /search and its sisters take beside a query, over the real index."""
 
 import io
+import json
 from typing import Any
 
 import pytest
@@ -77,13 +78,19 @@ def test_what_cannot_be_says_where(shop: TestClient, body: Any, code: str, field
         assert answer.json()["errors"][0]["field"] == field
 
 
-def test_sorting_by_price_leaves_out_what_is_not_relevant(shop: TestClient) -> None:
-    best = search(shop)["hits"][0]["score"]
-    relevant = [hit["id"] for hit in search(shop)["hits"] if hit["score"] >= 0.9 * best]
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "lexical"])
+def test_sorting_by_price_leaves_out_what_is_not_relevant(shop: TestClient, mode: str) -> None:
+    hits = search(shop, mode=mode, explain=True)["hits"]
+    # Words in common lift a hit, and do not push out others that are like what is looked for.
+    best = max(hit["score"] if mode == "lexical" else hit["explanation"]["semantic"] for hit in hits)
+    middle = sorted(hit["score"] for hit in hits)[len(hits) // 2]
+    floor = min(1.0, middle / best) - 1e-6
+    relevant = [hit["id"] for hit in hits if hit["score"] >= floor * best]
     price = {str(product["id"]): product["price"] for product in SHOP}
-    answer = search(shop, sort=[{"field": "price", "order": "desc"}], relevance_floor=0.9)
+    answer = search(shop, mode=mode, sort=[{"field": "price", "order": "desc"}], relevance_floor=floor)
     assert ids(answer) == sorted(relevant, key=lambda one: -price[one])
     assert answer["total"] == len(relevant)
+    assert mode != "semantic" or len(relevant) < len(SHOP)
 
 
 def test_cursors_page_through_one_search(shop: TestClient) -> None:
@@ -163,11 +170,51 @@ def test_a_picture_with_words_and_options(shop: TestClient) -> None:
     assert answer.json()["facets"]["brand"]["values"]
 
 
+def test_why_a_picture_found_it(client: TestClient) -> None:
+    post_item(client, "two", picture_file("red"), picture_file("blue"), title="Steel mug")
+    for colour, place in (("red", 0), ("blue", 1)):
+        parts: dict[str, Any] = {"image": ("x.png", picture_file(colour)), "explain": (None, "true")}
+        (hit,) = client.post("/search/image", files=parts).json()["hits"]
+        assert hit["explanation"]["picture"] == place
+        assert hit["explanation"]["words"] == []
+        assert hit["score"] == pytest.approx(hit["explanation"]["semantic"])
+        (hit,) = client.post("/search/image", files={**parts, "query": (None, "mugs")}).json()["hits"]
+        why = hit["explanation"]
+        assert why["words"] == ["mugs"]
+        assert hit["score"] == pytest.approx(why["semantic"] + why["lexical_weight"] * why["lexical"])
+    assert client.post("/search/image", files={"image": picture_file()}).json()["hits"][0]["explanation"] is None
+
+
+def test_a_request_says_how_many_values_a_facet_has(client: TestClient) -> None:
+    lines = [json.dumps({"id": str(n), "title": "mug", "attributes": {"maker": f"Maker {n}"}}) for n in range(25)]
+    client.post("/items/bulk", content="\n".join(lines), headers={"Content-Type": "application/x-ndjson"})
+
+    def counted(answer: Any) -> int:
+        return len(answer.json()["facets"]["maker"]["values"])
+
+    asked = {"query": "mug", "facets": ["maker"]}
+    for size, expected in ((None, 20), (3, 3), (500, 25)):
+        more = {} if size is None else {"facet_size": size}
+        assert counted(client.post("/search", json={**asked, **more})) == expected
+        assert counted(client.get("/items", params={"facets": "maker", **more})) == expected
+        parts: dict[str, Any] = {"image": ("x.png", picture_file()), "facets": (None, "maker")}
+        parts |= {name: (None, str(value)) for name, value in more.items()}
+        assert counted(client.post("/search/image", files=parts)) == expected
+    for size in (0, 501):
+        assert client.post("/search", json={**asked, "facet_size": size}).json()["code"] == "validation_failed"
+        assert client.get("/items", params={"facets": "maker", "facet_size": size}).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("files", "code"),
     [
         ({"image": ("x.png", b"not a picture")}, "invalid_image"),
         ({"query": (None, "no picture")}, "validation_failed"),
+        ({"image_url": (None, "https://shop.example/mug.jpg")}, "image_urls_off"),
+        (
+            {"image": ("x.png", picture_file()), "image_url": (None, "https://shop.example/mug.jpg")},
+            "validation_failed",
+        ),
         ({"image": ("x.png", picture_file()), "filter": (None, "{")}, "validation_failed"),
         ({"image": ("x.png", picture_file()), "words": (None, "2")}, "validation_failed"),
     ],

@@ -1,0 +1,41 @@
+// Variants: a shirt that is sold in several colours can be shown once.
+
+import { listItems } from "./api.js";
+import { $ } from "./dom.js";
+
+// What shops call the field that the variants of one thing share; the first is its name in Google's product feeds.
+const NAMES = ["item_group_id", "item group id", "style_id", "style id", "style code", "style number", "parent_id", "parent id"];
+const MOST = 50; // variants of one thing: a field with more of one value says something else
+
+// `onChange` is called after the switch was turned.
+export function setUpVariants({ onChange }) {
+  const label = $("#one-per-style");
+  const box = $("input", label);
+  let field = ""; // that the catalogue has
+  let chosen = ""; // by which hits are collapsed, if they are
+
+  function set(name) {
+    chosen = name;
+    box.checked = Boolean(name);
+  }
+
+  box.addEventListener("change", () => {
+    set(box.checked ? field : "");
+    onChange();
+  });
+
+  // Only a search ranks, so only its hits have a best one of each style.
+  const show = (searching) => (label.hidden = !searching || !(field || chosen));
+
+  // Looks which field it is, given the names of all.
+  async function learn(names) {
+    field = "";
+    const name = NAMES.find((one) => names.has(one));
+    if (!name) return;
+    const answer = await listItems({ limit: 1, facets: [name] }).catch(() => null);
+    const most = answer?.facets[name].values[0]?.count ?? 0;
+    if (most > 1 && most <= MOST) field = name;
+  }
+
+  return { field: () => chosen, set, show, learn };
+}
