@@ -18,6 +18,7 @@ from benchmarks.measure import table
 Row = Mapping[str, Any]
 
 _BLOCK = re.compile(r"(?<=<!-- bench: )([a-z]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_PLOT = "![Median of one search, memory and disk over the number of items](images/growth.png)"
 _LOAD = ("requests/s", "p50 ms", "p99 ms", "CPU ms", "failed %")
 
 
@@ -96,7 +97,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], list[Row]]] = {
 
 
 def written(document: str, results: Mapping[str, Any]) -> str:
-    """The document with its tables from these results: rows by table, and `machine`. `targets` follows from them.
+    """The document with its tables from these results: rows by table, `machine`, `growth`. `targets` follow.
 
     Raises:
         KeyError: the document asks for a table that there is none of, or that was not measured.
@@ -104,7 +105,7 @@ def written(document: str, results: Mapping[str, Any]) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match[1]
-        if name == "machine":
+        if name in ("machine", "growth"):
             content = results[name]
         else:
             content = table(targets(results) if name == "targets" else TABLES[name](results[name]))
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         own = json.loads((options.results / "results.json").read_text())
         peers = json.loads((options.results / "peers.json").read_text())
-        measured = {**own["tables"], "peers": peers["rows"], "machine": own["machine"]}
+        measured = {**own["tables"], "peers": peers["rows"], "machine": own["machine"], "growth": _PLOT}
         document = written(options.document.read_text(), measured)
     except (OSError, KeyError) as error:
         sys.exit(

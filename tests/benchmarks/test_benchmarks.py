@@ -36,7 +36,7 @@ def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) 
     ]
     assert json.loads((tmp_path / "results.json").read_text())["tables"] == tables
     document = tmp_path / "performance.md"
-    names = ("machine", *tables, "peers", "targets")
+    names = ("machine", "growth", *tables, "peers", "targets")
     document.write_text("".join(f"about {name}\n<!-- bench: {name} -->\nold\n<!-- end -->\n" for name in names))
     (tmp_path / "peers.json").write_text(json.dumps({"rows": [{"server": "peer", "clients": 1, "requests/s": 2.0}]}))
     report.main(["--results", str(tmp_path), "--document", str(document)])
@@ -119,5 +119,5 @@ def test_the_report_fits_the_document() -> None:
     """Every table that the document has a place for is one that the benchmarks make."""
     document = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
     names = re.findall(r"<!-- bench: ([a-z]+) -->", document)
-    assert sorted(names) == sorted(["machine", "targets", *report.TABLES])
+    assert sorted(names) == sorted(["growth", "machine", "targets", *report.TABLES])
     assert document.count("<!-- end -->") == len(names)
