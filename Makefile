@@ -50,9 +50,11 @@ audit: .make/dev .make/tools  ## licences of what is installed (docs/licences.md
 		--partial-match --fail-on GPL --packages $$(sed -n 's/==.*//p' constraints.txt)
 	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 bench: .make/dev  ## measure speed: encoding, search, ingest; tables, JSON and a plot in runs/bench (BENCH="--sizes 1M" for more)
+	$(BIN)/python -m retriever.export
 	$(BIN)/python -m benchmarks $(BENCH)
 
 bench-peers: .make/dev  ## measure what a shop would use instead, beside this service (BENCH="--infinity … --infinity-model …" for infinity)
+	$(BIN)/python -m retriever.export
 	$(BIN)/python -m benchmarks.peers $(BENCH)
 
 bench-report: .make/dev  ## write what bench and bench-peers measured into docs/performance.md
