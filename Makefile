@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .make/tools-venv
 
-.PHONY: help run test test-fast test-server lint smoke fuzz soak bench bench-peers deploy-check audit chromium clean
+.PHONY: help run test test-fast test-server lint smoke fuzz soak bench bench-peers bench-report deploy-check audit chromium clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,10 +50,15 @@ audit: .make/dev .make/tools  ## licences of what is installed (docs/licences.md
 		--partial-match --fail-on GPL --packages $$(sed -n 's/==.*//p' constraints.txt)
 	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 bench: .make/dev  ## measure speed: encoding, search, ingest; tables, JSON and a plot in runs/bench (BENCH="--sizes 1M" for more)
+	$(BIN)/python -m retriever.export
 	$(BIN)/python -m benchmarks $(BENCH)
 
-bench-peers: .make/dev  ## measure what a shop would use instead, beside this service (BENCH="--infinity …" for infinity)
+bench-peers: .make/dev  ## measure what a shop would use instead, beside this service (BENCH="--infinity … --infinity-model …" for infinity)
+	$(BIN)/python -m retriever.export
 	$(BIN)/python -m benchmarks.peers $(BENCH)
+
+bench-report: .make/dev  ## write what bench and bench-peers measured into docs/performance.md
+	$(BIN)/python -m benchmarks.report $(BENCH)
 
 # The page is tested in a real browser: the distribution's Chromium, or Playwright's own where apt is not to be had.
 chromium: .make/dev

@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import tempfile
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +18,28 @@ _BOUNDARY = "product"
 _FORM = f"multipart/form-data; boundary={_BOUNDARY}"
 
 
-def rows(folder: Path, model: str | Path, count: int, **settings: str) -> list[dict[str, Any]]:
-    """Items a second for `count` new items each way; each has one JPEG of 640 × 640 pixels."""
-    pictured = [(product, _jpeg(product)) for product in itertools.islice(itertools.cycle(products()), min(count, 60))]
-    data_dir = folder / "ingest"
-    data_dir.mkdir(parents=True, exist_ok=True)
+def rows(
+    folder: Path, model: str | Path, count: int, images: Path | None = None, **settings: str
+) -> list[dict[str, Any]]:
+    """Items a second for `count` new items each way; each has one picture, of a folder or a JPEG of 640 × 640 pixels.
+
+    Raises:
+        ValueError: the folder has no pictures.
+    """
+    some = itertools.islice(itertools.cycle(products()), min(count, 60))
+    if images is None:
+        pictured = [(product, _jpeg(product)) for product in some]
+    else:
+        files = sorted(path for path in images.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+        if not files:
+            raise ValueError(f"{images} has no picture: JPEG, PNG or WebP files are looked for")
+        pictured = [(product, file.read_bytes()) for product, file in zip(some, itertools.cycle(files), strict=False)]
     measured: list[dict[str, Any]] = []
-    with service(data_dir, model, **settings) as server:
+    # A folder of its own: items must be new, and its index this model's.
+    with (
+        tempfile.TemporaryDirectory(prefix="ingest-", dir=folder) as data_dir,
+        service(Path(data_dir), model, **settings) as server,
+    ):
         _post(server, [_form(*pictured[0], "warm-up")], 1)
         for name, clients in (("POST /items, 1 client", 1), ("POST /items, 8 clients", 8)):
             forms = [_form(*pictured[n % len(pictured)], f"{clients}-{n}") for n in range(count)]

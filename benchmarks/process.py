@@ -31,13 +31,14 @@ class Server:
         log: Path,
         *,
         module: bool = True,
+        folder: Path | None = None,
     ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         started = time.perf_counter()
         with log.open("ab") as out:
             python = [sys.executable, "-m"] if module else []
             self.process = subprocess.Popen(
-                [*python, *command], env={**os.environ, **environment}, stdout=out, stderr=out
+                [*python, *command], cwd=folder, env={**os.environ, **environment}, stdout=out, stderr=out
             )
         while not self._answers(ready):
             if self.process.poll() is not None:

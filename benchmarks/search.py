@@ -32,14 +32,27 @@ def bodies(kind: str, count: int = 2000) -> list[bytes]:
     return [json.dumps({"query": query, **KINDS[kind]}).encode() for query in queries(count)]
 
 
+def catalogue(folder: Path, loaded: Retriever, size: int) -> Path:
+    """The data folder of a generated catalogue, with all of its items in it."""
+    data_dir = folder / f"{size}-items-{loaded.model_id}"  # another model's vectors are of no use
+    data_dir.mkdir(parents=True, exist_ok=True)
+    fill(data_dir, loaded, size)
+    return data_dir
+
+
+def generate(folder: Path, model: str | Path, sizes: Sequence[int]) -> None:
+    """Catalogues of these sizes."""
+    loaded = retriever.load(model, inference="auto")
+    for size in sizes:
+        catalogue(folder, loaded, size)
+
+
 def measure(
     folder: Path, model: str | Path, size: int, clients: Sequence[int], *, seconds: float, **settings: str
 ) -> dict[str, list[dict[str, Any]]]:
     """Tables of one catalogue size: `kinds`, `clients`, `arrivals`, `footprint`."""
-    data_dir = folder / f"{size}-items"
-    data_dir.mkdir(parents=True, exist_ok=True)
     loaded = retriever.load(model, inference="auto")
-    fill(data_dir, loaded, size)
+    data_dir = catalogue(folder, loaded, size)
     recall = asyncio.run(_recall(data_dir, loaded, size))
     del loaded
     with service(data_dir, model, SEARCH_QUERY_CACHE="0", **settings) as server:

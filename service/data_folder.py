@@ -2,6 +2,9 @@
 
 Format 1: `media/` with the pictures (`service.media`), and without a Qdrant server `index/` with one engine's folder a
 model (`retriever.index.edge`). Folders from before there was a stamp are format 1 too.
+
+Format 2: an engine's folder that is made has smaller vectors, which earlier versions cannot open; one that was there
+stays as it is. A folder of format 1 becomes one of format 2 when it is opened.
 """
 
 import json
@@ -10,7 +13,7 @@ from pathlib import Path
 
 from retriever.files import write_whole
 
-FORMAT = 1
+FORMAT = 2
 STAMP = "format.json"
 RESTORING = "restore.under-way"  # there while a backup is being restored
 
@@ -32,7 +35,7 @@ def open_data_folder(folder: Path, *, restoring: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / STAMP
     if not stamp.exists():
-        write_whole(stamp, json.dumps({"format": FORMAT, "version": version("fused-product-search")}).encode() + b"\n")
+        _stamp(stamp)
     try:
         content = json.loads(stamp.read_bytes())
         found = int(content["format"])
@@ -47,8 +50,14 @@ def open_data_folder(folder: Path, *, restoring: bool = False) -> None:
             f"of the service, and this is version {version('fused-product-search')}, which knows formats up to "
             f"{FORMAT}. Start that version or a newer one, or set SEARCH_DATA_DIR to another folder."
         )
+    if found < FORMAT:
+        _stamp(stamp)
     if not restoring and (folder / RESTORING).exists():
         raise UnusableDataFolder(
             f"a restore into {folder.resolve()} was cut off: run the same `python -m service.backup --restore` again, "
             "and it goes on from there."
         )
+
+
+def _stamp(path: Path) -> None:
+    write_whole(path, json.dumps({"format": FORMAT, "version": version("fused-product-search")}).encode() + b"\n")

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 import retriever
 from retriever import Retriever
 from retriever.index import IndexUnavailable, ItemIndex
-from retriever.index.generations import EdgeGenerations, Generation, Generations, ServerGenerations
-from retriever.index.server import connect
+from retriever.index.generations import EdgeGenerations, Generation, Generations
 from retriever.inference import Inference
 from service.reindexing import Reindexing
 from service.settings import Settings
@@ -43,6 +42,9 @@ def generations_of(settings: Settings) -> Generations:
     url = settings.qdrant_url
     if not url:
         return EdgeGenerations(settings.data_dir / "index")
+    from retriever.index.server import connect  # the client takes a second to import
+    from retriever.index.server_generations import ServerGenerations
+
     api_key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     return ServerGenerations(lambda: connect(url, api_key))
 

@@ -17,7 +17,6 @@ from retriever.index.cluster import Cluster
 from retriever.index.edge import EdgeIndex
 from retriever.index.filters import FilterError
 from retriever.index.selection import Sort
-from retriever.index.server import ServerIndex, connect
 
 __all__ = [
     "Cluster",
@@ -57,6 +56,8 @@ async def open_index(
     """
     if not url:
         return await EdgeIndex.open(data_dir / "index", dim, model_id)
+    from retriever.index.server import ServerIndex, connect  # its client takes a second to import
+
     client = connect(url, api_key)
     try:
         return await ServerIndex.open(client, dim, model_id, cluster=cluster)

@@ -192,13 +192,15 @@ class ItemIndex(Listing):
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
         selected = bool(sort or group_by or min_score is not None or relevance_floor is not None)
         wanted = selection.POOL if selected else offset + limit
-        if wanted <= fusion.CANDIDATES:
-            # One tier is searched however many items there are, so a first page does not wait for their number.
-            found = self._candidates(rows, words, fusion.depths(wanted), filter)
+        if selected or wanted <= fusion.CANDIDATES:
+            # One search however many items there are, so it does not wait for their number. What is selected from is
+            # one pool for all pages, and needs no tiers.
+            depths = [selection.POOL] if selected else fusion.depths(wanted)
+            found = self._candidates(rows, words, depths, filter)
             total, tiers, ideal = await asyncio.gather(self.count(filter), found, self._ideal(text, words))
         else:
             total = await self.count(filter)
-            if not total or (offset >= total and not selected):
+            if not total or offset >= total:
                 return SearchResult([], total)
             wanted = min(total, wanted)
             found = self._candidates(rows, words, fusion.depths(wanted), filter)

@@ -1,9 +1,10 @@
 """How a collection lies on a Qdrant cluster: in how many parts and copies, and what of it is in memory."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from qdrant_client import models
+if TYPE_CHECKING:  # imported where it is used: a second of start-up that the embedded index does not need
+    from qdrant_client import models
 
 Quantization = Literal["none", "int8"]
 
@@ -40,6 +41,8 @@ class Cluster:
 
     def dense(self) -> dict[str, Any]:
         """The part of `VectorParams` that holds for the vector that finds candidates."""
+        from qdrant_client import models
+
         if self.quantization == "none":
             return {}  # in memory, for it is what candidates are found by
         scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
@@ -52,12 +55,16 @@ class Cluster:
         """The part of `VectorParams` that holds for the vectors that rank them."""
         return {"on_disk": self.on_disk or None}
 
-    def lexical(self) -> models.SparseIndexParams | None:
+    def lexical(self) -> "models.SparseIndexParams | None":
         """The index of BM25's words."""
+        from qdrant_client import models
+
         return models.SparseIndexParams(on_disk=True) if self.on_disk else None
 
     def field(self, schema: Literal["keyword", "float", "integer"]) -> Any:
         """The index of a field that is filtered by; integers are only ever looked up, never compared."""
+        from qdrant_client import models
+
         disk = self.on_disk or None
         match schema:
             case "keyword":
@@ -67,8 +74,10 @@ class Cluster:
         kind = models.IntegerIndexType.INTEGER
         return models.IntegerIndexParams(type=kind, lookup=True, range=False, on_disk=disk)
 
-    def candidates(self) -> models.SearchParams | None:
+    def candidates(self) -> "models.SearchParams | None":
         """How candidates are looked for: more than are wanted by int8, and the best of them by the vectors as given."""
+        from qdrant_client import models
+
         if self.quantization == "none":
             return None
         precise = models.QuantizationSearchParams(rescore=True, oversampling=self.oversampling)

@@ -1,14 +1,16 @@
 """The embedded engine: Qdrant's own, in this process, in a folder. No server to run, and one process at a time.
 
 The `dense` vectors have no HNSW graph here: the engine would build it in `optimize()`, which stops every other thread
-for many seconds, and an exact scan takes milliseconds for as many items as one folder should hold (about 100,000).
+for many seconds. A scan of all of them in eight bits takes as long as a graph's work at 100,000 items, and needs
+neither building nor mending.
 
-A call holds Python's global lock while it runs. They are made from threads all the same, so that the event loop goes
-on between the calls of one job, and writes go in small chunks.
+Calls are made from threads: the engine lets go of Python's global lock while it searches, so that searches run side by
+side and the event loop goes on. Writes hold the lock while they convert, so they go in small chunks.
 
-A payload index takes a tenth of a second to make, and longer the more there are: everything is synced to the disk each
-time. Catalogues have hundreds of attributes, of which few are ever filtered by. So only the first fields are indexed as
-they come, and each of the others when it is first asked for. Which fields there are, indexed or not, the items say.
+A payload index takes a tenth of a second to make, holding the lock, and longer the more there are: everything is synced
+to the disk each time. Catalogues have hundreds of attributes, of which few are ever filtered by. So only the first
+fields are indexed as they come, and each of the others when it is first asked for. Which fields there are, indexed or
+not, the items say.
 """
 
 import asyncio
@@ -78,7 +80,7 @@ class EdgeIndex(ItemIndex):
         count: int
         if filter is None:
             # Exact while there is one segment, and only `optimize()` makes more; a `CountRequest` visits every item.
-            count = (await self._run(self._shard.info)).points_count
+            count = self._at_once(self._shard.info).points_count
         else:
             await self._need(filter)
             request = engine.CountRequest(exact=True, filter=_engine_filter(filter))
@@ -86,7 +88,7 @@ class EdgeIndex(ItemIndex):
         return count
 
     async def ready(self) -> None:
-        await self._run(self._shard.info)
+        self._at_once(self._shard.info)
 
     async def close(self) -> None:
         if self._closed:
@@ -96,6 +98,13 @@ class EdgeIndex(ItemIndex):
         with _engine_errors():
             await asyncio.to_thread(self._shard.flush)
             await asyncio.to_thread(self._shard.close)
+
+    def _at_once(self, job: Callable[[], T]) -> T:
+        """For what takes microseconds, where going to a thread and back would take a hundred times as long."""
+        if self._closed:
+            raise IndexUnavailable("the embedded index is closed")
+        with _engine_errors():
+            return job()
 
     async def _run(self, job: Callable[[], T]) -> T:
         if self._closed:
@@ -263,8 +272,8 @@ def _engine_filter(condition: Condition | None) -> Any:
             return engine.Filter(must=[engine.FieldCondition(key, range=bounds)])
 
 
-def _scores(answer: list[Any]) -> dict[str, float]:
-    return {str(point.id): point.score for point in answer}
+def _scores(answer: list[Any]) -> dict[int, float]:
+    return {point.id.int: point.score for point in answer}
 
 
 def _engine_point(point: Point) -> Any:
@@ -281,13 +290,20 @@ def _engine_point(point: Point) -> Any:
 
 
 def _config(dim: int) -> Any:
+    """How a shard is made. One that is there is opened as it is: those of data format 1 have 32 bits throughout."""
     # Dot throughout: `dense` has unit length already, and the length of a token carries its weight.
     return engine.EdgeConfig(
         vectors={
-            "dense": engine.EdgeVectorParams(size=dim, distance=engine.Distance.Dot),
+            # Every search reads all of `dense`, and only to find candidates: eight bits (rotated, then rounded) find
+            # 99 in 100 of the nearest two hundred, in a quarter of the time.
+            "dense": engine.EdgeVectorParams(
+                size=dim, distance=engine.Distance.Dot, datatype=engine.VectorStorageDatatype.Turbo8
+            ),
+            # These rank: half precision moves a score by less than 0.001, and halves the folder.
             "tokens": engine.EdgeVectorParams(
                 size=dim,
                 distance=engine.Distance.Dot,
+                datatype=engine.VectorStorageDatatype.Float16,
                 multivector_config=engine.MultiVectorConfig(engine.MultiVectorComparator.MaxSim),
             ),
         },
@@ -314,7 +330,7 @@ def _open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Any:
     if lost := [path for path in ours.glob("segments/*") if not (path / "version.info").exists()]:
         raise _damaged(ours, f"{lost[0] / 'version.info'} is missing")
     try:
-        shard = engine.EdgeShard.load(str(ours), _config(dim))
+        shard = engine.EdgeShard.load(str(ours))
         # It opens over files that are gone, and fails when it is to read them: better now than at a shopper's search.
         shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
         if _NAMES_KEY not in shard.info().payload_schema:  # of a version that indexed every field as it came

@@ -6,6 +6,7 @@ BM25 counts by the fourth power of its share of what a text with every word of t
 """
 
 import math
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,10 +28,14 @@ CANDIDATES = 200
 
 @dataclass(frozen=True)
 class Candidates:
-    """The scores of one tier, by point id. Every point in `lexical` is in `semantic` too."""
+    """The scores of one tier, by point. Every point in `lexical` is in `semantic` too.
 
-    semantic: Mapping[str, float]  # MaxSim
-    lexical: Mapping[str, float]  # BM25
+    A point goes by its id as a number: hundreds are hashed and compared for a page of twenty, and as texts they would
+    take longer than the engine's search.
+    """
+
+    semantic: Mapping[int, float]  # MaxSim
+    lexical: Mapping[int, float]  # BM25
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Ranked:
     lexical: float
 
 
-def candidates(answers: Sequence[Mapping[str, float]], *, by_meaning: bool, by_words: bool) -> list[Candidates]:
+def candidates(answers: Sequence[Mapping[int, float]], *, by_meaning: bool, by_words: bool) -> list[Candidates]:
     """An engine's answers to the queries of every tier: by meaning, and after each of them by words, if asked for."""
     if not by_words:
         return [Candidates(semantic, {}) for semantic in answers]
@@ -89,7 +94,7 @@ def rank(tiers: Iterable[Candidates], weight: float, limit: int, ideal: float = 
     `ideal` is the BM25 of a text with every word of the query (see `word_share`).
     """
     ranked: list[Ranked] = []
-    seen: set[str] = set()
+    seen: set[int] = set()
     for tier in tiers:
         best = max(tier.lexical.values(), default=0.0)
         shares = {point: word_share(bm25, best, ideal) for point, bm25 in tier.lexical.items() if bm25 > 0}
@@ -100,7 +105,7 @@ def rank(tiers: Iterable[Candidates], weight: float, limit: int, ideal: float = 
             if point not in seen
         )
         ranked += [
-            Ranked(point, -negative, semantic, lexical)
+            Ranked(str(uuid.UUID(int=point)), -negative, semantic, lexical)
             for negative, point, semantic, lexical in new[: limit - len(ranked)]
         ]
         if len(ranked) == limit:

@@ -2,23 +2,19 @@
 
 A generation is the index that one model wrote. A new model's is filled beside the one that serves, then takes over in
 one step; the one before is kept, so that the way back is as short. Embedded, `index/current.json` names the one that
-serves; on a server, the alias does.
+serves; on a server, the alias does (`retriever.index.server_generations`).
 """
 
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qdrant_client import AsyncQdrantClient, models
-
 from retriever.files import write_whole
 from retriever.index.base import IndexUnavailable, ItemIndex
 from retriever.index.edge import CURRENT, EdgeIndex
-from retriever.index.server import ALIAS, ServerIndex, server_errors
 
 NEXT = "next.json"  # what the process that owns the embedded index is asked to move to
 
@@ -69,7 +65,7 @@ class EdgeGenerations(Generations):
 
     async def current(self) -> Generation | None:
         found = await asyncio.to_thread(_read, self._folder / CURRENT)
-        return None if found is None else _generation(found)
+        return None if found is None else generation_of(found)
 
     async def open(self, model_id: str, dim: int) -> ItemIndex:
         return await EdgeIndex.open(self._folder, dim, model_id, beside=True)
@@ -90,7 +86,7 @@ class EdgeGenerations(Generations):
     async def asked(self) -> tuple[Generation, str | None] | None:
         """The note, and why it could not be followed, if it was tried; None without a note."""
         found = await asyncio.to_thread(_read, self._folder / NEXT)
-        return None if found is None else (_generation(found), found.get("error"))
+        return None if found is None else (generation_of(found), found.get("error"))
 
     async def answer(self, error: str | None = None) -> None:
         """Takes the note away, or writes on it why it cannot be followed."""
@@ -101,47 +97,8 @@ class EdgeGenerations(Generations):
             await asyncio.to_thread(_write, note, {**found, "error": error})
 
 
-class ServerGenerations(Generations):
-    """Collections `<alias>-<model_id>` that keep their generation in their metadata."""
-
-    def __init__(self, connect: Callable[[], AsyncQdrantClient], alias: str = ALIAS) -> None:
-        self._connect, self._alias = connect, alias
-        self._client = connect()
-
-    async def current(self) -> Generation | None:
-        with server_errors():
-            aliases = (await self._client.get_aliases()).aliases
-            target = next((one.collection_name for one in aliases if one.alias_name == self._alias), None)
-            if target is None:
-                return None
-            metadata = (await self._client.get_collection(target)).config.metadata or {}
-        known = {name: value for name, value in metadata.items() if value}
-        return _generation({"model": "", "dim": 0, **known, "model_id": target.removeprefix(f"{self._alias}-")})
-
-    async def open(self, model_id: str, dim: int) -> ItemIndex:
-        return await ServerIndex.open(self._connect(), dim, model_id, self._alias, beside=True)
-
-    async def describe(self, generation: Generation) -> None:
-        # Empty strings, since metadata is merged into what is there, and a null would leave the old value.
-        metadata = {name: value or "" for name, value in asdict(generation).items()}
-        with server_errors():
-            await self._client.update_collection(f"{self._alias}-{generation.model_id}", metadata=metadata)
-
-    async def promote(self, generation: Generation) -> None:
-        await self.describe(generation)
-        collection = f"{self._alias}-{generation.model_id}"
-        remove = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._alias))
-        point = models.CreateAlias(collection_name=collection, alias_name=self._alias)
-        create = models.CreateAliasOperation(create_alias=point)
-        with server_errors():
-            aliases = {one.alias_name for one in (await self._client.get_aliases()).aliases}
-            await self._client.update_collection_aliases([*([remove] if self._alias in aliases else []), create])
-
-    async def close(self) -> None:
-        await self._client.close()
-
-
-def _generation(found: dict[str, Any]) -> Generation:
+def generation_of(found: dict[str, Any]) -> Generation:
+    """What was written down of one. Raises IndexUnavailable."""
     try:
         previous_id, previous_model = found.get("previous_id"), found.get("previous_model")
         return Generation(found["model_id"], found["model"], found["dim"], previous_id, previous_model)

@@ -3,13 +3,14 @@
 import asyncio
 import itertools
 import json
+import re
 import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks import peers
-from benchmarks.__main__ import main
+from benchmarks import peers, report
+from benchmarks.__main__ import main, merged
 from benchmarks.load import drive
 from benchmarks.measure import table, timed
 
@@ -36,7 +37,17 @@ def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) 
         "POST /items/bulk",
     ]
     assert json.loads((tmp_path / "results.json").read_text())["tables"] == tables
-    assert (tmp_path / "growth.svg").stat().st_size > 1000
+    document = tmp_path / "performance.md"
+    names = ("machine", "growth", *tables, "peers", "targets")
+    document.write_text("".join(f"about {name}\n<!-- bench: {name} -->\nold\n<!-- end -->\n" for name in names))
+    (tmp_path / "peers.json").write_text(json.dumps({"rows": [{"server": "peer", "clients": 1, "requests/s": 2.0}]}))
+    report.main(["--results", str(tmp_path), "--document", str(document)])
+    text = document.read_text()
+    assert "old" not in text
+    assert all(f"about {name}\n<!-- bench: {name} -->\n\n" in text for name in names)
+    assert "| hybrid" in text
+    assert (tmp_path / "images" / "growth.png").exists()
+    assert (tmp_path / "growth.png").stat().st_size > 1000
 
 
 @pytest.mark.slow
@@ -98,3 +109,17 @@ def test_a_table_reads_well_as_text() -> None:
         "| torch | 1234   |",
         "| int8  | 0.0123 |",
     ]
+
+
+def test_what_was_measured_again_replaces_what_was_before() -> None:
+    old = [{"items": 1000, "clients": 1, "ms": 9}, {"items": 5, "clients": 1, "ms": 1}]
+    new = [{"items": 1000, "clients": 1, "ms": 3}, {"items": 1000, "clients": 8, "ms": 4}]
+    assert merged(old, new) == [old[1], *new]
+
+
+def test_the_report_fits_the_document() -> None:
+    """Every table that the document has a place for is one that the benchmarks make."""
+    document = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
+    names = re.findall(r"<!-- bench: ([a-z]+) -->", document)
+    assert sorted(names) == sorted(["growth", "machine", "targets", *report.TABLES])
+    assert document.count("<!-- end -->") == len(names)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from retriever.index import IndexedItem
 
 DIM = 16
+PRECISION = 1e-3  # of a score: the embedded index keeps tokens in half precision
 
 
 def item(item_id: str, seed: int | None = None, text: str = "", pictures: int = 1, **payload: Any) -> IndexedItem:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -208,7 +209,7 @@ async def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ("segments/*/version.info", Path.unlink),  # the engine would open it empty
         ("segments/*/segment.json", lambda path: path.write_bytes(b"\0" * 100)),
         ("segments/*/vector_storage-tokens/vectors/status.dat", lambda path: path.write_bytes(b"")),  # it panics
-        ("segments/*/vector_storage-dense/vectors/chunk_0.mmap", Path.unlink),  # it opens, and fails at a search
+        ("segments/*/vector_storage-dense/tq_vectors/chunk_0.mmap", Path.unlink),  # it opens, and fails at a search
         ("wal/open-1", lambda path: path.write_bytes(b"not a log" * 100)),
     ],
 )
@@ -248,3 +249,10 @@ async def test_close_waits_for_a_write_under_way(tmp_path: Path) -> None:
     index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
     assert await index.count() == 2000
     await index.close()
+
+
+def test_the_embedded_index_does_not_load_the_servers_client() -> None:
+    """It takes 50 MB and a second of every start."""
+    code = "import sys, service.app; sys.exit('qdrant_client' in sys.modules)"
+    repository = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=repository, check=True)

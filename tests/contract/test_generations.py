@@ -9,8 +9,9 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 
 from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch, open_index
-from retriever.index.generations import EdgeGenerations, Generation, Generations, ServerGenerations
+from retriever.index.generations import EdgeGenerations, Generation, Generations
 from retriever.index.server import ServerIndex, connect
+from retriever.index.server_generations import ServerGenerations
 from tests.contract.helpers import DIM, item
 
 pytestmark = pytest.mark.anyio

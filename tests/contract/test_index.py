@@ -9,7 +9,7 @@ import pytest
 
 from retriever.index import ItemIndex, ModelMismatch
 from tests.contract.conftest import OpenIndex
-from tests.contract.helpers import DIM, item, query
+from tests.contract.helpers import DIM, PRECISION, item, query
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ async def test_the_same_id_again_replaces_everything(index: ItemIndex) -> None:
     towards_new = new.tokens[0] / np.linalg.norm(new.tokens[0])
     best = (await index.search(towards_new, "", limit=1)).hits[0]
     assert best.id == "a"
-    assert best.semantic == pytest.approx((new.tokens @ towards_new).max(), abs=1e-4)
+    assert best.semantic == pytest.approx((new.tokens @ towards_new).max(), abs=PRECISION)
     by_old_word = await index.search(query(0), "old", limit=2)
     assert [hit.lexical for hit in by_old_word.hits] == [0, 0]
 

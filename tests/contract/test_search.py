@@ -9,7 +9,7 @@ import torch
 
 from retriever.index import Hit, IndexedItem, ItemIndex, fusion
 from retriever.scoring import maxsim
-from tests.contract.helpers import DIM, item, query
+from tests.contract.helpers import DIM, PRECISION, item, query
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ async def test_the_order_and_the_scores_are_those_of_exact_maxsim(index: ItemInd
         assert ids(found.hits) == sorted(scores, key=lambda one: -scores[one])
         assert found.total == 60
         for hit in found.hits:
-            assert hit.semantic == pytest.approx(scores[hit.id], abs=1e-4)
+            assert hit.semantic == pytest.approx(scores[hit.id], abs=PRECISION)
             assert (hit.score, hit.lexical) == (hit.semantic, 0)
 
 
@@ -53,7 +53,7 @@ async def test_any_of_several_pictures_can_match(index: ItemIndex) -> None:
         ]
     )
     found = (await index.search(back, "", limit=2)).hits
-    assert [(hit.id, round(hit.semantic, 4)) for hit in found] == [("three pictures", 1.0), ("one picture", 0.9)]
+    assert [(hit.id, round(hit.semantic, 3)) for hit in found] == [("three pictures", 1.0), ("one picture", 0.9)]
 
 
 async def test_words_are_added_by_their_weight(index: ItemIndex) -> None:
@@ -68,7 +68,7 @@ async def test_words_are_added_by_their_weight(index: ItemIndex) -> None:
         assert 0 < lexical["4"] < 1
         assert lexical["2"] == lexical["3"] == 0
         for hit in found:
-            assert hit.score == pytest.approx(semantic[hit.id] + weight * lexical[hit.id], abs=1e-4)
+            assert hit.score == pytest.approx(semantic[hit.id] + weight * lexical[hit.id], abs=PRECISION)
         assert ids(found) == [hit.id for hit in sorted(found, key=lambda hit: -hit.score)]
     assert found[0].id == "0"
 
@@ -218,7 +218,7 @@ async def test_words_bring_in_what_vectors_leave_out(index: ItemIndex, monkeypat
     await index.upsert([*near, far])
     found = (await index.search(query(0), "424522-100", limit=2, lexical_weight=5)).hits
     assert found[0].id == "far"
-    assert found[0].semantic == pytest.approx(-1, abs=1e-4)
+    assert found[0].semantic == pytest.approx(-1, abs=PRECISION)
     assert "far" not in ids((await index.search(query(0), "", limit=2)).hits)
 
 

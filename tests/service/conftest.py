@@ -8,8 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from qdrant_client import AsyncQdrantClient
 
-import retriever.index
-from service import takeover
+from retriever.index import server
 from service.app import create_app
 from service.settings import Settings
 from tests.service import openapi
@@ -42,8 +41,7 @@ def memory_server(monkeypatch: pytest.MonkeyPatch) -> str:
         pass
 
     monkeypatch.setattr(client, "close", stays)
-    for module in (retriever.index, takeover):
-        monkeypatch.setattr(module, "connect", lambda url, api_key: client)
+    monkeypatch.setattr(server, "connect", lambda url, api_key: client)
     return "http://memory"
 
 

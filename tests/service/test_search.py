@@ -56,7 +56,7 @@ def test_an_article_number_comes_before_what_the_model_makes_of_it(
     assert search(client, "424522-100")["hits"][0]["id"] == "5"
     assert search(client, "shoe 424522100")["hits"][0]["id"] == "5"
     plain, meant = (search(client, "a shoe", limit=1, mode=mode)["hits"][0]["score"] for mode in ("hybrid", "semantic"))
-    assert plain == pytest.approx(meant, abs=1e-4)
+    assert plain == pytest.approx(meant, abs=1e-3)
 
 
 def test_semantic_order_is_maxsim_of_picture_and_text_together(client: TestClient, tiny_retriever: Retriever) -> None:
@@ -75,7 +75,7 @@ def test_every_picture_of_an_item_counts(client: TestClient, tiny_retriever: Ret
     post_item(client, "one", picture_file("red"), title="mug")
     post_item(client, "other", picture_file("blue"), title="mug")
     hits = {hit["id"]: hit["score"] for hit in search(client, "zzz")["hits"]}
-    assert hits["two"] == pytest.approx(max(hits["one"], hits["other"]), abs=1e-4)
+    assert hits["two"] == pytest.approx(max(hits["one"], hits["other"]), abs=1e-3)
 
 
 def test_pages_follow_each_other(client: TestClient) -> None:
