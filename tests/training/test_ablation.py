@@ -34,14 +34,15 @@ def test_the_sigmoid_loss_tells_couples_apart_one_by_one() -> None:
 def test_a_difference_is_bold_where_it_is_more_than_chance() -> None:
     rng = np.random.default_rng(0)
     reference = rng.random(400)
+    few = rng.random(9)  # sets differ in their number of queries
     values = {
-        REFERENCE: {"dev": reference},
-        "sigmoid": {"dev": reference - 0.2},
-        "hardness": {"dev": rng.permutation(reference)},
+        REFERENCE: {"dev": reference, "few": few},
+        "sigmoid": {"dev": reference - 0.2, "few": few},
+        "hardness": {"dev": rng.permutation(reference), "few": few},
     }
     _, _, first, worse, same = table(values).splitlines()
-    assert first == f"| {ROWS[REFERENCE].what} | {100 * reference.mean():.1f} |"
-    assert worse.endswith("(**-20.0**) |")
+    assert first == f"| {ROWS[REFERENCE].what} | {100 * reference.mean():.1f} | {100 * few.mean():.1f} |"
+    assert worse.endswith(f"(**-20.0**) | {100 * few.mean():.1f} (+0.0) |")
     assert "**" not in same
 
 
