@@ -37,8 +37,8 @@ def kinds(rows: Sequence[Row]) -> list[Row]:
     made: dict[str, dict[str, Any]] = {}
     for row in rows:
         one = made.setdefault(row["search"], {"search": row["search"]})
-        one[f"{row['items']:,} items: p50 / p99 ms"] = f"{row['p50 ms']:.1f} / {row['p99 ms']:.1f}"
-        one["CPU ms"] = row["CPU ms"]
+        numbers = (row["p50 ms"], row["p99 ms"], row["CPU ms"])
+        one[f"{row['items']:,} items: p50 / p99 / CPU ms"] = " / ".join(f"{number:.1f}" for number in numbers)
     return list(made.values())
 
 
@@ -55,7 +55,7 @@ def targets(tables: Mapping[str, Sequence[Row]]) -> list[Row]:
         return "met" if (value >= limit if least else value <= limit) else "**missed**"
 
     def row(target: str, unit: str, value: float | None, limit: float, *, least: bool = False) -> Row:
-        measured = "" if value is None else f"{value:.3g} {unit}"
+        measured = "" if value is None else f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
         return {"target": target, "measured": measured, "state": state(value, limit, least=least)}
 
     crowd = max((one["clients"] for one in tables["peers"]), default=1)
