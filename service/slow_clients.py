@@ -106,7 +106,8 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._watch()
+        if self.cycle is None or self.cycle.response_complete:  # else a pipelined request is answered next
+            self._watch()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -126,8 +127,7 @@ class Connection(HttpToolsProtocol):
 
     def _leave(self) -> None:
         self._forget()
-        if self.cycle is None or self.cycle.response_complete:  # else a pipelined request is being answered
-            self.transport.close()
+        self.transport.close()
 
     def _forget(self) -> None:
         self.idle.pop(self, None)

@@ -53,7 +53,7 @@ async def check_vectors(data_dir: Path, checkpoint: Path) -> int:
             inputs = [ItemInput(picture, text or None) for picture in pictures] or [ItemInput(text=text)]
             expected = np.concatenate(list(model.encode_items(inputs).numpy()))
             found = (await index.tokens([payload["id"]]))[payload["id"]]
-            np.testing.assert_allclose(found, expected, atol=1e-4)
+            np.testing.assert_allclose(found, expected, atol=1e-3)  # tokens are stored in half precision
         return count
     finally:
         await index.close()
