@@ -14,9 +14,9 @@ from tqdm import tqdm
 from examples.demo_catalogue import products
 from examples.demo_catalogue.palette import COLOURS, PATTERNS
 from retriever import ItemInput, Retriever, item_text
+from retriever.arrays import Floats
 from retriever.index import IndexedItem, ItemIndex, open_index
 from service.catalogue import index_fields, lexical_text
-from service.encoder import Vectors
 from service.schemas import ItemFields
 
 _NOISE = 0.8  # length of what is added to a token of length 1
@@ -46,14 +46,14 @@ class Generator:
         self._products = list(products())
         own = [item_text(one.title, one.description, one.category, one.attributes) for one in self._products]
         parts = [retriever.encode_items([ItemInput(text=text) for text in own[i : i + 8]]) for i in range(0, 300, 8)]
-        self._tokens = np.concatenate([part.numpy() for part in parts])  # (300, Q, D)
+        self._tokens = np.concatenate(parts)  # (300, Q, D)
 
-    def tokens(self, number: int) -> Vectors:
+    def tokens(self, number: int) -> Floats:
         """`(Q, D)` unit vectors."""
         own = self._tokens[number % len(self._tokens)]
         noise = np.random.default_rng(number).standard_normal(own.shape, dtype=np.float32)
         noisy = own + _NOISE / np.sqrt(own.shape[-1]) * noise
-        unit: Vectors = (noisy / np.linalg.norm(noisy, axis=-1, keepdims=True)).astype(np.float32)
+        unit: Floats = (noisy / np.linalg.norm(noisy, axis=-1, keepdims=True)).astype(np.float32)
         return unit
 
     def item(self, number: int) -> IndexedItem:

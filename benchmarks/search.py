@@ -104,7 +104,7 @@ def _arrivals(server: Server, size: int, saturation: float, clients: int, second
 
 async def _recall(data_dir: Path, loaded: Retriever, size: int) -> float:
     """Share of the exact MaxSim top ten over all items that the index finds, by meaning alone."""
-    asked = loaded.encode_queries(queries(_ASKED)).numpy()  # (A, D)
+    asked = loaded.encode_queries(queries(_ASKED))  # (A, D)
     generator = Generator(loaded)
     scores = np.concatenate(
         [

@@ -1,25 +1,22 @@
-"""Checkpoint folders: `config.json`, `model.safetensors`, `tokenizer.json` and a card. Never a pickle.
+"""A checkpoint's weights, between its folder (`retriever.checkpoint_folder`) and torch.
 
-Weights may be stored in full or as int8: every matrix of the Q-Former and the vocabulary as int8 rows with one
+They may be stored in full or as int8: every matrix of the Q-Former and the vocabulary as int8 rows with one
 scale each, every other floating tensor in half precision. They are brought back to float32 on loading, so storage
 is a matter of size alone.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from retriever.config import RetrieverConfig
+from retriever.checkpoint_folder import load_config, load_tokenizer, model_id
 from retriever.model import FusedRetriever
 
-FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _SCALE = ".int8_scale"
 
 
@@ -51,39 +48,6 @@ def load_folder(folder: Path) -> tuple[FusedRetriever, Tokenizer]:
     except RuntimeError as error:
         raise ValueError(f"{folder}: the weights do not fit config.json: {error}") from error
     return model.eval(), load_tokenizer(folder)
-
-
-def load_config(folder: Path) -> RetrieverConfig:
-    """Raises FileNotFoundError and ValueError, as `load_folder`."""
-    check_folder(folder)
-    return RetrieverConfig.from_dict(json.loads((folder / "config.json").read_text()))
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
-
-
-def load_tensor(folder: Path, name: str) -> Tensor:
-    """One tensor of a checkpoint that is no matrix, in float32."""
-    with safe_open(folder / "model.safetensors", "pt") as file:
-        tensor: Tensor = file.get_tensor(name)
-    return tensor.float()
-
-
-def check_folder(folder: Path) -> None:
-    """Raises FileNotFoundError if one of a checkpoint's files is missing; the message names all that are."""
-    missing = [name for name in FILES if not (folder / name).exists()]
-    if missing:
-        raise FileNotFoundError(f"{folder} is not a checkpoint folder: {', '.join(missing)} missing")
-
-
-def model_id(folder: Path) -> str:
-    """Twelve hexadecimal digits that change whenever the configuration, a weight or the vocabulary does."""
-    digest = hashlib.sha256()
-    for name in FILES:
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]
 
 
 def _compress(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from retriever.onnx_export import Precision, export
+from retriever.onnx_cache import Precision
+from retriever.onnx_export import export
 from retriever.retriever import find
 
 

@@ -1,53 +1,47 @@
 """How a checkpoint is run: in torch at full precision (the reference), in bfloat16, or by ONNX Runtime.
 
-All give vectors of one space, close enough to be mixed in one index: the figures are in docs/performance.md.
+All give vectors of one space, close enough to be mixed in one index: the figures are in docs/performance.md. Arrays
+go in and come out, so that a process whose model ONNX Runtime runs never imports torch: 480 MB of memory.
 """
 
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
-import torch
-from torch import Tensor
-
-from retriever import checkpoint, onnx_export
-from retriever.vision import PictureFeatures
+from retriever import checkpoint_folder, onnx_cache
+from retriever.arrays import Floats, Ids
 
 Inference = Literal["auto", "torch", "bf16", "onnx", "int8"]
+Features: TypeAlias = Any  # of pictures, wherever the model keeps them: for the same model's own calls alone
 
 
 class Model(Protocol):
-    """What `FusedRetriever` and `OnnxModel` have in common; shapes as in `FusedRetriever`."""
+    """What `TorchModel` and `OnnxModel` have in common; shapes as in `FusedRetriever`."""
 
-    @property
-    def device(self) -> torch.device: ...
+    def encode_query(self, input_ids: Ids, attention_mask: Ids) -> Floats: ...
 
-    def encode_query(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor: ...
+    def encode_pictures(self, images: Floats) -> Features: ...
 
-    def encode_pictures(self, images: Tensor) -> PictureFeatures: ...
+    def encode_item(self, pictures: Features | None, input_ids: Ids | None, attention_mask: Ids | None) -> Floats: ...
 
-    def encode_item(
-        self, pictures: PictureFeatures | None, input_ids: Tensor | None, attention_mask: Tensor | None
-    ) -> Tensor: ...
-
-    def match(self, pictures: PictureFeatures | None, input_ids: Tensor, attention_mask: Tensor) -> Tensor: ...
+    def match(self, pictures: Features | None, input_ids: Ids, attention_mask: Ids) -> Floats: ...
 
 
-def choose(asked: Inference, folder: Path, device: torch.device) -> Inference:
+def choose(asked: Inference, folder: Path, device: str) -> Inference:
     """What `auto` means for a checkpoint folder here: bfloat16 on a GPU; on a CPU int8, if it has been exported.
 
     Raises:
         ValueError: ONNX Runtime is asked for on a GPU.
     """
-    if device.type != "cpu":
+    if device != "cpu":
         if asked in ("onnx", "int8"):
             raise ValueError(f"inference by ONNX Runtime ({asked!r}) runs on the CPU, not on {device}")
         return "bf16" if asked == "auto" else asked
     if asked == "auto":
-        return "int8" if onnx_export.is_exported(folder, "int8") else "torch"
+        return "int8" if onnx_cache.is_exported(folder, "int8") else "torch"
     return asked
 
 
-def open_model(folder: Path, inference: Inference, device: torch.device) -> Model:
+def open_model(folder: Path, inference: Inference, device: str) -> Model:
     """A checkpoint's model, to be run as `choose` has decided.
 
     Raises:
@@ -55,11 +49,24 @@ def open_model(folder: Path, inference: Inference, device: torch.device) -> Mode
         OSError: `onnx_export.export` could not write its graphs.
     """
     if inference in ("onnx", "int8"):
-        from retriever.onnx_model import OnnxModel  # torch alone serves without it
+        return _open_onnx(folder, "int8" if inference == "int8" else "fp32")
+    import torch
 
-        graphs = onnx_export.export(folder, "int8" if inference == "int8" else "fp32")
-        config = checkpoint.load_config(folder)
-        null_picture = checkpoint.load_tensor(folder, "null_picture") if config.null_picture else None
-        return OnnxModel(graphs, null_picture, config.num_concepts)
-    model = checkpoint.load_folder(folder)[0]
-    return model.to(device, torch.bfloat16 if inference == "bf16" else torch.float32)
+    from retriever.checkpoint import load_folder
+    from retriever.torch_model import TorchModel
+
+    precision = torch.bfloat16 if inference == "bf16" else torch.float32
+    return TorchModel(load_folder(folder)[0].to(torch.device(device), precision))
+
+
+def _open_onnx(folder: Path, precision: onnx_cache.Precision) -> Model:
+    from retriever.onnx_model import OnnxModel  # torch alone serves without it
+
+    config = checkpoint_folder.load_config(folder)
+    if not onnx_cache.is_exported(folder, precision):
+        from retriever.onnx_export import export
+
+        export(folder, precision)
+    graphs = onnx_cache.cache_folder(checkpoint_folder.model_id(folder), precision)
+    null_picture = checkpoint_folder.load_array(folder, "null_picture") if config.null_picture else None
+    return OnnxModel(graphs, null_picture, config.num_concepts)

@@ -1,7 +1,6 @@
 """A checkpoint as graphs for ONNX Runtime.
 
-A CPU runs the exported graphs several times faster than torch (see docs/performance.md). They are kept in the user's
-cache, under the checkpoint's `model_id`, so they can never be those of other weights. Four graphs:
+A CPU runs the exported graphs several times faster than torch (see docs/performance.md). Four graphs:
 
     query     keywords → their vector
     pictures  pixels → normalised patch tokens, and probabilities of the backbone's classes
@@ -16,39 +15,27 @@ the batch. The picture encoder stays in full precision: depthwise filters have t
 
 import contextlib
 import logging
-import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from retriever import checkpoint
+from retriever.checkpoint import load_folder
+from retriever.checkpoint_folder import model_id
 from retriever.model import FusedRetriever
+from retriever.onnx_cache import Precision, cache_folder
 from retriever.vision import PictureFeatures
 
-Precision = Literal["fp32", "int8"]
 GRAPHS = ("query", "pictures", "item", "match")
 
-_FORMAT = 2  # raised when graphs of older exports no longer fit the code
 _BLOCK = 16  # weights that share one scale: 32 lost 0.8 points of hit@10 in hybrid search, 16 lose 0.4
-
-
-def cache_folder(model_id: str, precision: Precision) -> Path:
-    """Where the graphs of a checkpoint are kept; `XDG_CACHE_HOME` moves it."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "fused-product-search" / f"{model_id}-{precision}-{_FORMAT}"
-
-
-def is_exported(source: Path, precision: Precision) -> bool:
-    """Whether the checkpoint in `source` has its graphs in the cache."""
-    return cache_folder(checkpoint.model_id(source), precision).is_dir()
 
 
 def export(source: Path, precision: Precision) -> Path:
@@ -58,11 +45,11 @@ def export(source: Path, precision: Precision) -> Path:
         FileNotFoundError, ValueError: as `checkpoint.load_folder`.
         OSError: the cache cannot be written.
     """
-    target = cache_folder(checkpoint.model_id(source), precision)
+    target = cache_folder(model_id(source), precision)
     if target.is_dir():
         return target
-    ready = cache_folder(checkpoint.model_id(source), "fp32")
-    model, _ = checkpoint.load_folder(source)
+    ready = cache_folder(model_id(source), "fp32")
+    model, _ = load_folder(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
     beside.chmod(0o755)  # exported by one user, as where an image is built, and served by another

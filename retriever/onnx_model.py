@@ -1,17 +1,25 @@
-"""A checkpoint's ONNX graphs behind the calls of `FusedRetriever`: tensors in, tensors out, on the CPU."""
+"""A checkpoint's ONNX graphs behind the calls that every way of running it has: arrays in and out, on the CPU."""
 
+import os
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import onnxruntime
-import torch
-from torch import Tensor
 
-from retriever.vision import PictureFeatures
+from retriever.arrays import Floats, Ids
+
+
+class OnnxFeatures(NamedTuple):
+    """Of B pictures. patches: `(B, P, E)`, normalised. concepts: `(B, C)`, as in `PictureFeatures`."""
+
+    patches: Floats
+    concepts: Floats
 
 
 class OnnxModel:
-    """What `retriever.export` wrote, run by ONNX Runtime.
+    """What `retriever.export` wrote, run by ONNX Runtime; see `retriever.inference.Model`.
 
     Each graph is loaded when it is first needed: a process that only searches never loads the picture encoder.
 
@@ -21,24 +29,17 @@ class OnnxModel:
         num_concepts: C, classes of the picture encoder.
     """
 
-    device = torch.device("cpu")
-
-    def __init__(self, folder: Path, null_picture: Tensor | None, num_concepts: int) -> None:
+    def __init__(self, folder: Path, null_picture: Floats | None, num_concepts: int) -> None:
         self._folder, self._null_picture, self._num_concepts = folder, null_picture, num_concepts
 
-    def encode_query(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """As `FusedRetriever.encode_query`: `(B, T)` each → `(B, D)`."""
+    def encode_query(self, input_ids: Ids, attention_mask: Ids) -> Floats:
         return _run(self._query, input_ids=input_ids, attention_mask=attention_mask)[0]
 
-    def encode_pictures(self, images: Tensor) -> PictureFeatures:
-        """`(B, 3, S, S)` → features for this model's own `encode_item` and `match`: its patches are normalised."""
-        patches, concepts = _run(self._pictures, images=images)
-        return PictureFeatures(patches, concepts)
+    def encode_pictures(self, images: Floats) -> OnnxFeatures:
+        return OnnxFeatures(*_run(self._pictures, images=images))
 
-    def encode_item(
-        self, pictures: PictureFeatures | None, input_ids: Tensor | None, attention_mask: Tensor | None
-    ) -> Tensor:
-        """As `FusedRetriever.encode_item`, for rows that all have the same of picture and text: `(B, Q, D)`.
+    def encode_item(self, pictures: OnnxFeatures | None, input_ids: Ids | None, attention_mask: Ids | None) -> Floats:
+        """For rows that all have the same of picture and text.
 
         Raises:
             ValueError: as `FusedRetriever.encode_item`.
@@ -47,25 +48,25 @@ class OnnxModel:
             if pictures is None:
                 raise ValueError("an item needs a picture or some text")
             # One masked word stands for no text: the engine's attention takes no empty sequence.
-            input_ids = attention_mask = torch.zeros(len(pictures.tokens), 1, dtype=torch.long)
+            input_ids = attention_mask = np.zeros((len(pictures.patches), 1), dtype=np.int64)
         patches, concepts = pictures or self._no_pictures(len(input_ids))
-        return _run(self._item, patches=patches, concepts=concepts, input_ids=input_ids, attention_mask=attention_mask)[
-            0
-        ]
+        text = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return _run(self._item, patches=patches, concepts=concepts, **text)[0]
 
-    def match(self, pictures: PictureFeatures | None, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """As `FusedRetriever.match`: `(B,)`."""
+    def match(self, pictures: OnnxFeatures | None, input_ids: Ids, attention_mask: Ids) -> Floats:
         patches, _ = pictures or self._no_pictures(len(input_ids))
         return _run(self._match, patches=patches, input_ids=input_ids, attention_mask=attention_mask)[0]
 
-    def _no_pictures(self, batch: int) -> PictureFeatures:
+    def _no_pictures(self, batch: int) -> OnnxFeatures:
         if self._null_picture is None:
             raise ValueError("this model was built without null_picture: every item needs a picture")
-        return PictureFeatures(self._null_picture.expand(batch, -1, -1), torch.zeros(batch, self._num_concepts))
+        patches = np.repeat(self._null_picture, batch, axis=0)  # (B, 1, E)
+        return OnnxFeatures(patches, np.zeros((batch, self._num_concepts), dtype=np.float32))
 
     def _open(self, name: str) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS holds for both engines
+        # As torch has it. 0 is ONNX Runtime's own choice: one thread a core.
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0] or 0)
         # Idle threads that spin for the next call take the core that decodes pictures and searches the index.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return onnxruntime.InferenceSession(self._folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
@@ -87,6 +88,5 @@ class OnnxModel:
         return self._open("match")
 
 
-def _run(session: onnxruntime.InferenceSession, **inputs: Tensor) -> list[Tensor]:
-    feeds = {name: tensor.contiguous().numpy() for name, tensor in inputs.items()}
-    return [torch.from_numpy(output) for output in session.run(None, feeds)]
+def _run(session: onnxruntime.InferenceSession, **inputs: Floats | Ids) -> list[Floats]:
+    return session.run(None, inputs)  # type: ignore[no-any-return]

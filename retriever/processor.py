@@ -1,14 +1,13 @@
-"""Pictures and strings → tensors. The same code runs in training, evaluation and service."""
+"""Pictures and strings → arrays. The same code runs in training, evaluation and service."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from tokenizers import Tokenizer
-from torch import Tensor
 
+from retriever.arrays import Floats, Ids
 from retriever.config import RetrieverConfig
 
 
@@ -28,26 +27,26 @@ class Processor:
         self._mean = np.asarray(config.image_mean, dtype=np.float32)
         self._std = np.asarray(config.image_std, dtype=np.float32)
 
-    def image(self, picture: Image.Image) -> Tensor:
+    def image(self, picture: Image.Image) -> Floats:
         """One picture, resized to a square (as BLIP-2 does) and normalised: `(3, S, S)` float32."""
         size = (self.config.image_size, self.config.image_size)
         resized = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-        pixels = (np.asarray(resized, dtype=np.float32) / 255.0 - self._mean) / self._std  # (S, S, 3)
-        return torch.from_numpy(pixels).permute(2, 0, 1)
+        pixels: Floats = (np.asarray(resized, dtype=np.float32) / 255.0 - self._mean) / self._std  # (S, S, 3)
+        return pixels.transpose(2, 0, 1)
 
-    def images(self, pictures: Sequence[Image.Image]) -> Tensor:
+    def images(self, pictures: Sequence[Image.Image]) -> Floats:
         """`(B, 3, S, S)`."""
-        return torch.stack([self.image(picture) for picture in pictures])
+        return np.stack([self.image(picture) for picture in pictures])
 
-    def queries(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def queries(self, texts: Sequence[str]) -> tuple[Ids, Ids]:
         """Token ids and attention mask of shoppers' keywords, each `(B, T)` with T ≤ `max_query_length`."""
         return self._tokenise(texts, self.config.max_query_length)
 
-    def texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def texts(self, texts: Sequence[str]) -> tuple[Ids, Ids]:
         """Token ids and attention mask of items' texts, each `(B, T)` with T ≤ `max_text_length`."""
         return self._tokenise(texts, self.config.max_text_length)
 
-    def pairs(self, queries: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def pairs(self, queries: Sequence[str], texts: Sequence[str]) -> tuple[Ids, Ids]:
         """Each query followed by the text of the item beside it, for `FusedRetriever.match`: `(B, T)` each.
 
         `[CLS] query [SEP] text [SEP]`; without a text (an empty string) the query alone. Each part has its own limit,
@@ -62,18 +61,18 @@ class Processor:
             rows.append(both)
         return self._pad_rows(rows)
 
-    def _tokenise(self, texts: Sequence[str], max_length: int) -> tuple[Tensor, Tensor]:
+    def _tokenise(self, texts: Sequence[str], max_length: int) -> tuple[Ids, Ids]:
         return self._pad_rows(self._pieces(texts, max_length))
 
     def _pieces(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         return [_cut(encoding.ids, max_length) for encoding in self.tokenizer.encode_batch(list(texts))]
 
-    def _pad_rows(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    def _pad_rows(self, rows: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
         longest = max((len(row) for row in rows), default=0)
-        input_ids = torch.full((len(rows), longest), self._pad, dtype=torch.long)
-        attention_mask = torch.zeros((len(rows), longest), dtype=torch.long)
+        input_ids = np.full((len(rows), longest), self._pad, dtype=np.int64)
+        attention_mask = np.zeros((len(rows), longest), dtype=np.int64)
         for i, row in enumerate(rows):
-            input_ids[i, : len(row)] = torch.tensor(row)
+            input_ids[i, : len(row)] = row
             attention_mask[i, : len(row)] = 1
         return input_ids, attention_mask
 

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from retriever import checkpoint
-from retriever.inference import Inference, Model, choose, open_model
-from retriever.model import FusedRetriever
+from retriever import checkpoint_folder
+from retriever.arrays import Floats
+from retriever.inference import Features, Inference, Model, choose, open_model
 from retriever.processor import Processor
-from retriever.vision import PictureFeatures
+
+if TYPE_CHECKING:
+    from retriever.model import FusedRetriever
 
 SHIPPED = Path(str(files("retriever") / "weights"))
 
@@ -26,7 +28,7 @@ class ItemInput:
         ValueError: both are missing.
     """
 
-    image: Image.Image | Tensor | None = None  # a tensor is a picture that `Processor.image` has prepared
+    image: Image.Image | Floats | None = None  # an array is a picture that `Processor.image` has prepared
     text: str | None = None
 
     def __post_init__(self) -> None:
@@ -35,14 +37,9 @@ class ItemInput:
 
 
 class Retriever:
-    """A loaded checkpoint: model, processor and the `model_id` that its vectors are labelled with.
-
-    `runs` is what encodes and matches. With torch inference that is the model itself.
-    """
+    """A loaded checkpoint: what runs it, its processor, and the `model_id` that its vectors are labelled with."""
 
     def __init__(self, runs: Model, processor: Processor, model_id: str, inference: Inference = "torch") -> None:
-        if isinstance(runs, FusedRetriever):
-            runs.eval()
         self.runs = runs
         self.processor = processor
         self.model_id = model_id
@@ -50,38 +47,32 @@ class Retriever:
         self.config = processor.config
 
     @property
-    def model(self) -> FusedRetriever:
+    def model(self) -> "FusedRetriever":
         """The torch model. Raises TypeError where ONNX Runtime runs, and there is none."""
-        if not isinstance(self.runs, FusedRetriever):
+        from retriever.torch_model import TorchModel
+
+        if not isinstance(self.runs, TorchModel):
             raise TypeError(f"inference by {self.inference} has no torch model")
-        return self.runs
+        return self.runs.model
 
-    @property
-    def device(self) -> torch.device:
-        return self.runs.device
+    def encode_queries(self, texts: Sequence[str]) -> Floats:
+        """Keywords → unit vectors `(B, D)`."""
+        return self.runs.encode_query(*self.processor.queries(texts))
 
-    @torch.inference_mode()
-    def encode_queries(self, texts: Sequence[str]) -> Tensor:
-        """Keywords → unit vectors `(B, D)`, float32 on the CPU."""
-        ids, mask = self.processor.queries(texts)
-        return self.runs.encode_query(ids.to(self.device), mask.to(self.device)).float().cpu()
-
-    @torch.inference_mode()
-    def encode_items(self, items: Sequence[ItemInput]) -> Tensor:
-        """Items, in any mixture of picture and text, → item tokens `(B, Q, D)`, float32 on the CPU."""
+    def encode_items(self, items: Sequence[ItemInput]) -> Floats:
+        """Items, in any mixture of picture and text, → item tokens `(B, Q, D)`."""
         with_picture = [i for i, item in enumerate(items) if item.image is not None]
         with_text = [i for i, item in enumerate(items) if (item.text or "").strip()]
         # Rows of one kind go together: no row pays for a modality that it does not have.
-        tokens = torch.empty(len(items), self.config.num_query_tokens, self.config.embed_dim)
+        tokens = np.empty((len(items), self.config.num_query_tokens, self.config.embed_dim), dtype=np.float32)
         both = sorted(set(with_picture) & set(with_text))
         for rows in (both, sorted(set(with_picture) - set(both)), sorted(set(with_text) - set(both))):
             if rows:
-                tokens[rows] = self._encode([items[i] for i in rows]).float().cpu()
+                tokens[rows] = self._encode([items[i] for i in rows])
         return tokens
 
-    @torch.inference_mode()
-    def match(self, queries: Sequence[str], items: Sequence[ItemInput]) -> Tensor:
-        """The logit that each query belongs to the item beside it, `(B,)`, float32 on the CPU: the re-ranker.
+    def match(self, queries: Sequence[str], items: Sequence[ItemInput]) -> Floats:
+        """The logit that each query belongs to the item beside it, `(B,)`: the re-ranker.
 
         It reads query and item together, so it costs as much as encoding the item, for every query anew. It means
         something only in a model that was trained to match (`training.finetune --itm`, or BLIP-2's own weights).
@@ -91,35 +82,35 @@ class Retriever:
         """
         if len(queries) != len(items):
             raise ValueError(f"{len(queries)} queries for {len(items)} items: one for each is needed")
-        logits = torch.empty(len(items))
+        logits = np.empty(len(items), dtype=np.float32)
         with_picture = [i for i, item in enumerate(items) if item.image is not None]
         without = [i for i, item in enumerate(items) if item.image is None]
         for rows in (with_picture, without):
             if rows:
                 ids, mask = self.processor.pairs([queries[i] for i in rows], [items[i].text or "" for i in rows])
                 pictures = self._pictures([items[i] for i in rows])
-                logits[rows] = self.runs.match(pictures, ids.to(self.device), mask.to(self.device)).float().cpu()
+                logits[rows] = self.runs.match(pictures, ids, mask)
         return logits
 
-    def _pictures(self, items: Sequence[ItemInput]) -> PictureFeatures | None:
+    def _pictures(self, items: Sequence[ItemInput]) -> Features | None:
         """Features of the pictures of items that all have one, or None of items that have none."""
         if items[0].image is None:
             return None
         prepared = [
-            item.image if isinstance(item.image, Tensor) else self.processor.image(item.image)  # type: ignore[arg-type]
+            item.image if isinstance(item.image, np.ndarray) else self.processor.image(item.image)  # type: ignore[arg-type]
             for item in items
         ]
-        return self.runs.encode_pictures(torch.stack(prepared).to(self.device))
+        return self.runs.encode_pictures(np.stack(prepared))
 
-    def _encode(self, items: Sequence[ItemInput]) -> Tensor:
+    def _encode(self, items: Sequence[ItemInput]) -> Floats:
         pictures = self._pictures(items)
         ids = mask = None
         if (items[0].text or "").strip():
-            ids, mask = (part.to(self.device) for part in self.processor.texts([item.text or "" for item in items]))
+            ids, mask = self.processor.texts([item.text or "" for item in items])
         return self.runs.encode_item(pictures, ids, mask)
 
 
-def load(name: str | Path = "compact", device: str | torch.device = "cpu", inference: Inference = "torch") -> Retriever:
+def load(name: str | Path = "compact", device: str = "cpu", inference: Inference = "torch") -> Retriever:
     """The one way to a retriever: a shipped name (`compact`), a checkpoint folder, or a name on the model hub.
 
     Args:
@@ -131,17 +122,17 @@ def load(name: str | Path = "compact", device: str | torch.device = "cpu", infer
         OSError: the exported graphs cannot be written.
     """
     folder = find(str(name))
-    chosen = choose(inference, folder, torch.device(device))
-    model = open_model(folder, chosen, torch.device(device))
-    processor = Processor(checkpoint.load_config(folder), checkpoint.load_tokenizer(folder))
-    return Retriever(model, processor, checkpoint.model_id(folder), chosen)
+    chosen = choose(inference, folder, device)
+    model = open_model(folder, chosen, device)
+    processor = Processor(checkpoint_folder.load_config(folder), checkpoint_folder.load_tokenizer(folder))
+    return Retriever(model, processor, checkpoint_folder.model_id(folder), chosen)
 
 
 def identify(name: str | Path) -> str:
     """The `model_id` of what `load` would load, without loading it. Raises FileNotFoundError, as `load`."""
     folder = find(str(name))
-    checkpoint.check_folder(folder)
-    return checkpoint.model_id(folder)
+    checkpoint_folder.check(folder)
+    return checkpoint_folder.model_id(folder)
 
 
 def find(name: str) -> Path:
@@ -158,7 +149,7 @@ def find(name: str) -> Path:
     from huggingface_hub import snapshot_download  # only where a hub name is asked for: it is slow to import
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[*checkpoint.FILES, "MODEL_CARD.md"]))
+        return Path(snapshot_download(name, allow_patterns=[*checkpoint_folder.FILES, "MODEL_CARD.md"]))
     except Exception as error:
         raise FileNotFoundError(
             f"{name!r} is neither a shipped model nor a folder, and the model hub did not give it "

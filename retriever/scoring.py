@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def maxsim(queries: Tensor, items: Tensor) -> Tensor:
@@ -21,8 +20,3 @@ def maxsim_sum(queries: Tensor, items: Tensor) -> Tensor:
     weight) combine into one query: engines score it in one pass.
     """
     return maxsim(queries, items).sum(dim=0)
-
-
-def dense_vector(tokens: Tensor) -> Tensor:
-    """The one vector that finds an item's candidates before MaxSim ranks them: `(…, T, D)` → `(…, D)`, unit length."""
-    return F.normalize(tokens.mean(dim=-2), dim=-1)

@@ -20,11 +20,12 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from retriever import ItemInput, item_text
+from retriever.arrays import Floats
 from retriever.index import IndexedItem, ItemIndex
 from retriever.index.fields import FieldValue
 from retriever.index.filters import Condition
 from service.disk import Disk
-from service.encoder import Encoder, Vectors
+from service.encoder import Encoder
 from service.lexicon import Lexicon
 from service.media import MediaStore, Picture, decode
 from service.metrics import Metrics
@@ -44,7 +45,7 @@ class PreparedItem:
 
     fields: ItemFields
     pictures: list[Picture]
-    tokens: Vectors  # (T, D), T = Q × pictures
+    tokens: Floats  # (T, D), T = Q × pictures
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Catalogue:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def encode_picture(self, file: BinaryIO) -> Vectors:
+    async def encode_picture(self, file: BinaryIO) -> Floats:
         """The tokens `(Q, D)` of a picture alone, which is not kept.
 
         Raises:
@@ -264,7 +265,7 @@ class Catalogue:
                 tokens = await self._encode_again(text, previous)
             return await self._replace(fields, tokens, previous, None)
 
-    async def _encode_again(self, text: str, previous: Payload) -> Vectors:
+    async def _encode_again(self, text: str, previous: Payload) -> Floats:
         """The tokens of an item's kept pictures with another text."""
         names = [image["file"] for image in previous["images"]]
         if not text and not names:
@@ -275,7 +276,7 @@ class Catalogue:
             return np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
 
     async def _replace(
-        self, fields: ItemFields, tokens: Vectors, previous: Payload | None, pictures: Sequence[Picture] | None
+        self, fields: ItemFields, tokens: Floats, previous: Payload | None, pictures: Sequence[Picture] | None
     ) -> Payload:
         """Writes an item whose lock is held; without `pictures`, it keeps those that it has."""
         started = perf_counter()

@@ -36,7 +36,7 @@ from ray.data.checkpoint import CheckpointConfig
 from tqdm import tqdm
 
 import retriever
-from retriever import ItemInput, checkpoint, item_text
+from retriever import ItemInput, checkpoint_folder, item_text
 from retriever.inference import Inference
 from retriever.retriever import find
 from service.encoded import DONE, ITEMS, SCHEMA, Folder, Manifest
@@ -100,7 +100,7 @@ def encode(args: argparse.Namespace, settings: Settings) -> int:
     _check_columns(source, files)
     total = _rows(source, files)
     folder = find(settings.model)
-    manifest = Manifest(retriever.identify(folder), settings.model, checkpoint.load_config(folder).embed_dim)
+    manifest = Manifest(retriever.identify(folder), settings.model, checkpoint_folder.load_config(folder).embed_dim)
     before = output.read_manifest()
     if before is None:
         output.write_manifest(manifest)
@@ -268,7 +268,7 @@ class Worker:
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()
         inputs = [self._inputs(row) for row in rows]
-        tokens = iter(self._retriever.encode_items([one for some in inputs for one in some]).numpy())  # (Q, D) each
+        tokens = iter(self._retriever.encode_items([one for some in inputs for one in some]))  # (Q, D) each
         for row, some in zip(rows, inputs, strict=True):
             row["tokens"] = np.concatenate([next(tokens) for _ in some]).ravel()
         self._ledger.add.remote(len(rows))

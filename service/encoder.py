@@ -1,4 +1,4 @@
-"""The way to the model: a bounded queue, batches, and one thread that runs torch.
+"""The way to the model: a bounded queue, batches, and one thread that runs the model.
 
 Requests never touch the model. They leave inputs in a queue; whenever the model is free it takes what waits, at most
 `max_batch` of one kind, and never waits for a batch to fill: under light load a query runs alone and at once, under
@@ -18,14 +18,12 @@ from time import perf_counter
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from retriever import ItemInput, Retriever
+from retriever.arrays import Floats
 from service.metrics import Metrics, tracer
 from service.problems import Problem
 
-Vectors: TypeAlias = NDArray[np.float32]
 Kind: TypeAlias = Literal["query", "item"]
 
 CHECK_HOLDS = 1.0  # seconds
@@ -33,7 +31,7 @@ CHECK_HOLDS = 1.0  # seconds
 
 @dataclass(frozen=True)
 class EncodedQuery:
-    embedding: Vectors  # (D,)
+    embedding: Floats  # (D,)
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
 
@@ -41,7 +39,7 @@ class EncodedQuery:
 @dataclass
 class _Entry:
     value: str | ItemInput
-    done: asyncio.Future[Vectors]
+    done: asyncio.Future[Floats]
     queued_at: float = field(default_factory=perf_counter)
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
@@ -60,10 +58,10 @@ class Encoder:
         metrics.queue_limit.set(max_queue)
         self._admitted = 0
         self._last: Kind = "item"
-        self._cache: OrderedDict[str, Vectors] = OrderedDict()
+        self._cache: OrderedDict[str, Floats] = OrderedDict()
         self._seconds_per_input = 0.05  # running mean, for Retry-After
         self._arrived = asyncio.Event()
-        self._torch = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._runner: asyncio.Task[None] | None = None
         self._check: asyncio.Task[None] | None = None
         self._checked_at = -math.inf
@@ -81,7 +79,7 @@ class Encoder:
             for entry in waiting:
                 entry.done.cancel()
             waiting.clear()
-        await asyncio.to_thread(self._torch.shutdown)
+        await asyncio.to_thread(self._thread.shutdown)
 
     @contextlib.contextmanager
     def admit(self, inputs: int) -> Iterator[None]:
@@ -125,7 +123,7 @@ class Encoder:
                 self._cache.popitem(last=False)
         return EncodedQuery(embedding, entry.queue_seconds, entry.encode_seconds)
 
-    async def encode_items(self, items: Sequence[ItemInput]) -> list[Vectors]:
+    async def encode_items(self, items: Sequence[ItemInput]) -> list[Floats]:
         """Items → one `(Q, D)` each. The caller holds `admit(len(items))`."""
         with tracer.start_as_current_span("encode items"):
             entries = [self._submit("item", item) for item in items]
@@ -143,8 +141,8 @@ class Encoder:
             batch = items[start : start + self._max_batch]
             with self.admit(len(batch)):
                 self._metrics.batch_size.labels("match").observe(len(batch))
-                logits = await loop.run_in_executor(self._torch, self.retriever.match, [query] * len(batch), batch)
-            found += logits.double().sigmoid().tolist()
+                logits = await loop.run_in_executor(self._thread, self.retriever.match, [query] * len(batch), batch)
+            found += (1 / (1 + np.exp(-logits.astype(np.float64)))).tolist()
         return found
 
     async def check(self) -> None:
@@ -213,7 +211,7 @@ class Encoder:
         self._metrics.batch_size.labels(kind).observe(len(batch))
         try:
             values = [entry.value for entry in batch]
-            vectors = await asyncio.get_running_loop().run_in_executor(self._torch, self._forward, kind, values)
+            vectors = await asyncio.get_running_loop().run_in_executor(self._thread, self._forward, kind, values)
         except Exception as error:
             if len(batch) > 1:  # one bad input must not take its neighbours with it
                 for entry in batch:
@@ -230,9 +228,9 @@ class Encoder:
             if not entry.done.done():
                 entry.done.set_result(vector)
 
-    def _forward(self, kind: Kind, values: list[str | ItemInput]) -> Vectors:
+    def _forward(self, kind: Kind, values: list[str | ItemInput]) -> Floats:
         """The model itself, in its thread: (B, D) for queries, (B, Q, D) for items."""
-        encode: Callable[[Any], Tensor] = (
+        encode: Callable[[Any], Floats] = (
             self.retriever.encode_queries if kind == "query" else self.retriever.encode_items
         )
-        return encode(values).numpy()
+        return encode(values)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from retriever.arrays import Floats
 from retriever.index import ItemIndex, Payload
-from service.encoder import Vectors
 from service.media import MediaStore
 
 _PAGE = 32  # items read at a time, with all that they hold
@@ -26,7 +26,7 @@ class Exported:
     """An item, with what was asked for."""
 
     payload: Payload
-    tokens: Vectors | None = None  # (T, D)
+    tokens: Floats | None = None  # (T, D)
     pictures: Sequence[bytes | None] | None = None  # JPEG files; None for one that is lost
 
 

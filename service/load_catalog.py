@@ -25,13 +25,13 @@ from PIL import Image
 from tqdm import tqdm
 
 import retriever
+from retriever.arrays import Floats
 from retriever.index import IndexedItem, IndexUnavailable, ItemIndex, ModelMismatch, Payload
 from retriever.index.generations import Generation
 from service.catalogue import index_fields, lexical_text
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.encoded import Folder
-from service.encoder import Vectors
 from service.media import MediaStore, Picture
 from service.schemas import ItemFields
 from service.services import open_index_of
@@ -46,7 +46,7 @@ class Encoded:
     """A row of an encoded catalogue."""
 
     fields: ItemFields
-    tokens: Vectors  # (T, D)
+    tokens: Floats  # (T, D)
     pictures: list[Picture]
 
 

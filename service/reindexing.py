@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 import numpy as np
 
 from retriever import ItemInput, Retriever, item_text
+from retriever.arrays import Floats
 from retriever.index import IndexedItem, ItemIndex, Payload
 from service.catalogue import index_fields, lexical_text_of
 from service.disk import Disk
-from service.encoder import Vectors
 from service.media import MediaStore
 from service.stock import every_item
 
@@ -94,7 +94,7 @@ class Reindexing:
         words = {item_id: lexical_text_of(payload) for item_id, payload in sample}
         missed = []
         for item_id, text in words.items():
-            query = (await asyncio.to_thread(self._retriever.encode_queries, [text]))[0].numpy()  # (D,)
+            query = (await asyncio.to_thread(self._retriever.encode_queries, [text]))[0]  # (D,)
             hits = (await self._target.search(query, text, limit=_DEPTH)).hits
             if item_id not in [hit.id for hit in hits]:
                 missed.append(item_id)
@@ -135,13 +135,13 @@ class Reindexing:
         return len(ours)
 
 
-def encode_stored(retriever: Retriever, media: MediaStore, payloads: Sequence[Payload]) -> list[Vectors]:
+def encode_stored(retriever: Retriever, media: MediaStore, payloads: Sequence[Payload]) -> list[Floats]:
     """The tokens `(T, D)` of each stored item, from its words and its kept pictures. Blocking."""
     inputs = [_inputs(media, payload) for payload in payloads]
     flat = [one for some in inputs for one in some]
-    tokens: list[Vectors] = []  # (Q, D) of each input
+    tokens: list[Floats] = []  # (Q, D) of each input
     for begin in range(0, len(flat), _AT_ONCE):
-        tokens += list(retriever.encode_items(flat[begin : begin + _AT_ONCE]).numpy())
+        tokens += list(retriever.encode_items(flat[begin : begin + _AT_ONCE]))
     ends = np.cumsum([len(some) for some in inputs])
     return [np.concatenate(tokens[end - len(some) : end]) for some, end in zip(inputs, ends, strict=True)]
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from retriever.arrays import Floats
 from retriever.index import FilterError, Hit, ItemIndex, Sort
 from retriever.index.fields import fold, key
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
@@ -21,7 +22,7 @@ from retriever.index.selection import RELEVANCE_FLOOR
 from service import logs
 from service import query as shopper
 from service.catalogue import Catalogue, lexical_text_of
-from service.encoder import Encoder, Vectors
+from service.encoder import Encoder
 from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
@@ -47,7 +48,7 @@ UNWANTED = 0.3  # how strongly what is not wanted counts against an item that lo
 class _Asked:
     """What is looked for: rows `(M, D)` whose MaxSim add up, and words for BM25."""
 
-    rows: Vectors | None
+    rows: Floats | None
     text: str
     lexical_weight: float
     condition: Condition | None = None

@@ -5,10 +5,10 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Annotated
 
-import torch
 from fastapi import Depends, Request
 
 import retriever
@@ -31,6 +31,8 @@ from service.stock import take_stock
 from service.takeover import Takeover, generations_of, lasting_name, load_model
 
 log = logging.getLogger(__name__)
+
+_NVIDIA = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # what NVIDIA's driver shows, the second under WSL
 
 
 @dataclass(frozen=True)
@@ -215,9 +217,13 @@ def _model_to_serve(name: str, serving: Generation | None) -> str:
 
 def device_of(name: str) -> str:
     """The device that SEARCH_DEVICE names."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
+    if name != "auto":
+        return name
+    if not any(path.exists() for path in _NVIDIA):
+        return "cpu"
+    import torch  # asked only where there is a driver: it takes 480 MB, and ONNX Runtime does without
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _address(settings: Settings) -> str:

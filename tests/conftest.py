@@ -6,7 +6,10 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from retriever import FusedRetriever, Processor, Retriever, RetrieverConfig, checkpoint, onnx_export
+from retriever import Processor, Retriever, RetrieverConfig, checkpoint, onnx_export
+from retriever.checkpoint_folder import model_id
+from retriever.model import FusedRetriever
+from retriever.torch_model import TorchModel
 
 torch.set_num_threads(1)
 
@@ -66,7 +69,7 @@ def _checkpoint(folder: Path, seed: int) -> Path:
 @pytest.fixture(scope="session")
 def tiny_retriever(tiny_checkpoint: Path) -> Retriever:
     model, tokenizer = checkpoint.load_folder(tiny_checkpoint)
-    return Retriever(model, Processor(TINY, tokenizer), checkpoint.model_id(tiny_checkpoint))
+    return Retriever(TorchModel(model), Processor(TINY, tokenizer), model_id(tiny_checkpoint))
 
 
 @pytest.fixture(scope="session")

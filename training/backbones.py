@@ -70,7 +70,7 @@ def name_concepts(model: FusedRetriever, processor: Processor) -> None:
     info = ImageNetInfo("imagenet-1k")
     names = [info.index_to_description(i).split(",")[0] for i in range(model.config.num_concepts)]
     for start in range(0, len(names), 100):
-        vectors = model.encode_query(*processor.queries(names[start : start + 100]))  # (B, D)
+        vectors = model.encode_query(*map(torch.from_numpy, processor.queries(names[start : start + 100])))  # (B, D)
         model.concept_embeddings[start : start + len(vectors)] = vectors
     # What all names have in common says nothing about a picture.
     model.concept_embeddings -= model.concept_embeddings.mean(dim=0)

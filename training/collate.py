@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retriever import FusedRetriever, Processor
+from retriever import Processor
+from retriever.model import FusedRetriever
 from retriever.vision import PictureFeatures
 
 Pictures = PictureFeatures | Tensor  # features that were computed before, or pixels `(B, 3, S, S)`
@@ -57,7 +58,7 @@ class Collator:
                 rows = torch.tensor([picture is not None for picture in pictures])
                 features, has_picture = _each(features, lambda part: _spread(part, rows)), rows
         if any(texts):
-            input_ids, attention_mask = self.processor.texts(texts)
+            input_ids, attention_mask = map(torch.from_numpy, self.processor.texts(texts))
             # A row without text must not be read as the tokens that frame an empty one.
             attention_mask = attention_mask * torch.tensor([bool(text) for text in texts]).unsqueeze(1)
         return ItemTensors(

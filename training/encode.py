@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from retriever import FusedRetriever
+from retriever.model import FusedRetriever
 from training.collate import Collator, to_device, with_features
 
 
@@ -16,7 +16,7 @@ def encode_queries(model: FusedRetriever, collator: Collator, queries: Sequence[
     """→ unit vectors `(M, D)`, float32, where the model is."""
     device, vectors = model.query_tokens.device, []
     for start in range(0, len(queries), 128):
-        ids, mask = collator.processor.queries(queries[start : start + 128])
+        ids, mask = map(torch.from_numpy, collator.processor.queries(queries[start : start + 128]))
         vectors.append(model.encode_query(ids.to(device), mask.to(device)).float())
     return torch.cat(vectors)
 

@@ -79,7 +79,7 @@ class FeatureCache:
         return PictureFeatures(torch.from_numpy(drawn).float(), torch.from_numpy(concepts[rows]).float())
 
     def _load(self, path: Path) -> Tensor:
-        return self.processor.image(open_picture(path))
+        return torch.from_numpy(self.processor.image(open_picture(path)))
 
     def _append(self, paths: Sequence[Path], features: Sequence[PictureFeatures]) -> None:
         tokens = torch.cat([part.tokens for part in features]).half().cpu().numpy()

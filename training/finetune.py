@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import retriever
-from retriever import PRESETS, FusedRetriever, Processor, checkpoint
+from retriever import PRESETS, Processor, checkpoint
+from retriever.model import FusedRetriever
 from training import backbones
 from training.arguments import TrainArgs, command_line
 from training.collate import Collator

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from retriever import ItemInput, Retriever
+from retriever.arrays import Floats
 from retriever.scoring import maxsim
 from training.bm25 import BM25, hybrid
 from training.formats import FormatError, GalleryItem, PictureFolder
 
-Scores = npt.NDArray[np.float32]
+Scores = Floats
 
 _BATCHES_AHEAD = 2  # pictures decoded while the model works on the batch before
 
@@ -37,7 +37,7 @@ _BATCHES_AHEAD = 2  # pictures decoded while the model works on the batch before
 class View:
     """Item tokens of the items that have this view; several items may share a row."""
 
-    tokens: Tensor  # (M, Q, D)
+    tokens: Floats  # (M, Q, D)
     rows: npt.NDArray[np.int64]  # (N,), row in `tokens` of each item of the gallery, -1 where it has none
 
     @property
@@ -45,11 +45,11 @@ class View:
         """`(N,)`: the items that have this view."""
         return self.rows >= 0
 
-    def scores(self, queries: Tensor) -> Scores:
+    def scores(self, queries: Floats) -> Scores:
         """MaxSim of queries `(B, D)` with every item: `(B, N)`, -inf where an item has no such view."""
         scores = np.full((len(queries), len(self.rows)), -np.inf, dtype=np.float32)
         if len(self.tokens):
-            own = maxsim(queries.to(self.tokens.device), self.tokens).cpu().numpy()  # (B, M)
+            own = maxsim(torch.from_numpy(queries), torch.from_numpy(self.tokens)).numpy()  # (B, M)
             scores[:, self.has] = own[:, self.rows[self.has]]
         return scores
 
@@ -115,11 +115,11 @@ class EncodedGallery:
         }
         return {mode: scores[mode] for mode in self.modes}
 
-    def tokens(self, column: int) -> npt.NDArray[np.float32]:
+    def tokens(self, column: int) -> Floats:
         """What the fused mode scores an item by, `(Q, D)`: both together, or the one that it has."""
         for view in (self._both, self._text, self._image):
             if view.has[column]:
-                tokens: npt.NDArray[np.float32] = view.tokens[view.rows[column]].cpu().numpy()
+                tokens: Floats = view.tokens[view.rows[column]]
                 return tokens
         raise FormatError(f"{self.items[column].item_id} has neither a text nor a picture")
 
@@ -163,10 +163,9 @@ class EncodedGallery:
                 bar.update(len(batch))
         return self._view(tokens, [row.get(item.text, -1) for item in self.items])
 
-    @torch.inference_mode()
     def _encode_pictures(self, pictured: Sequence[int], batch_size: int) -> tuple[View, View]:
         """The image view, and the fused one of the items that have text too. Each picture meets the backbone once."""
-        model, processor, device = self.retriever.runs, self.retriever.processor, self.retriever.device
+        model, processor = self.retriever.runs, self.retriever.processor
         # Those with text first: a batch then has text throughout or not at all.
         with_text = [n for n in pictured if self.items[n].text.strip()]
         without = [n for n in pictured if not self.items[n].text.strip()]
@@ -178,35 +177,36 @@ class EncodedGallery:
         image, both = [], []
         with tqdm(total=len(pictured), desc="pictures", unit="picture", disable=not pictured) as bar:
             for batch, pixels in zip(batches, self._prepared(batches), strict=True):
-                features = model.encode_pictures(pixels.to(device))
+                features = model.encode_pictures(pixels)
                 image.append(model.encode_item(features, None, None))
                 texts = [self.items[n].text for n in batch]
                 if texts[0].strip():
-                    ids, mask = processor.texts(texts)
-                    both.append(model.encode_item(features, ids.to(device), mask.to(device)))
+                    both.append(model.encode_item(features, *processor.texts(texts)))
                 bar.update(len(batch))
         order = {n: row for row, n in enumerate([*with_text, *without])}
         rows = [order.get(n, -1) for n in range(len(self.items))]
         return self._view(image, rows), self._view(both, [row if row < len(with_text) else -1 for row in rows])
 
-    def _prepared(self, batches: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+    def _prepared(self, batches: Sequence[Sequence[int]]) -> Iterator[Floats]:
         """Pixels of each batch, `(B, 3, S, S)`, decoded in threads a little ahead of their use."""
 
-        def prepare(n: int) -> Tensor:
+        def prepare(n: int) -> Floats:
             assert self.pictures is not None
             return self.retriever.processor.image(self.pictures.load(self.items[n].item_id))
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            ahead: deque[list[Future[Tensor]]] = deque()
+            ahead: deque[list[Future[Floats]]] = deque()
             for batch in batches:
                 ahead.append([pool.submit(prepare, n) for n in batch])
                 if len(ahead) > _BATCHES_AHEAD:
-                    yield torch.stack([future.result() for future in ahead.popleft()])
+                    yield np.stack([future.result() for future in ahead.popleft()])
             while ahead:
-                yield torch.stack([future.result() for future in ahead.popleft()])
+                yield np.stack([future.result() for future in ahead.popleft()])
 
-    def _view(self, tokens: Sequence[Tensor], rows: Sequence[int]) -> View:
+    def _view(self, tokens: Sequence[Floats], rows: Sequence[int]) -> View:
         config = self.retriever.config
-        joined = torch.cat(list(tokens)) if tokens else torch.empty(0, config.num_query_tokens, config.embed_dim)
+        joined = (
+            np.concatenate(tokens) if tokens else np.empty((0, config.num_query_tokens, config.embed_dim), np.float32)
+        )
         index = np.array(rows, dtype=np.int64) if len(rows) else np.full(len(self.items), -1)
-        return View(joined.to(self.retriever.device), index)
+        return View(joined, index)

@@ -45,7 +45,7 @@ def batches(
         # Equal shares: of a source smaller than a batch, a few pairs may be left over.
         share = len(batch.queries) // processes
         own = slice(process * share, (process + 1) * share)
-        input_ids, attention_mask = collator.processor.queries(batch.queries[own])
+        input_ids, attention_mask = map(torch.from_numpy, collator.processor.queries(batch.queries[own]))
         items = collator.items(batch.texts[own], batch.pictures[own], rng, args.patches)
         positives = torch.from_numpy(batch.positives[: share * processes, : share * processes])
         return PairTensors(

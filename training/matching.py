@@ -32,7 +32,8 @@ class Triples:
         """Arguments of `Pairs.match` for some of the couples."""
         queries, items = self.queries[part].cpu(), self.items[part].cpu()
         texts = [batch.texts[i] for i in items.tolist()]
-        input_ids, attention_mask = processor.pairs([batch.queries[i] for i in queries.tolist()], texts)
+        asked = [batch.queries[i] for i in queries.tolist()]
+        input_ids, attention_mask = map(torch.from_numpy, processor.pairs(asked, texts))
         return input_ids.to(device), attention_mask.to(device), to_device(rows_of(batch.items, items), device)
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from retriever import FusedRetriever
+from retriever.model import FusedRetriever
 from training.collate import ItemTensors, with_features
 
 TEMPERATURE = (0.01, 0.2)  # the learned temperature is kept within these

@@ -40,7 +40,8 @@ class PictureReader:
 
     def _load(self, path: Path, seed: int | None) -> Tensor:
         picture = open_picture(path)
-        return self.processor.image(picture if seed is None else crop(picture, np.random.default_rng(seed)))
+        shown = picture if seed is None else crop(picture, np.random.default_rng(seed))
+        return torch.from_numpy(self.processor.image(shown))
 
 
 def open_picture(path: Path) -> Image.Image:

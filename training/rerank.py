@@ -62,8 +62,9 @@ class _Matcher:
             part = columns[start : start + _BATCH].tolist()
             texts = [self.texts[n] for n in part]
             items = self.collator.items(texts, [self.pictures[n] for n in part])
-            items["input_ids"], items["attention_mask"] = self.retriever.processor.pairs([query] * len(part), texts)
-            matched = self.retriever.model.match(**to_device(items, self.retriever.device))  # type: ignore[arg-type]
+            asked = map(torch.from_numpy, self.retriever.processor.pairs([query] * len(part), texts))
+            items["input_ids"], items["attention_mask"] = asked
+            matched = self.retriever.model.match(**to_device(items, self.retriever.model.device))  # type: ignore[arg-type]
             parts.append(matched.float().cpu().numpy())
         logits: npt.NDArray[np.float32] = np.concatenate(parts)
         return logits

@@ -70,7 +70,7 @@ async def _search(index: ItemIndex, gallery: EncodedGallery, queries: Sequence[V
     ranks: Ranks = {"index": [], "index hybrid": []}
     last = len(gallery.items)
     for query in tqdm(queries, desc="queries through the index", unit="query"):
-        vector = gallery.retriever.encode_queries([query.query])[0].numpy()  # (D,)
+        vector = gallery.retriever.encode_queries([query.query])[0]  # (D,)
         for mode, weight in (("index", 0.0), ("index hybrid", None)):
             found = await index.search(vector, query.query, limit=DEPTH, lexical_weight=weight)
             place = {hit.id: rank for rank, hit in enumerate(found.hits, start=1)}

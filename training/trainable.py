@@ -6,7 +6,7 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraModel
 from torch import Tensor, nn
 
-from retriever import FusedRetriever
+from retriever.model import FusedRetriever
 from training.arguments import TrainArgs
 from training.pairs import Pairs
 

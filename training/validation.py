@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import retriever
-from retriever import FusedRetriever
+from retriever.model import FusedRetriever
 from retriever.scoring import maxsim
 from training.collate import Collator
 from training.encode import encode_items, encode_queries

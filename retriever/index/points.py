@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from retriever.index import lexical
 from retriever.index.fields import SECTION, FieldValue, Stored, store
-from retriever.scoring import dense_vector
 
 Payload = dict[str, Any]
 Vector = npt.NDArray[np.float32]
@@ -70,7 +68,7 @@ def _point(item: IndexedItem, dim: int, model_id: str) -> Point:
         raise ValueError(f"item {item.id!r}: the payload is not JSON: {error}") from error
     return Point(
         id=point_id(item.id),
-        dense=dense_vector(torch.from_numpy(tokens)).numpy(),
+        dense=_direction(tokens.mean(axis=0)),
         tokens=tokens,
         lexical=lexical.embed_document(item.text),
         payload={
@@ -84,9 +82,13 @@ def _point(item: IndexedItem, dim: int, model_id: str) -> Point:
 
 def dense_query(rows: Vector) -> list[float]:
     """What finds candidates for a query `(M, D)`: the direction of its rows together."""
-    total = rows.sum(axis=0)
-    numbers: list[float] = (total / max(float(np.linalg.norm(total)), 1e-12)).tolist()
+    numbers: list[float] = _direction(rows.sum(axis=0)).tolist()
     return numbers
+
+
+def _direction(vector: Vector) -> Vector:
+    """The same, of length 1: what is nothing stays nothing."""
+    return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-12))
 
 
 def caller_payload(stored: Payload) -> Payload:

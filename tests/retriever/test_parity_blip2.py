@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers import Blip2Config, Blip2ForImageTextRetrieval
 
-from retriever import PRESETS, FusedRetriever, RetrieverConfig
+from retriever import PRESETS, RetrieverConfig
 from retriever.blip2_weights import build, from_huggingface
+from retriever.model import FusedRetriever
 from retriever.scoring import maxsim
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}

@@ -1,6 +1,6 @@
 import torch
 
-from retriever.scoring import dense_vector, maxsim
+from retriever.scoring import maxsim
 
 
 def test_maxsim_is_the_best_token() -> None:
@@ -13,8 +13,3 @@ def test_more_pictures_never_lower_a_score() -> None:
     generator = torch.Generator().manual_seed(0)
     query, first, second = (torch.randn(*shape, generator=generator) for shape in ((3, 8), (1, 4, 8), (1, 4, 8)))
     assert (maxsim(query, torch.cat([first, second], dim=1)) >= maxsim(query, first)).all()
-
-
-def test_the_dense_vector_is_the_direction_of_the_mean() -> None:
-    tokens = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    torch.testing.assert_close(dense_vector(tokens), torch.full((1, 2), 0.5**0.5))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from retriever import checkpoint
+from retriever import checkpoint_folder
 from service.app import create_app
 from service.data_folder import FORMAT, STAMP
 from service.settings import Settings
@@ -22,7 +22,7 @@ def folder(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pyte
     with tarfile.open(request.param) as tar:
         tar.extractall(settings.data_dir.parent, filter="data")
     (model_id,) = (path.name for path in (settings.data_dir / "index").iterdir() if path.is_dir())
-    monkeypatch.setattr(checkpoint, "model_id", lambda folder: model_id)
+    monkeypatch.setattr(checkpoint_folder, "model_id", lambda folder: model_id)
     return settings.data_dir
 
 

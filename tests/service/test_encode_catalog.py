@@ -202,7 +202,7 @@ def check_vectors(settings: Settings, model: Retriever, rows: dict[str, dict[str
     for item_id, row in rows.items():
         if row["image"] is None:
             text = item_text(row["title"], "", [], {"brand": "Kiln"})
-            expected = model.encode_items([ItemInput(text=text)])[0].numpy()
+            expected = model.encode_items([ItemInput(text=text)])[0]
             np.testing.assert_allclose(found[item_id], expected, atol=1e-3)  # stored in half precision
 
 

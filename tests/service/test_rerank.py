@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -53,13 +53,13 @@ def test_the_best_hits_are_put_into_the_order_of_matching(shop: TestClient, matc
     before = ids(search(shop))
     inputs = {colour: ItemInput(Image.new("RGB", (64, 64), colour), item_text("a mug")) for colour in COLOURS}
     logits = retriever.load(matcher).match(["red mug"] * 4, [inputs[one] for one in before[:4]])
-    expected = [before[i] for i in torch.argsort(logits, descending=True)]
+    expected = [before[i] for i in np.argsort(-logits)]
     assert expected != before[:4], "a test that could not fail"
 
     answer = search(shop, rerank=4)
     assert ids(answer) == expected + before[4:]
     assert [hit["match"] for hit in answer["hits"][:4]] == pytest.approx(
-        logits.sigmoid().sort(descending=True)[0].tolist(), abs=1e-3
+        sorted((1 / (1 + np.exp(-logits))).tolist(), reverse=True), abs=1e-3
     )
     assert [hit["match"] for hit in answer["hits"][4:]] == [None, None]
     assert answer["total"] == 6

@@ -65,7 +65,8 @@ def test_semantic_order_is_maxsim_of_picture_and_text_together(client: TestClien
         post_item(client, colour, picture_file(colour), title="a mug")
     inputs = [ItemInput(Image.new("RGB", (60, 40), colour), item_text("a mug")) for colour in colours]
     query = "zzz"  # in no item's words, so that BM25 has nothing to say
-    scores = maxsim(tiny_retriever.encode_queries([query]), tiny_retriever.encode_items(inputs))[0]
+    question, items = tiny_retriever.encode_queries([query]), tiny_retriever.encode_items(inputs)
+    scores = maxsim(torch.from_numpy(question), torch.from_numpy(items))[0]
     expected = [colours[i] for i in torch.argsort(scores, descending=True)]
     assert [hit["id"] for hit in search(client, query)["hits"]] == expected
 

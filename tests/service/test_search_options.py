@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -140,7 +141,8 @@ def test_why(client: TestClient, tiny_retriever: Retriever) -> None:
     assert hit["score"] == pytest.approx(why["semantic"] + why["lexical_weight"] * why["lexical"])
     assert why["words"] == ["blue", "mug"]
     alone = [ItemInput(Image.new("RGB", (60, 40), colour), "Blue mugs") for colour in ("red", "blue")]
-    scores = maxsim(tiny_retriever.encode_queries(["blue mug"]), tiny_retriever.encode_items(alone))[0]
+    question, items = tiny_retriever.encode_queries(["blue mug"]), tiny_retriever.encode_items(alone)
+    scores = maxsim(torch.from_numpy(question), torch.from_numpy(items))[0]
     assert why["picture"] == int(scores.argmax())
     assert hit["highlights"] == {"title": "<mark>Blue</mark> <mark>mugs</mark>", "description": ""}
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import retriever
-from retriever import FusedRetriever, checkpoint
+from retriever import checkpoint
+from retriever.model import FusedRetriever
 from tests.conftest import TINY, tiny_tokenizer
 from training import average
 

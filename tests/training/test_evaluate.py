@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from retriever import FusedRetriever, ItemInput, Processor, Retriever
+from retriever import ItemInput, Processor, Retriever
+from retriever.model import FusedRetriever
 from retriever.scoring import maxsim
+from retriever.torch_model import TorchModel
 from training import evaluate
 from training.formats import FormatError, GalleryItem, PictureFolder, ValidQuery, read_gallery, read_valid
 from training.gallery import EncodedGallery, View
@@ -102,7 +104,7 @@ def test_the_results_hold_every_mode_in_per_cent(
 def test_scores_are_those_of_the_retriever(tiny_retriever: Retriever, shop: Path) -> None:
     gallery = _encoded(tiny_retriever, shop, batch_size=2)
     scores = gallery.scores(["red mug", "lamp"])
-    query = tiny_retriever.encode_queries(["red mug", "lamp"])
+    query = torch.from_numpy(tiny_retriever.encode_queries(["red mug", "lamp"]))
 
     def expected(*, image: bool, text: bool) -> np.ndarray[Any, Any]:
         pictures = PictureFolder(shop / "images")
@@ -110,7 +112,7 @@ def test_scores_are_those_of_the_retriever(tiny_retriever: Retriever, shop: Path
             ItemInput(pictures.load(item.item_id) if image else None, item.text if text else None)
             for item in gallery.items
         ]
-        return maxsim(query, tiny_retriever.encode_items(inputs)).numpy()
+        return maxsim(query, torch.from_numpy(tiny_retriever.encode_items(inputs))).numpy()
 
     fused, text, image = (
         expected(image=True, text=True),
@@ -140,7 +142,7 @@ def test_the_first_items_are_put_into_the_order_of_their_matching(
         fused = np.argsort(-gallery.scores([query.query])["fused"][0], kind="stable")
         first = [gallery.items[n] for n in fused[:4]]
         inputs = [ItemInput(pictures.load(item.item_id), item.text) for item in first]
-        matched = np.argsort(-tiny_retriever.match([query.query] * 4, inputs).numpy(), kind="stable")
+        matched = np.argsort(-tiny_retriever.match([query.query] * 4, inputs), kind="stable")
         order = [*(first[n].item_id for n in matched), *(gallery.items[n].item_id for n in fused[4:])]
         expected = min(order.index(item_id) for item_id in query.items) + 1
         assert results["per_query"]["reranked"][query.query_id] == expected
@@ -217,7 +219,7 @@ def test_a_model_that_ranks_well_measures_well(tiny_retriever: Retriever, shop: 
     gallery = _encoded(tiny_retriever, shop)
     queries = [query for query in read_valid(shop / "shop.valid.jsonl") if len(query.items) == 1]
     embedded = tiny_retriever.encode_queries([query.query for query in queries])
-    tokens = torch.zeros_like(gallery._both.tokens)
+    tokens = np.zeros_like(gallery._both.tokens)
     for query, vector in zip(queries, embedded, strict=True):
         tokens[gallery._both.rows[gallery.columns[next(iter(query.items))]]] = vector
     gallery._both = View(tokens, gallery._both.rows)
@@ -329,7 +331,7 @@ def test_a_model_that_needs_pictures_is_measured_where_it_can_be(tiny_retriever:
     """BLIP-2 as published has no feature for a missing picture."""
     config = replace(tiny_retriever.config, null_picture=False)
     model = FusedRetriever(config)
-    strict = Retriever(model, Processor(config, tiny_retriever.processor.tokenizer), "strict")
+    strict = Retriever(TorchModel(model), Processor(config, tiny_retriever.processor.tokenizer), "strict")
     gallery = _encoded(strict, shop)
     assert list(gallery.scores(["red mug"])) == ["fused", "image", "bm25", "hybrid"]
     assert any("text and average cannot be measured" in note for note in gallery.notes)

@@ -22,7 +22,7 @@ def test_features_are_what_the_tower_says(tiny_retriever: Retriever, toy_shop: P
     from PIL import Image
 
     with torch.inference_mode():
-        images = tiny_retriever.processor.images([Image.open(path) for path in paths])
+        images = torch.from_numpy(tiny_retriever.processor.images([Image.open(path) for path in paths]))
         direct = tiny_retriever.model.encode_pictures(images)
     assert cached.tokens.shape == direct.tokens.shape
     assert torch.cosine_similarity(cached.tokens, direct.tokens, dim=-1).min() > 0.99  # bfloat16 and float16

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import retriever
-from retriever import FusedRetriever, Retriever
+from retriever import Retriever
+from retriever.model import FusedRetriever
 from tests.conftest import TINY
 from training import finetune
 from training.arguments import TrainArgs
@@ -49,7 +50,7 @@ def test_batch_norm_keeps_its_statistics(tiny_retriever: Retriever) -> None:
 
 def test_low_rank_updates_leave_the_weights_under_them_alone(tiny_retriever: Retriever) -> None:
     model = copy.deepcopy(tiny_retriever.model).eval()
-    ids, mask = tiny_retriever.processor.queries(["red mug", "a shirt"])
+    ids, mask = map(torch.from_numpy, tiny_retriever.processor.queries(["red mug", "a shirt"]))
     before, names = model.encode_query(ids, mask), set(model.state_dict())
     lora = choose(model, TrainArgs(train=("x",), lora=2))
     assert lora is not None

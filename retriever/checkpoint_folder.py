@@ -1,0 +1,50 @@
+"""What a checkpoint folder holds besides weights for torch: read without importing it.
+
+`config.json`, `model.safetensors`, `tokenizer.json` and a card. Never a pickle.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from tokenizers import Tokenizer
+
+from retriever.arrays import Floats
+from retriever.config import RetrieverConfig
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def check(folder: Path) -> None:
+    """Raises FileNotFoundError if one of a checkpoint's files is missing; the message names all that are."""
+    missing = [name for name in FILES if not (folder / name).exists()]
+    if missing:
+        raise FileNotFoundError(f"{folder} is not a checkpoint folder: {', '.join(missing)} missing")
+
+
+def load_config(folder: Path) -> RetrieverConfig:
+    """Raises FileNotFoundError as `check`, and ValueError for a configuration that this version does not know."""
+    check(folder)
+    return RetrieverConfig.from_dict(json.loads((folder / "config.json").read_text()))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def load_array(folder: Path, name: str) -> Floats:
+    """One tensor of a checkpoint that is no matrix, in float32."""
+    with safe_open(folder / "model.safetensors", "np") as file:
+        array: Floats = file.get_tensor(name).astype(np.float32)
+    return array
+
+
+def model_id(folder: Path) -> str:
+    """Twelve hexadecimal digits that change whenever the configuration, a weight or the vocabulary does."""
+    digest = hashlib.sha256()
+    for name in FILES:
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]

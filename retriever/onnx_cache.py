@@ -1,0 +1,25 @@
+"""Where the graphs that `retriever.onnx_export` makes of a checkpoint are kept: the user's cache."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from retriever import checkpoint_folder
+
+Precision = Literal["fp32", "int8"]
+
+_FORMAT = 2  # raised when graphs of older exports no longer fit the code
+
+
+def cache_folder(model_id: str, precision: Precision) -> Path:
+    """The folder of one checkpoint's graphs, under its `model_id`, so that they can never be those of other weights.
+
+    `XDG_CACHE_HOME` moves it.
+    """
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "fused-product-search" / f"{model_id}-{precision}-{_FORMAT}"
+
+
+def is_exported(source: Path, precision: Precision) -> bool:
+    """Whether the checkpoint in `source` has its graphs in the cache."""
+    return cache_folder(checkpoint_folder.model_id(source), precision).is_dir()
