@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ def report(folder: Path) -> dict[tuple[str, str], int]:
 
 
 def test_muge_becomes_the_seeds_formats(muge: Path, endpoint: Endpoint, tmp_path: Path) -> None:
+    second = threading.Event()
+
+    def first_waits_for_the_second(number: int, request: dict[str, Any]) -> Reply:
+        if number == 0:  # however fast this machine answers, two are then under way at once
+            return Reply(wait_for=second)
+        second.set()
+        return Reply()
+
+    endpoint.behave = first_waits_for_the_second
     prepare("all", tmp_path, "--source", str(muge))
     out = tmp_path / "out"
     pairs = list(read_train(out / "train.json"))
