@@ -58,12 +58,12 @@ ROWS = {
     REFERENCE: Row("the recipe"),
     "one-positive": Row("a pair's own item is its only positive", loss=one_positive),
     "sigmoid": Row("SigLIP's loss in the place of multi-positive ITC", loss=sigmoid),
+    "no-mined-negatives": Row("no mined negatives: without `--negatives`", args=lambda args: {"negatives": ()}),
     "hardness": Row("similar negatives count more: `--hardness 0.5`", args=lambda args: {"hardness": 0.5}),
     "no-modality-dropout": Row(
         "pictures and texts are never dropped", augmentation=Augmentation(drop_picture=0, drop_text=0)
     ),
     "no-query-noise": Row("queries lose no words and have no typos", augmentation=Augmentation(drop_word=0, typo=0)),
-    "mixed-batches": Row("no batches of items that answer one query", augmentation=Augmentation(alike=0)),
     "all-patches": Row("every step sees all of the patches", args=lambda args: {"patches": 1.0}),
     "dropout": Row("dropout of 0.1 in the Q-Former", args=lambda args: {"dropout": 0.1}),
     "half-batch": Row(

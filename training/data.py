@@ -1,10 +1,10 @@
 """Training pairs in the seed's format → batches, drawn so that any step can be drawn again.
 
-A batch comes from one file (a source): negatives from the same shop are harder than a handbag beside a leek. Half of
-the batches come from the items of one common query, T-shirts among T-shirts, which are harder still. Items are drawn
-evenly, so that a product with forty queries does not count forty times; of an item's pairs, those with a query that
-few items answer are drawn more often, since they say more about it. Where a file weighs its pairs (clicks do), items
-and pairs are drawn by weight as well.
+A batch comes from one file (a source): negatives from the same shop are harder than a handbag beside a leek. Where
+`training.mine` found harder ones, half of the batches are built around those. Items are drawn evenly, so that a
+product with forty queries does not count forty times; of an item's pairs, those with a query that few items answer are
+drawn more often, since they say more about it. Where a file weighs its pairs (clicks do), items and pairs are drawn by
+weight as well.
 """
 
 import re
@@ -40,13 +40,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How batches are drawn, and how often a pair is changed before it is learned from; each a probability."""
+    """How often a pair is changed before it is learned from; each a probability."""
 
     drop_picture: float = 0.15  # modality dropout: keeps items that have only a text servable …
     drop_text: float = 0.25  # … and those that have only a picture, and teaches the model to look
     drop_word: float = 0.15  # one word of a long query
     typo: float = 0.08  # two neighbouring letters swapped, or one lost or doubled
-    alike: float = 0.5  # of a batch whose items all answer one common query
 
 
 class Source:
@@ -82,14 +81,9 @@ class Source:
         self._chances = [self._rarity(*both) for both in zip(self.pairs, weights, strict=True)]
         self.weights = np.array([sum(of_item) for of_item in weights])  # by item
         self.weighted = any(weight != 1.0 for of_item in weights for weight in of_item)
-        self._common = [np.array(sorted(items)) for items in self.items_of.values()]
 
     def __len__(self) -> int:
         return len(self.pairs)
-
-    def alike(self, size: int) -> list[np.ndarray]:
-        """Groups of at least `size` items, but not half of all, that answer one query."""
-        return [items for items in self._common if size <= len(items) <= len(self) / 2]
 
     def use_negatives(self, path: Path) -> None:
         """Read what `training.mine` wrote for this source.
@@ -110,7 +104,7 @@ class Source:
         query: item → the pair to take, or None where any will do.
         """
         drawn: dict[int, int | None] = {}
-        for item in self.draw(np.arange(len(self)), len(self), rng):
+        for item in self.draw(len(self), rng):
             if len(drawn) >= size:
                 break
             if item in drawn:
@@ -122,12 +116,10 @@ class Source:
                 drawn[mined[rng.integers(len(mined))]] = None
         return drawn
 
-    def draw(self, pool: np.ndarray, size: int, rng: np.random.Generator) -> list[int]:
-        """Up to `size` items of a pool, none twice: evenly, or by the weights of their pairs if the file has some."""
-        if not self.weighted:
-            return rng.choice(pool, size=min(size, len(pool)), replace=False).tolist()  # type: ignore[no-any-return]
-        weights = self.weights[pool]
-        drawn = rng.choice(pool, size=min(size, len(pool)), replace=False, p=weights / weights.sum())
+    def draw(self, size: int, rng: np.random.Generator) -> list[int]:
+        """Up to `size` items, none twice: evenly, or by the weights of their pairs if the file has some."""
+        chances = self.weights / self.weights.sum() if self.weighted else None
+        drawn = rng.choice(len(self), size=min(size, len(self)), replace=False, p=chances)
         return drawn.tolist()  # type: ignore[no-any-return]
 
     def _rarity(self, pairs: Sequence[tuple[str, tuple[str, ...]]], weights: Sequence[float]) -> np.ndarray:
@@ -178,18 +170,13 @@ class BatchSampler:
         self.sources, self.batch_size, self.seed, self.augmentation = list(sources), batch_size, seed, augmentation
         sizes = np.array([len(source) for source in sources], dtype=np.float64)
         self._chances = sizes / sizes.sum()
-        self._alike = [source.alike(batch_size) for source in sources]
 
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
-        chosen = rng.choice(len(self.sources), p=self._chances)
-        source, groups = self.sources[chosen], self._alike[chosen]
+        source = self.sources[rng.choice(len(self.sources), p=self._chances)]
         if source.negatives and rng.random() < MINED:
             return source.batch(source.harder(self.batch_size, rng), rng, self.augmentation)
-        pool = np.arange(len(source))
-        if groups and rng.random() < self.augmentation.alike:
-            pool = groups[rng.integers(len(groups))]
-        return source.batch(source.draw(pool, self.batch_size, rng), rng, self.augmentation)
+        return source.batch(source.draw(self.batch_size, rng), rng, self.augmentation)
 
 
 def _augment(query: str, rng: np.random.Generator, augmentation: Augmentation) -> str:
