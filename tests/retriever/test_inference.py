@@ -1,5 +1,7 @@
 """Every way of running a checkpoint gives the vectors of the reference, torch at full precision."""
 
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -120,6 +122,19 @@ print(sorted({{"torch", "timm", "transformers"}} & sys.modules.keys()))
 """
     answer = subprocess.run([sys.executable, "-c", served], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_onnx_runtime_tells_nobody_what_it_runs(tiny_checkpoint: Path, tiny_cache: Path, tmp_path: Path) -> None:
+    """It would queue what it sends in the user's cache, beside an id of the machine."""
+    served = f"import retriever; retriever.load({str(tiny_checkpoint)!r}, 'cpu', 'int8').encode_queries(['mug'])"
+    shutil.copytree(tiny_cache, tmp_path / "cache")
+    # Neither under pytest nor in CI does it send anything of its own accord.
+    quiet = {"CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS"}
+    outside = {name: value for name, value in os.environ.items() if name not in quiet}
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", served], env=outside | home, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["fused-product-search"]
 
 
 def test_an_export_that_fails_leaves_nothing(
