@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,24 @@ from benchmarks.process import Server, service
 from retriever import Retriever
 from retriever.index import open_index
 
-# What is asked, beside the query. The first is the baseline of the others.
-KINDS: dict[str, dict[str, Any]] = {
+
+def _new_filter(number: int) -> dict[str, Any]:
+    """One that nobody else has asked with: what an index keeps about a filter is of no use."""
+    return {"filter": {"category": "Home", "price": {"lte": 40 + number / 1000}}}
+
+
+# What is asked, beside the query, or how it follows from the query's number. The first is the baseline of the others.
+KINDS: dict[str, dict[str, Any] | Callable[[int], dict[str, Any]]] = {
     "hybrid": {},
     "semantic": {"mode": "semantic"},
     "lexical": {"mode": "lexical"},
     "with a filter": {"filter": {"category": "Home", "price": {"lte": 40}}},
+    "with a new filter": _new_filter,
     "with 3 facets": {"facets": ["brand", "material", "price"]},
+    "with 3 facets, new filter": lambda number: {
+        **_new_filter(5000 + number),
+        "facets": ["brand", "material", "price"],
+    },
     "sorted by price": {"sort": [{"field": "price"}]},
     "explained": {"explain": True},
 }
@@ -29,7 +40,9 @@ _ASKED = 20  # queries that recall is measured on
 
 
 def bodies(kind: str, count: int = 2000) -> list[bytes]:
-    return [json.dumps({"query": query, **KINDS[kind]}).encode() for query in queries(count)]
+    asked = KINDS[kind]
+    more = asked if callable(asked) else lambda number: asked
+    return [json.dumps({"query": query, **more(number)}).encode() for number, query in enumerate(queries(count))]
 
 
 def catalogue(folder: Path, loaded: Retriever, size: int) -> Path:

@@ -27,10 +27,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import qdrant_edge as engine
 
-from retriever.index.base import IndexInUse, IndexUnavailable, ItemIndex, ModelMismatch
+from retriever.index.base import Facet, IndexInUse, IndexUnavailable, ItemIndex, ModelMismatch
 from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, Kind, fields_at, key, kinds_of, parse_key, values_at
 from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range, keys_of
 from retriever.index.fusion import Candidates, candidates
+from retriever.index.kept import Kept
 from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query, fields_of
 from retriever.index.selection import Values
@@ -57,6 +58,7 @@ class EdgeIndex(ItemIndex):
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="index")
         self._writing = threading.Lock()
         self._unflushed = 0
+        self._kept = Kept()
         self._closed = False
         self._making = asyncio.Lock()  # of payload indexes
         self._indexed: set[tuple[Kind, str]] = set()  # fields that surely have one
@@ -77,14 +79,13 @@ class EdgeIndex(ItemIndex):
         return cls(await asyncio.to_thread(_open_shard, folder, dim, model_id, beside), dim, model_id)
 
     async def count(self, filter: Condition | None = None) -> int:
-        count: int
         if filter is None:
             # Exact while there is one segment, and only `optimize()` makes more; a `CountRequest` visits every item.
-            count = self._at_once(self._shard.info).points_count
-        else:
-            await self._need(filter)
-            request = engine.CountRequest(exact=True, filter=_engine_filter(filter))
-            count = await self._run(lambda: self._shard.count(request))
+            every: int = self._at_once(self._shard.info).points_count
+            return every
+        await self._need(filter)
+        request = engine.CountRequest(exact=True, filter=_engine_filter(filter))
+        count: int = await self._kept.get(filter, lambda: self._run(lambda: self._shard.count(request)))
         return count
 
     async def ready(self) -> None:
@@ -94,6 +95,7 @@ class EdgeIndex(ItemIndex):
         if self._closed:
             return
         self._closed = True
+        self._kept.forget()
         await asyncio.to_thread(self._threads.shutdown)
         with _engine_errors():
             await asyncio.to_thread(self._shard.flush)
@@ -117,8 +119,7 @@ class EdgeIndex(ItemIndex):
             for chunk in chunks(points, _CHUNK):
                 update = engine.UpdateOperation.upsert_points([_engine_point(point) for point in chunk])
                 with self._writing:
-                    self._shard.update(update)
-                    self._written(len(chunk))
+                    self._change(update, len(chunk))
 
         await self._run(write)
 
@@ -126,13 +127,16 @@ class EdgeIndex(ItemIndex):
         def delete() -> int:
             with self._writing:
                 there = [record.id for record in self._shard.retrieve(point_ids, False, False)]
-                self._shard.update(engine.UpdateOperation.delete_points(there))
-                self._written(len(there))
+                self._change(engine.UpdateOperation.delete_points(there), len(there))
             return len(there)
 
         return await self._run(delete)
 
-    def _written(self, items: int) -> None:
+    def _change(self, update: Any, items: int) -> None:
+        try:
+            self._shard.update(update)
+        finally:  # of an update that fails, a part may have been made
+            self._kept.forget()
         self._unflushed += items
         if self._unflushed >= _FLUSH_EVERY:
             self._shard.flush()
@@ -187,6 +191,10 @@ class EdgeIndex(ItemIndex):
                 self._shard.update(update)
 
         await self._run(make)
+
+    async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
+        ask = super()._field_facet
+        return await self._kept.get((name, filter, limit), lambda: ask(name, filter, limit))
 
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
         await self._need(filter, payload_key)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from retriever.index import IndexedItem, IndexUnavailable, ModelMismatch, Sort, 
 from retriever.index.edge import EdgeIndex
 from retriever.index.fields import FieldValue, key
 from retriever.index.filters import parse
+from retriever.index.kept import Kept
 from tests.contract.helpers import DIM, item, query
 
 pytestmark = pytest.mark.anyio
@@ -256,3 +258,71 @@ def test_the_embedded_index_does_not_load_the_servers_client() -> None:
     code = "import sys, service.app; sys.exit('qdrant_client' in sys.modules)"
     repository = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=repository, check=True)
+
+
+async def test_counts_and_facets_are_asked_once_until_the_catalogue_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def branded(item_id: str) -> IndexedItem:
+        return IndexedItem(item_id, item(item_id).tokens, "", {}, {"brand": "Nike"})
+
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    await index.upsert([branded(f"sku-{n}") for n in range(3)])
+    of_nike = parse({"brand": "Nike"}, await index.fields())
+    asked: list[str] = []
+    run = index._run
+
+    async def counted(job: Callable[[], Any]) -> Any:
+        asked.append("engine")
+        return await run(job)
+
+    async def answers() -> tuple[int, list[tuple[str, int]]]:
+        facets = await index.facets(["brand"], of_nike)
+        return await index.count(of_nike), facets["brand"].values
+
+    assert await answers() == (3, [("Nike", 3)])
+    monkeypatch.setattr(index, "_run", counted)
+    assert await answers() == (3, [("Nike", 3)])
+    assert asked == []
+    await index.upsert([branded("sku-3")])
+    assert await answers() == (4, [("Nike", 4)])
+    await index.delete(["sku-0", "sku-1"])
+    assert await answers() == (2, [("Nike", 2)])
+    await index.close()
+    with pytest.raises(IndexUnavailable):
+        await answers()
+
+
+async def test_an_answer_that_a_write_overtook_is_not_kept() -> None:
+    kept, overtaken = Kept(), asyncio.Event()
+
+    async def slow() -> int:
+        await overtaken.wait()
+        return 1
+
+    async def now() -> int:
+        return 2
+
+    first = asyncio.create_task(kept.get("how many?", slow))
+    await asyncio.sleep(0)
+    kept.forget()
+    overtaken.set()
+    assert await first == 1  # asked before the write was acknowledged
+    assert await kept.get("how many?", now) == 2
+    assert await kept.get("how many?", slow) == 2
+
+
+async def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retriever.index.kept._MOST", 2)
+    kept, asked = Kept(), []
+
+    async def ask(question: str) -> str:
+        async def answer() -> str:
+            asked.append(question)
+            return question
+
+        return await kept.get(question, answer)
+
+    for question in "ab", "a", "ab", "c", "ab", "a":  # "a" was asked for longest ago when "c" came
+        assert await ask(question) == question
+    assert asked == ["ab", "a", "c", "a"]
