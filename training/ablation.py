@@ -22,19 +22,19 @@ from training.collate import Collator
 from training.data import Augmentation
 from training.features import FeatureCache
 from training.finetune import ContrastiveLoss, train
-from training.losses import itc
+from training.losses import itc, symmetric
 from training.metrics import Floats, paired_difference
 from training.validation import Validation
 
 REFERENCE = "reference"
 
 
-def one_positive(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor, hardness: float) -> Tensor:
+def one_positive(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor) -> Tensor:
     """ITC as CLIP has it (arXiv 2103.00020): whatever else in the batch answers the query counts as wrong."""
-    return itc(queries, items, torch.eye(len(queries), dtype=torch.bool, device=queries.device), temperature, hardness)
+    return itc(queries, items, torch.eye(len(queries), dtype=torch.bool, device=queries.device), temperature)
 
 
-def sigmoid(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor, hardness: float) -> Tensor:
+def sigmoid(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor) -> Tensor:
     """SigLIP's loss (Zhai et al., arXiv 2303.15343): every couple of a batch is told apart by itself.
 
     The bias, which the paper learns, is the log odds of a positive, where it would start out right on average.
@@ -42,6 +42,23 @@ def sigmoid(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tens
     odds = positives.sum() / (~positives).sum()
     logits = maxsim(queries, items) / temperature + odds.log()  # (B, N)
     return F.binary_cross_entropy_with_logits(logits, positives.to(logits.dtype), reduction="sum") / len(queries)
+
+
+def harder(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor) -> Tensor:
+    """ITC in which a negative counts by a weight in proportion to the square root of its exponential.
+
+    Source: Robinson et al., "Contrastive Learning with Hard Negative Samples", arXiv 2010.04592, with the weights'
+    place in the softmax from Radenovic et al., arXiv 2301.02280 (HN-NCE with alpha 1 and beta 0.5).
+    """
+
+    def weighed(logits: Tensor, positives: Tensor) -> Tensor:
+        # A row's weights have the mean 1, and no gradient: they say how often a negative would be drawn.
+        shares = (0.5 * logits.detach()).masked_fill(positives, -torch.inf).log_softmax(dim=1)
+        weights = shares + (~positives).sum(dim=1, keepdim=True).log()  # (B, N), logarithms
+        return torch.where(positives, logits, logits + weights)
+
+    logits = maxsim(queries, items) / temperature  # (B, N)
+    return symmetric(weighed(logits, positives), weighed(logits.T, positives.T), positives)
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ ROWS = {
     "one-positive": Row("a pair's own item is its only positive", loss=one_positive),
     "sigmoid": Row("SigLIP's loss in the place of multi-positive ITC", loss=sigmoid),
     "no-mined-negatives": Row("no mined negatives: without `--negatives`", args=lambda args: {"negatives": ()}),
-    "hardness": Row("similar negatives count more: `--hardness 0.5`", args=lambda args: {"hardness": 0.5}),
+    "harder": Row("similar negatives count more", loss=harder),
     "no-modality-dropout": Row(
         "pictures and texts are never dropped", augmentation=Augmentation(drop_picture=0, drop_text=0)
     ),

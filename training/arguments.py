@@ -21,7 +21,6 @@ class TrainArgs:
     steps: int = 2000
     batch_size: int = 96  # pairs a step, over all processes
     chunk: int = 0  # pairs in memory at once, a process (see `training.gradcache`); 0: all of the batch
-    hardness: float = 0.0  # how much more similar negatives count in the contrast (see `losses.weigh_negatives`)
     itm: float = 0.0  # weight of image–text matching, which trains the re-ranker (see `training.matching`); 0: none
     lr: float = 5e-5  # of weights that were pretrained
     lr_new: float = 0.0  # of weights that start at random with --from-backbones; 0: 4e-4 with it, --lr without
@@ -46,9 +45,8 @@ class TrainArgs:
         for name, least in counts.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
-        for name in ("hardness", "itm"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name} must be 0 or above, not {getattr(self, name)}")
+        if self.itm < 0:
+            raise ValueError(f"--itm must be 0 or above, not {self.itm}")
         if self.negatives and len(self.negatives) != len(self.train):
             raise ValueError(f"--negatives has {len(self.negatives)} files for the {len(self.train)} of --train")
         if not 0 < self.patches <= 1:

@@ -39,8 +39,8 @@ from training.processes import average_gradients, gather
 from training.trainable import choose, parameter_groups
 from training.validation import Validation
 
-# Queries (B, D), item tokens (N, Q, D), positives (B, N), temperature, hardness → ()
-ContrastiveLoss = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
+# Queries (B, D), item tokens (N, Q, D), positives (B, N), temperature → ()
+ContrastiveLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 CLIP_NORM = 1.0
 LOG_EVERY = 10
@@ -185,7 +185,7 @@ def backward(
 
     def loss(queries: Tensor, items: Tensor) -> Tensor:
         positives = tensors.positives.to(device)
-        return contrastive_loss(gather(queries), gather(items), positives, pairs.temperature(), args.hardness)
+        return contrastive_loss(gather(queries), gather(items), positives, pairs.temperature())
 
     contrasted = contrast(encode, loss, len(tensors), args.chunk)
     if not args.itm:

@@ -7,9 +7,7 @@ from torch.nn import functional as F
 from retriever.scoring import maxsim
 
 
-def itc(
-    queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor | float, hardness: float = 0.0
-) -> Tensor:
+def itc(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor | float) -> Tensor:
     """Multi-positive image–text contrast between queries `(B, D)` and item tokens `(N, Q, D)`.
 
     Cross-entropy in both directions against a target that is spread evenly over the positives, as in BLIP-2's ITC
@@ -17,31 +15,17 @@ def itc(
 
     Args:
         positives: `(B, N)` bool, True where the item answers the query. Every row and column needs one at least.
-        hardness: how much more a negative counts that is similar; 0 is the plain loss (see `weigh_negatives`).
     """
     logits = maxsim(queries, items) / temperature  # (B, N)
-    targets = positives.to(logits.dtype)
-    by_query, by_item = logits, logits.T
-    if hardness:
-        by_query, by_item = (
-            weigh_negatives(logits, positives, hardness),
-            weigh_negatives(logits.T, positives.T, hardness),
-        )
+    return symmetric(logits, logits.T, positives)
+
+
+def symmetric(by_query: Tensor, by_item: Tensor, positives: Tensor) -> Tensor:
+    """The loss of `itc` from the logits of each direction, `(B, N)` and `(N, B)`."""
+    targets = positives.to(by_query.dtype)
     to_items = F.cross_entropy(by_query, targets / targets.sum(dim=1, keepdim=True))
     to_queries = F.cross_entropy(by_item, (targets / targets.sum(dim=0, keepdim=True)).T)
     return (to_items + to_queries) / 2
-
-
-def weigh_negatives(logits: Tensor, positives: Tensor, hardness: float) -> Tensor:
-    """Logits `(B, N)` whose negatives count in the softmax by weights in proportion to `exp(hardness · logit)`.
-
-    A row's weights have the mean 1, and no gradient: they say how often a negative would be drawn. Source: Robinson et
-    al., "Contrastive Learning with Hard Negative Samples", arXiv 2010.04592, with the weights' place in the softmax
-    from Radenovic et al., arXiv 2301.02280 (HN-NCE with alpha 1).
-    """
-    shares = (hardness * logits.detach()).masked_fill(positives, -torch.inf).log_softmax(dim=1)
-    weights = shares + (~positives).sum(dim=1, keepdim=True).log()  # (B, N), logarithms
-    return torch.where(positives, logits, logits + weights)
 
 
 def itm(logits: Tensor, belong: Tensor) -> Tensor:

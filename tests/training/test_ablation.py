@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training import ablation
-from training.ablation import REFERENCE, ROWS, one_positive, sigmoid, table
+from training.ablation import REFERENCE, ROWS, harder, one_positive, sigmoid, table
 from training.losses import itc
 
 # Two queries of two dimensions, three items of one token; the first query is answered by two of them.
@@ -17,18 +17,40 @@ BOTH = torch.ones(2, 2, dtype=torch.bool)
 
 def test_one_positive_pushes_away_what_answers_too() -> None:
     temperature = torch.tensor(0.1)
-    assert one_positive(QUERIES, ITEMS, BOTH, temperature, 0.0) < 0.01  # as if the others were wrong
+    assert one_positive(QUERIES, ITEMS, BOTH, temperature) < 0.01  # as if the others were wrong
     assert itc(QUERIES, ITEMS, BOTH, temperature) > 1  # they are right, and far away
 
 
 def test_the_sigmoid_loss_tells_couples_apart_one_by_one() -> None:
     positives, temperature = torch.eye(2, dtype=torch.bool), torch.tensor(0.1)
-    told_apart = sigmoid(QUERIES, ITEMS, positives, temperature, 0.0)
-    mixed_up = sigmoid(QUERIES, ITEMS.flip(0), positives, temperature, 0.0)
+    told_apart = sigmoid(QUERIES, ITEMS, positives, temperature)
+    mixed_up = sigmoid(QUERIES, ITEMS.flip(0), positives, temperature)
     # Scores of 1 and 0 over a temperature of 0.1, half of all couples positive: logits of 10 and 0.
     expected = (2 * np.log1p(np.exp(-10)) + 2 * np.log(2)) / 2
     assert told_apart.item() == pytest.approx(expected, rel=1e-4)
     assert mixed_up > told_apart + 5
+
+
+def test_near_negatives_count_more_than_far_ones() -> None:
+    positives, temperature = torch.eye(3, dtype=torch.bool), torch.tensor(0.1)
+    queries = torch.eye(3)
+    alike = torch.full((3, 3), 0.5) + 0.5 * torch.eye(3)  # every negative is as near as the others
+    apart = alike.clone()
+    apart[0, 1] = apart[1, 2] = apart[2, 0] = 0.0  # of two negatives one is far
+
+    def losses(items: torch.Tensor) -> tuple[float, float]:
+        tokens = items.unsqueeze(1)  # (3, 1, 3)
+        return (
+            harder(queries, tokens, positives, temperature).item(),
+            itc(queries, tokens, positives, temperature).item(),
+        )
+
+    assert losses(alike)[0] == pytest.approx(losses(alike)[1])
+    # Logits of 10 (right), 5 and 0; the weights of 5 and 0 have the ratio exp(5 / 2), and the mean 1.
+    near = 2 / (1 + np.exp(-2.5))
+    expected = np.log(np.exp(10) + near * np.exp(5) + (2 - near)) - 10
+    assert losses(apart)[0] == pytest.approx(expected, rel=1e-3)
+    assert losses(apart)[0] > losses(apart)[1]
 
 
 def test_a_difference_is_bold_where_it_is_more_than_chance() -> None:
@@ -38,7 +60,7 @@ def test_a_difference_is_bold_where_it_is_more_than_chance() -> None:
     values = {
         REFERENCE: {"dev": reference, "few": few},
         "sigmoid": {"dev": reference - 0.2, "few": few},
-        "hardness": {"dev": rng.permutation(reference), "few": few},
+        "harder": {"dev": rng.permutation(reference), "few": few},
     }
     _, _, first, worse, same = table(values).splitlines()
     assert first == f"| {ROWS[REFERENCE].what} | {100 * reference.mean():.1f} | {100 * few.mean():.1f} |"
