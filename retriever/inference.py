@@ -63,10 +63,10 @@ def _open_onnx(folder: Path, precision: onnx_cache.Precision) -> Model:
     from retriever.onnx_model import OnnxModel  # torch alone serves without it
 
     config = checkpoint_folder.load_config(folder)
-    if not onnx_cache.is_exported(folder, precision):
+    graphs = onnx_cache.cache_folder(checkpoint_folder.model_id(folder), precision)
+    if not graphs.is_dir():
         from retriever.onnx_export import export
 
         export(folder, precision)
-    graphs = onnx_cache.cache_folder(checkpoint_folder.model_id(folder), precision)
     null_picture = checkpoint_folder.load_array(folder, "null_picture") if config.null_picture else None
     return OnnxModel(graphs, null_picture, config.num_concepts)
