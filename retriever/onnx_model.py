@@ -65,8 +65,7 @@ class OnnxModel:
 
     def _open(self, name: str) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
-        # As torch has it. 0 is ONNX Runtime's own choice: one thread a core.
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0] or 0)
+        options.intra_op_num_threads = _threads()
         # Idle threads that spin for the next call take the core that decodes pictures and searches the index.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return onnxruntime.InferenceSession(self._folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
@@ -86,6 +85,17 @@ class OnnxModel:
     @cached_property
     def _match(self) -> onnxruntime.InferenceSession:
         return self._open("match")
+
+
+def _threads() -> int:
+    """As many as torch would take: what OMP_NUM_THREADS says, or the cores that this process may use.
+
+    ONNX Runtime's own choice is all cores of the machine, each thread bound to one: in a container that has two of
+    sixty-four, they would wait for each other.
+    """
+    if asked := os.environ.get("OMP_NUM_THREADS", "").split(",")[0]:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(session: onnxruntime.InferenceSession, **inputs: Floats | Ids) -> list[Floats]:
