@@ -25,10 +25,8 @@ from tqdm import tqdm
 from retriever import ItemInput, Retriever
 from retriever.arrays import Floats
 from retriever.scoring import maxsim
-from training.bm25 import BM25, hybrid
+from training.bm25 import BM25, Scores, hybrid
 from training.formats import FormatError, GalleryItem, PictureFolder
-
-Scores = Floats
 
 _BATCHES_AHEAD = 2  # pictures decoded while the model works on the batch before
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -150,7 +151,7 @@ def test_a_folder_of_either_kind_becomes_a_checkpoint(tmp_path: Path, monkeypatc
     assert a.config.vision_norm_eps == 1e-5
     assert b.config.vision_norm_eps == 1e-6
     torch.testing.assert_close(a.encode_queries(["red"]), b.encode_queries(["red"]))
-    assert a.encode_items([retriever.ItemInput(text="red")]).any()  # served without a picture
+    assert np.isfinite(a.encode_items([retriever.ItemInput(text="red")])).all()  # served without a picture
 
 
 @pytest.mark.parametrize(

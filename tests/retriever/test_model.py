@@ -18,8 +18,8 @@ def test_queries_and_item_tokens_have_unit_length(tiny_retriever: Retriever) -> 
     items = tiny_retriever.encode_items([ItemInput(RED, "mug"), ItemInput(BLUE), ItemInput(text="lamp")])
     assert queries.shape == (3, 16)
     assert items.shape == (3, 4, 16)
-    np.testing.assert_allclose(np.linalg.norm(queries, axis=-1), 1, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(items, axis=-1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(queries, axis=-1), 1, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(np.linalg.norm(items, axis=-1), 1, atol=1e-6, rtol=0)
 
 
 def test_an_item_is_the_same_alone_and_in_a_mixed_batch(tiny_retriever: Retriever) -> None:
@@ -32,13 +32,13 @@ def test_an_item_is_the_same_alone_and_in_a_mixed_batch(tiny_retriever: Retrieve
     ]
     together = tiny_retriever.encode_items(items)
     alone = np.concatenate([tiny_retriever.encode_items([item]) for item in items])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
 
 
 def test_padding_changes_nothing(tiny_retriever: Retriever) -> None:
     short, long = "red mug", "the red shirt and the blue lamp and the shoe"
     together = tiny_retriever.encode_queries([short, long])
-    np.testing.assert_allclose(together[:1], tiny_retriever.encode_queries([short]), atol=1e-6)
+    np.testing.assert_allclose(together[:1], tiny_retriever.encode_queries([short]), atol=1e-6, rtol=0)
 
 
 def test_picture_and_text_both_count(tiny_retriever: Retriever) -> None:
@@ -119,7 +119,7 @@ def test_a_match_is_the_same_alone_and_in_a_mixed_batch(tiny_retriever: Retrieve
     queries = ["red mug", "lamp", "blue shirt", "red mug"]
     together = tiny_retriever.match(queries, items)
     alone = [tiny_retriever.match([query], [item]) for query, item in zip(queries, items, strict=True)]
-    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5, rtol=0)
     assert abs(together[0] - together[3]) > 1e-6  # the picture counts
     assert abs(together[0] - tiny_retriever.match(["lamp"], items[:1])[0]) > 1e-6  # and the query
 
