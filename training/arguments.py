@@ -17,6 +17,7 @@ class TrainArgs:
     from_backbones: bool = False  # start the preset called `model` from its pretrained backbones instead
     output: str = "runs/compact"
     negatives: tuple[str, ...] = ()  # what `training.mine` wrote for each training file, in their order; - for none
+    teacher: str = ""  # a text encoder that `training.teacher` tuned, where items have no pictures; none by default
     valid: tuple[str, ...] = ()  # FILE or FILE:PICTURES in the seed's valid format, measured during training
     steps: int = 2000
     batch_size: int = 96  # pairs a step, over all processes
@@ -30,6 +31,7 @@ class TrainArgs:
     patches: float = 0.5  # share of a picture's patch tokens that a step sees
     max_query_length: int = 16  # word pieces in training; what the model serves with is in its configuration
     max_text_length: int = 32
+    views: int = 1  # of each picture: whole, and as random parts of it (see `training.features`)
     unfreeze: int = 0  # last blocks of the picture tower that learn too, from pictures read and cropped at each step
     lora: int = 0  # rank of updates to attention in the place of full training (see `training.trainable`); 0: full
     gradient_checkpointing: bool = False  # less memory for a second forward
@@ -41,7 +43,16 @@ class TrainArgs:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = {"steps": 1, "batch_size": 2, "save_every": 1, "warmup": 0, "chunk": 0, "unfreeze": 0, "lora": 0}
+        counts = {
+            "steps": 1,
+            "batch_size": 2,
+            "save_every": 1,
+            "warmup": 0,
+            "chunk": 0,
+            "views": 1,
+            "unfreeze": 0,
+            "lora": 0,
+        }
         for name, least in counts.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")

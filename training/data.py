@@ -33,6 +33,7 @@ class Batch:
     """B training pairs. A picture is a path or None; a text may be empty, but an item has one of the two."""
 
     queries: list[str]
+    asked: list[str]  # the same before a word was lost or misspelt
     pictures: list[Path | None]
     texts: list[str]
     positives: np.ndarray  # (B, B) bool: item j answers query i
@@ -133,7 +134,7 @@ class Source:
     ) -> Batch:
         """One pair of each of these items (the one that `harder` names), with one of its captions, augmented."""
         chosen = items if isinstance(items, dict) else dict.fromkeys(items)
-        queries, pictures, texts, drawn = [], [], [], []
+        queries, asked, pictures, texts = [], [], [], []
         for item, pair in chosen.items():
             if pair is None:
                 pair = rng.choice(len(self.pairs[item]), p=self._chances[item])
@@ -146,15 +147,15 @@ class Source:
                     picture = None
                 elif dice < augmentation.drop_picture + augmentation.drop_text:
                     text = ""
-            drawn.append(normalise(query))
+            asked.append(query)
             queries.append(_augment(query, rng, augmentation))
             pictures.append(picture)
             texts.append(text)
         positives = np.zeros((len(items), len(items)), dtype=bool)
-        for i, query in enumerate(drawn):
-            answers = self.items_of[query]
+        for i, query in enumerate(asked):
+            answers = self.items_of[normalise(query)]
             positives[i] = [item in answers for item in items]
-        return Batch(queries, pictures, texts, positives)
+        return Batch(queries, asked, pictures, texts, positives)
 
 
 class BatchSampler:

@@ -7,6 +7,7 @@ after a kill at the last complete block.
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,21 +19,26 @@ from tqdm import tqdm
 
 from retriever.processor import Processor
 from retriever.vision import PictureFeatures, VisionEncoder
-from training.pictures import open_picture
+from training.pictures import crop, open_picture
 
 BLOCK = 256  # pictures between two commits of the index
 
 
 class FeatureCache:
-    """Features of pictures by path: `cache.add(paths)` computes what is missing, `cache.rows(paths)` reads.
+    """Features of pictures by path: `cache.add(paths)` computes what is missing, `cache.read(paths)` reads.
+
+    Args:
+        views: how often each picture is kept: whole, and then as a random part of it, mirrored or not, which is the
+            same in every run. Training draws one of them, so that it sees more than one of each product.
 
     Raises:
         OSError: a picture cannot be read; the message names it.
     """
 
-    def __init__(self, folder: Path, encoder: VisionEncoder, processor: Processor) -> None:
+    def __init__(self, folder: Path, encoder: VisionEncoder, processor: Processor, views: int = 1) -> None:
         self.encoder = encoder.eval()
         self.processor = processor
+        self.views = views
         self.folder = folder / _fingerprint(encoder, processor)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index_path = self.folder / "index.json"
@@ -42,7 +48,8 @@ class FeatureCache:
         self._open()
 
     def add(self, paths: Sequence[Path]) -> None:
-        missing = [path for path in dict.fromkeys(paths) if _key(path) not in self._rows]
+        every = [(path, view) for path in dict.fromkeys(paths) for view in range(self.views)]
+        missing = [shown for shown in every if _key(*shown) not in self._rows]
         if not missing:
             return
         device = next(self.encoder.parameters()).device
@@ -62,13 +69,16 @@ class FeatureCache:
     ) -> PictureFeatures:
         """Features of pictures that were added, in float32.
 
-        With a generator, only this share of the patches, drawn at random and the same for all of them: it saves work
-        in training and is an augmentation at once (FLIP, Li et al., arXiv 2212.00794).
+        With a generator, of one of the views of each, and only this share of the patches, drawn at random and the same
+        for all of them: it saves work in training and is an augmentation at once (FLIP, Li et al., arXiv 2212.00794).
 
         Raises:
             KeyError: a picture was not added before.
         """
-        rows = np.array([self._rows[_key(path)] for path in paths], dtype=np.int64)
+        views = [0] * len(paths)
+        if rng is not None and self.views > 1:
+            views = rng.integers(self.views, size=len(paths)).tolist()
+        rows = np.array([self._rows[_key(*shown)] for shown in zip(paths, views, strict=True)], dtype=np.int64)
         tokens, concepts = self._arrays
         if rng is not None and share < 1:
             count = max(1, round(tokens.shape[1] * share))
@@ -78,10 +88,14 @@ class FeatureCache:
             drawn = tokens[rows]
         return PictureFeatures(torch.from_numpy(drawn).float(), torch.from_numpy(concepts[rows]).float())
 
-    def _load(self, path: Path) -> Tensor:
-        return torch.from_numpy(self.processor.image(open_picture(path)))
+    def _load(self, shown: tuple[Path, int]) -> Tensor:
+        path, view = shown
+        picture = open_picture(path)
+        if view:
+            picture = crop(picture, np.random.default_rng([view, zlib.crc32(path.name.encode())]))
+        return torch.from_numpy(self.processor.image(picture))
 
-    def _append(self, paths: Sequence[Path], features: Sequence[PictureFeatures]) -> None:
+    def _append(self, shown: Sequence[tuple[Path, int]], features: Sequence[PictureFeatures]) -> None:
         tokens = torch.cat([part.tokens for part in features]).half().cpu().numpy()
         concepts = torch.cat([part.concepts for part in features]).half().cpu().numpy()
         self._shape = [tokens.shape[1], tokens.shape[2], concepts.shape[1]]
@@ -91,7 +105,7 @@ class FeatureCache:
                 # What a killed run wrote beyond the index is cut off first.
                 file.truncate(first * array[0].nbytes)
                 file.write(array.tobytes())
-        self._rows.update({_key(path): first + i for i, path in enumerate(paths)})
+        self._rows.update({_key(*one): first + i for i, one in enumerate(shown)})
         temporary = self._index_path.with_suffix(".tmp")
         temporary.write_text(json.dumps({"rows": self._rows, "shape": self._shape}))
         temporary.replace(self._index_path)
@@ -115,9 +129,10 @@ def _encode(encoder: VisionEncoder, images: Tensor) -> PictureFeatures:
         return encoder(images)  # type: ignore[no-any-return]
 
 
-def _key(path: Path) -> str:
+def _key(path: Path, view: int) -> str:
     status = path.stat()
-    return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    of_view = f"|{view}" if view else ""
+    return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}{of_view}"
 
 
 def _fingerprint(encoder: VisionEncoder, processor: Processor) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, fields, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -31,7 +31,7 @@ from training.features import FeatureCache
 from training.gradcache import contrast, slices
 from training.loader import PairTensors, batches
 from training.logbook import Logbook
-from training.losses import itc, itm
+from training.losses import distillation, itc, itm
 from training.matching import draw
 from training.pairs import Pairs
 from training.pictures import PictureReader
@@ -39,11 +39,15 @@ from training.processes import average_gradients, gather
 from training.trainable import choose, parameter_groups
 from training.validation import Validation
 
+if TYPE_CHECKING:
+    from training.teacher import Teacher
+
 # Queries (B, D), item tokens (N, Q, D), positives (B, N), temperature → ()
 ContrastiveLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 CLIP_NORM = 1.0
 LOG_EVERY = 10
+TAUGHT = 0.5  # share of a teacher's opinion in the loss, where there is one: all of it finds less than half
 PATIENCE = timedelta(hours=12)  # how long processes wait for the one that computes features or measures recall
 
 
@@ -116,6 +120,7 @@ def train(
     served = processor.config
     short = replace(served, max_query_length=args.max_query_length, max_text_length=args.max_text_length)
     collator = Collator(Processor(short, processor.tokenizer), pictures)
+    teacher = _teacher(args, accelerator)
     sampler = BatchSampler(sources, args.batch_size, args.seed, augmentation or Augmentation())
 
     pairs = Pairs(model)
@@ -134,7 +139,7 @@ def train(
     steps = tqdm(
         range(first, args.steps), initial=first, total=args.steps, desc="training", unit="step", disable=not main
     )
-    for step, tensors in zip(steps, batches(sampler, collator, args, first, *share), strict=True):
+    for step, tensors in zip(steps, batches(sampler, collator, args, first, *share, teacher), strict=True):
         optimiser.zero_grad()
         losses = backward(pairs, tensors, collator.processor, accelerator, args, contrastive_loss)
         average_gradients(pairs.parameters())
@@ -184,8 +189,12 @@ def backward(
             return pairs(*tensors.rows(part, device))  # type: ignore[no-any-return]
 
     def loss(queries: Tensor, items: Tensor) -> Tensor:
-        positives = tensors.positives.to(device)
-        return contrastive_loss(gather(queries), gather(items), positives, pairs.temperature())
+        queries, items = gather(queries), gather(items)
+        value = contrastive_loss(queries, items, tensors.positives.to(device), pairs.temperature())
+        if tensors.taught is None:
+            return value
+        to_items, to_queries = (each.to(device) for each in tensors.taught)
+        return torch.lerp(value, distillation(queries, items, (to_items, to_queries), pairs.temperature()), TAUGHT)
 
     contrasted = contrast(encode, loss, len(tensors), args.chunk)
     if not args.itm:
@@ -206,7 +215,15 @@ def _pictures(
 ) -> FeatureCache | PictureReader:
     if args.unfreeze:
         return PictureReader(processor)
-    return FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor)
+    return FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor, args.views)
+
+
+def _teacher(args: TrainArgs, accelerator: Accelerator) -> "Teacher | None":
+    if not args.teacher:
+        return None
+    from training.teacher import Teacher
+
+    return Teacher(args.teacher, accelerator.device)
 
 
 def _paths(argument: str) -> list[Path]:
@@ -260,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     values = vars(parser.parse_args(arguments))
     try:
         train(TrainArgs(**values | {name: tuple(values[name]) for name in ("train", "valid", "negatives")}))
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,10 @@ from torch import Tensor
 from training.arguments import TrainArgs
 from training.collate import Collator, ItemTensors, rows_of, to_device
 from training.data import BatchSampler
+from training.losses import Likelihoods
+
+if TYPE_CHECKING:
+    from training.teacher import Teacher  # its library takes seconds to import, and few runs have a teacher
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class PairTensors:
     texts: list[str]  # b
     positives: Tensor  # (B, B) bool, of all processes
     own: slice  # which of the B these are
+    taught: Likelihoods | None = None  # of all B, by a teacher, if the batch has no pictures
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -35,7 +41,13 @@ class PairTensors:
 
 
 def batches(
-    sampler: BatchSampler, collator: Collator, args: TrainArgs, first: int, process: int = 0, processes: int = 1
+    sampler: BatchSampler,
+    collator: Collator,
+    args: TrainArgs,
+    first: int,
+    process: int = 0,
+    processes: int = 1,
+    teacher: "Teacher | None" = None,
 ) -> Iterator[PairTensors]:
     """This process's rows of the batch of each step from `first` on; all processes draw the same batch."""
 
@@ -44,12 +56,15 @@ def batches(
         rng = np.random.default_rng([args.seed, step, 1])
         # Equal shares: of a source smaller than a batch, a few pairs may be left over.
         share = len(batch.queries) // processes
-        own = slice(process * share, (process + 1) * share)
+        own, whole = slice(process * share, (process + 1) * share), slice(share * processes)
         input_ids, attention_mask = map(torch.from_numpy, collator.processor.queries(batch.queries[own]))
         items = collator.items(batch.texts[own], batch.pictures[own], rng, args.patches)
-        positives = torch.from_numpy(batch.positives[: share * processes, : share * processes])
+        positives = torch.from_numpy(batch.positives[whole, whole])
+        taught = None
+        if teacher and not any(batch.pictures):
+            taught = teacher.likelihoods(batch.asked[whole], batch.texts[whole])
         return PairTensors(
-            input_ids, attention_mask, items, batch.queries[own], batch.texts[own], positives=positives, own=own
+            input_ids, attention_mask, items, batch.queries[own], batch.texts[own], positives, own, taught
         )
 
     with ThreadPoolExecutor(1) as pool:

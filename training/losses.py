@@ -6,6 +6,9 @@ from torch.nn import functional as F
 
 from retriever.scoring import maxsim
 
+# How likely each of N items answers each of M queries, and each query asks for each item: (M, N) and (N, M), rows of 1
+Likelihoods = tuple[Tensor, Tensor]
+
 
 def itc(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor | float) -> Tensor:
     """Multi-positive image–text contrast between queries `(B, D)` and item tokens `(N, Q, D)`.
@@ -26,6 +29,16 @@ def symmetric(by_query: Tensor, by_item: Tensor, positives: Tensor) -> Tensor:
     to_items = F.cross_entropy(by_query, targets / targets.sum(dim=1, keepdim=True))
     to_queries = F.cross_entropy(by_item, (targets / targets.sum(dim=0, keepdim=True)).T)
     return (to_items + to_queries) / 2
+
+
+def distillation(queries: Tensor, items: Tensor, likelihoods: Likelihoods, temperature: Tensor | float) -> Tensor:
+    """Contrast as in `itc`, against what a teacher thinks likely in the place of what is known to be right.
+
+    Source: Hinton et al., arXiv 1503.02531.
+    """
+    logits = maxsim(queries, items) / temperature  # (M, N)
+    to_items, to_queries = likelihoods
+    return (F.cross_entropy(logits, to_items) + F.cross_entropy(logits.T, to_queries)) / 2
 
 
 def itm(logits: Tensor, belong: Tensor) -> Tensor:

@@ -83,3 +83,20 @@ def test_collated_items_equal_items_encoded_alone(tiny_retriever: Retriever, toy
         together = model.encode_item(**collator.items([text for text, _ in items], [path for _, path in items]))
         alone = [model.encode_item(**collator.items([text], [path])) for text, path in items]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+
+
+def test_views_are_parts_of_the_same_pictures_and_training_draws_among_them(
+    tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path
+) -> None:
+    paths = pictures(toy_shop)[:4]
+    cache = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor, views=3)
+    cache.add(paths)
+    whole = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor).read(paths).tokens
+    assert torch.equal(cache.read(paths).tokens, whole)  # nothing is drawn for a measurement
+
+    drawn = [cache.read(paths, np.random.default_rng(seed)).tokens for seed in range(20)]
+    assert len({tokens[0].sum().item() for tokens in drawn}) == 3
+    assert any(torch.equal(tokens[0], whole[0]) for tokens in drawn)
+    again = FeatureCache(tmp_path / "again", tiny_retriever.model.vision, tiny_retriever.processor, views=3)
+    again.add(paths)
+    assert torch.allclose(again.read(paths, np.random.default_rng(0)).tokens, drawn[0], atol=0.05)

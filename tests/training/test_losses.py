@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from retriever.scoring import maxsim
-from training.losses import hard_negatives, itc, itm
+from training.losses import distillation, hard_negatives, itc, itm
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -54,3 +54,15 @@ def test_hard_negatives_are_drawn_by_their_similarity_and_are_never_positives() 
     torch.testing.assert_close(shares, torch.tensor([-torch.inf, 2.0, 1.0, 0.0]).softmax(0), atol=0.03, rtol=0)
     assert (drawn[:, 1] == 0).all()  # however unlikely, the only one
     assert (drawn[:, 2] == -1).all()  # nothing is a negative
+
+
+def test_a_student_that_agrees_with_its_teacher_has_nothing_to_learn() -> None:
+    queries, items = unit(4, 8), unit(5, 2, 8, seed=1).requires_grad_()
+    own = maxsim(queries, items).detach() / 0.1
+    distillation(queries, items, (own.softmax(dim=1), own.T.softmax(dim=1)), 0.1).backward()
+    assert torch.allclose(items.grad, torch.zeros_like(items), atol=1e-6)  # type: ignore[arg-type]
+
+    items.grad = None
+    uniform = torch.full((4, 5), 1 / 5), torch.full((5, 4), 1 / 4)
+    distillation(queries, items, uniform, 0.1).backward()
+    assert items.grad.abs().max() > 0.01  # type: ignore[union-attr]

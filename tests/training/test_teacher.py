@@ -1,0 +1,112 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from torch.nn import functional as F
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from tests.conftest import tiny_tokenizer
+from training import finetune, teacher
+from training.data import Source
+from training.teacher import TEMPERATURE, Teacher
+
+QUERIES = ("red mug", "blue lamp", "green mug", "black lamp")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as sentence-transformers keeps them, with random weights."""
+    torch.manual_seed(0)
+    tokenizer, bert, folder = tiny_tokenizer(), tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("encoder")
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=tokenizer.get_vocab_size(), **size)).save_pretrained(bert)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]").save_pretrained(bert)
+    SentenceTransformer(modules=[Transformer(str(bert)), Pooling(32)], device="cpu").save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `pairs.json` and `words.valid.jsonl`: each query is answered by the words that it has backwards."""
+    folder = tmp_path_factory.mktemp("captions")
+    texts = {query: " ".join(reversed(query.split())) for query in QUERIES}
+    pairs = [
+        {"query_id": i, "query_text": query, "image_id": str(i), "text_input": [text]}
+        for i, (query, text) in enumerate(texts.items())
+    ]
+    valid = [
+        {"query_id": i, "query_text": query, "item_ids": {i: text}} for i, (query, text) in enumerate(texts.items())
+    ]
+    (folder / "pairs.json").write_text(json.dumps(pairs))
+    (folder / "words.valid.jsonl").write_text("".join(json.dumps(query) + "\n" for query in valid))
+    return folder
+
+
+def test_likelihoods_are_those_of_the_encoders_own_similarities(encoder: Path) -> None:
+    texts = ["mug", "a blue lamp"]
+    to_texts, to_queries = Teacher(str(encoder)).likelihoods(QUERIES, texts)
+    own = SentenceTransformer(str(encoder), device="cpu")
+    queries, items = (F.normalize(own.encode(list(all), convert_to_tensor=True), dim=-1) for all in (QUERIES, texts))
+    similar = queries @ items.T / TEMPERATURE  # (4, 2)
+    # bfloat16 moves a similarity by less than 0.01.
+    torch.testing.assert_close(to_texts, similar.softmax(dim=1), atol=0.05, rtol=0)
+    torch.testing.assert_close(to_queries, similar.T.softmax(dim=1), atol=0.05, rtol=0)
+    assert to_texts.shape == (4, 2)
+    assert to_queries.shape == (2, 4)
+
+
+def test_a_string_means_the_same_in_every_batch(encoder: Path) -> None:
+    one = Teacher(str(encoder))
+    first, _ = one.likelihoods(["red mug"], ["mug", "lamp"])
+    one.likelihoods(["a long query beside it"], ["red mug", "lamp"])
+    again, _ = one.likelihoods(["red mug"], ["mug", "lamp"])
+    assert torch.equal(first, again)
+
+
+def test_tuning_teaches_the_teacher_and_leaves_its_vocabulary(encoder: Path, captions: Path) -> None:
+    one = Teacher(str(encoder))
+    words = one.encoder.transformers_model.get_input_embeddings().weight.clone()  # type: ignore[union-attr]
+    queries, texts = list(QUERIES), [" ".join(reversed(query.split())) for query in QUERIES]
+    before = Teacher(str(encoder)).likelihoods(queries, texts)[0].diagonal().mean()
+    teacher.tune(one.encoder, Source(captions / "pairs.json"), steps=40, batch_size=4, lr=3e-3, seed=0)
+    assert one.likelihoods(queries, texts)[0].diagonal().mean() > before + 0.2
+    assert torch.equal(words, one.encoder.transformers_model.get_input_embeddings().weight)  # type: ignore[union-attr]
+
+
+def test_a_tuned_teacher_is_a_folder_that_training_takes(
+    encoder: Path,
+    captions: Path,
+    toy_shop: Path,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What it thinks changes what is learned of texts, and nothing that is learned of pictures."""
+    tuned = tmp_path / "teacher"
+    teacher.main(
+        [
+            *("--model", str(encoder), "--train", str(captions / "pairs.json"), "--output", str(tuned)),
+            *("--valid", str(captions / "words.valid.jsonl"), "--steps", "2", "--batch-size", "4"),
+        ]
+    )
+    assert "words.valid.jsonl {'hit@1': " in capsys.readouterr().out
+
+    def weights(name: str, train: str, *more: str) -> bytes:
+        output = tmp_path / name
+        paths = ("--model", str(tiny_checkpoint), "--output", str(output), "--features", str(tmp_path / "features"))
+        numbers = ("--batch-size", "4", "--steps", "2", "--precision", "no")
+        finetune.main([*paths, "--train", train, *numbers, *more])
+        return (output / "model.safetensors").read_bytes()
+
+    pictures, texts = f"{toy_shop / 'pairs.json'}:{toy_shop / 'images'}", str(captions / "pairs.json")
+    assert weights("texts", texts) != weights("texts-taught", texts, "--teacher", str(tuned))
+    assert weights("pictures", pictures) == weights("pictures-taught", pictures, "--teacher", str(tuned))
+
+
+def test_a_missing_teacher_is_named(captions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        teacher.main(["--model", "./nowhere", "--train", str(captions / "pairs.json"), "--output", "x"])
+    assert "nowhere" in capsys.readouterr().err

@@ -1,0 +1,131 @@
+"""A larger text encoder that teaches: `python -m training.teacher --train captions.json --output runs/teacher`.
+
+Shoppers choose some of the items that answer a query, and a small model soon knows those by heart. A larger encoder,
+tuned here on the same pairs, also says how well every other item of a batch answers: `training.finetune --teacher`
+learns from both. It reads texts alone, so it is asked only about items that are known by nothing else.
+
+Source: targets that a larger model softened, Hinton et al., arXiv 1503.02531; beside the true ones in contrast, as in
+ALBEF, Li et al., arXiv 2107.07651.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import batch_to_device
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
+
+from training.data import Augmentation, BatchSampler, Source
+from training.formats import gallery_of, read_valid
+from training.losses import Likelihoods, itc
+from training.metrics import positive_ranks, query_metrics
+
+TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
+MAX_LENGTH = 64  # word pieces that are read of a text
+CLIP_NORM = 1.0
+
+
+class Teacher:
+    """Similarities of queries and texts by a sentence encoder: a folder or a hub name.
+
+    Raises:
+        OSError: there is no such folder or name, or it holds no encoder.
+    """
+
+    def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
+        self.encoder = SentenceTransformer(name, device=str(device))
+        self.encoder.max_seq_length = MAX_LENGTH
+        self._known: dict[str, Tensor] = {}  # every string is encoded once in a run
+
+    def likelihoods(self, queries: Sequence[str], texts: Sequence[str]) -> Likelihoods:
+        """How likely each of N texts answers each of M queries, and the other way round; on the CPU."""
+        similar = self._embed(queries) @ self._embed(texts).T / TEMPERATURE  # (M, N)
+        return similar.softmax(dim=1), similar.T.softmax(dim=1)
+
+    def _embed(self, strings: Sequence[str]) -> Tensor:
+        if new := [string for string in dict.fromkeys(strings) if string not in self._known]:
+            with torch.autocast(self.encoder.device.type, torch.bfloat16):
+                vectors = self.encoder.encode(new, convert_to_tensor=True, show_progress_bar=False)
+            self._known.update(zip(new, F.normalize(vectors.float(), dim=-1).cpu(), strict=True))
+        return torch.stack([self._known[string] for string in strings])  # (M, E)
+
+
+def tune(encoder: SentenceTransformer, source: Source, steps: int, batch_size: int, lr: float, seed: int) -> None:
+    """Contrast the source's queries with its texts, as `training.finetune` does. Its vocabulary stays as it is."""
+    torch.manual_seed(seed)
+    if encoder.transformers_model is not None:
+        encoder.transformers_model.get_input_embeddings().requires_grad_(False)
+    trained = [weight for weight in encoder.parameters() if weight.requires_grad]
+    matrices, others = [w for w in trained if w.ndim > 1], [w for w in trained if w.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
+    scheduler = get_cosine_schedule_with_warmup(optimiser, min(50, steps // 4), steps)
+    sampler = BatchSampler([source], batch_size, seed, Augmentation(0, 0, 0, 0))
+
+    encoder.train()
+    with tqdm(range(steps), desc="teacher", unit="step") as bar:
+        for step in bar:
+            batch = sampler.batch(step)
+            queries, texts = _forward(encoder, batch.queries), _forward(encoder, batch.texts)  # (B, E)
+            positives = torch.from_numpy(batch.positives).to(queries.device)
+            loss = itc(queries, texts.unsqueeze(1), positives, TEMPERATURE)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM)
+            optimiser.step()
+            scheduler.step()
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+    encoder.eval()
+
+
+def measure(teacher: Teacher, path: Path) -> dict[str, float]:
+    """hit@1, 5, 10 and their mean, in per cent, on a set in the `valid` format by its texts alone."""
+    queries = list(read_valid(path))
+    items = gallery_of(queries)
+    column = {item.item_id: i for i, item in enumerate(items)}
+    scores, _ = teacher.likelihoods([query.query for query in queries], [item.text for item in items])  # (M, N)
+    values = query_metrics(positive_ranks(scores.numpy(), [[column[one] for one in query.items] for query in queries]))
+    return {name: 100 * float(values[name].mean()) for name in ("hit@1", "hit@5", "hit@10", "mean")}
+
+
+def _forward(encoder: SentenceTransformer, strings: Sequence[str]) -> Tensor:
+    features = batch_to_device(encoder.preprocess(list(strings)), encoder.device)
+    with torch.autocast(encoder.device.type, torch.bfloat16):
+        embedded = encoder(features)["sentence_embedding"]
+    return F.normalize(embedded.float(), dim=-1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.teacher",
+        description="Tune a larger text encoder on pairs without pictures, for training.finetune --teacher.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--model", default="sentence-transformers/all-mpnet-base-v2", help="folder or hub name")
+    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="a training file with texts")
+    parser.add_argument("--valid", type=Path, nargs="*", default=[], metavar="FILE", help="to measure at the end")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch-size", type=int, default=96, help="pairs a step")
+    parser.add_argument("--lr", type=float, default=2e-5)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    try:
+        source = Source(options.train)
+        teacher = Teacher(options.model, "cuda" if torch.cuda.is_available() else "cpu")
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    tune(teacher.encoder, source, options.steps, options.batch_size, options.lr, options.seed)
+    teacher.encoder.save(str(options.output))
+    for path in options.valid:
+        print(path.name, {name: round(value, 1) for name, value in measure(teacher, path).items()})
+    print(f"{options.output}: a teacher for training.finetune --teacher")
+
+
+if __name__ == "__main__":
+    main()
