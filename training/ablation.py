@@ -76,6 +76,8 @@ ROWS = {
     "one-positive": Row("a pair's own item is its only positive", loss=one_positive),
     "sigmoid": Row("SigLIP's loss in the place of multi-positive ITC", loss=sigmoid),
     "no-mined-negatives": Row("no mined negatives: without `--negatives`", args=lambda args: {"negatives": ()}),
+    "no-teacher": Row("no teacher: without `--teacher`", args=lambda args: {"teacher": ""}),
+    "one-view": Row("one view of each picture: without `--views`", args=lambda args: {"views": 1}),
     "harder": Row("similar negatives count more", loss=harder),
     "no-modality-dropout": Row(
         "pictures and texts are never dropped", augmentation=Augmentation(drop_picture=0, drop_text=0)
