@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         source = Source(options.train)
         teacher = Teacher(options.model, "cuda" if torch.cuda.is_available() else "cpu")
     except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+        parser.exit(2, f"{parser.prog}: {error}\n--model takes a folder too: see docs/training.md\n")
     tune(teacher.encoder, source, options.steps, options.batch_size, options.lr, options.seed)
     teacher.encoder.save(str(options.output))
     for path in options.valid:
