@@ -70,6 +70,10 @@ class Row:
     augmentation: Augmentation = field(default_factory=Augmentation)
     args: Callable[[TrainArgs], dict[str, Any]] = lambda args: {}
 
+    def changes(self, args: TrainArgs) -> bool:
+        """Whether this differs from a reference with these arguments: without a teacher nothing is taken away."""
+        return self.loss is not itc or self.augmentation != Augmentation() or replace(args, **self.args(args)) != args
+
 
 ROWS = {
     REFERENCE: Row("the recipe"),
@@ -149,6 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args = TrainArgs(**parsed | {name: tuple(parsed[name]) for name in ("train", "valid", "negatives")})
         if not args.valid:
             raise ValueError("--valid: an ablation needs a development set to measure on")
+        for name in [name for name in names if name != REFERENCE and not ROWS[name].changes(args)]:
+            print(f"{name}: left out, the reference is without it as well", flush=True)
+            names.remove(name)
         values = run(args, names)
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")

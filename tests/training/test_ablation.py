@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 
 from training import ablation
 from training.ablation import REFERENCE, ROWS, harder, one_positive, sigmoid, table
+from training.arguments import TrainArgs
 from training.losses import itc
 
 # Two queries of two dimensions, three items of one token; the first query is answered by two of them.
@@ -97,3 +99,11 @@ def test_an_ablation_without_a_development_set_is_refused(capsys: pytest.Capture
     with pytest.raises(SystemExit):
         ablation.main(["--train", "pairs.json"])
     assert "--valid" in capsys.readouterr().err
+
+
+def test_a_row_that_takes_away_what_is_not_there_is_left_out() -> None:
+    plain = TrainArgs(train=("pairs.json",))
+    assert not ROWS["no-teacher"].changes(plain)
+    assert ROWS["no-teacher"].changes(replace(plain, teacher="runs/teacher"))
+    assert not ROWS["one-view"].changes(plain)
+    assert all(ROWS[name].changes(plain) for name in ("sigmoid", "no-query-noise", "itm"))
