@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name}: left out, the reference is without it as well", flush=True)
             names.remove(name)
         values = run(args, names)
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     means = {name: {one: float(value.mean()) for one, value in sets.items()} for name, sets in values.items()}
     output = Path(args.output)

@@ -89,6 +89,7 @@ def train(
 
     Raises:
         ValueError: the output folder holds a run with other arguments, or a batch cannot be shared by the processes.
+        OSError: the teacher or a picture cannot be read.
     """
     accelerator = Accelerator(
         mixed_precision=args.precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]

@@ -106,7 +106,13 @@ def test_a_tuned_teacher_is_a_folder_that_training_takes(
     assert weights("pictures", pictures) == weights("pictures-taught", pictures, "--teacher", str(tuned))
 
 
-def test_a_missing_teacher_is_named(captions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_teacher_is_named(
+    captions: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ("--train", str(captions / "pairs.json"), "--output", str(tmp_path / "x"))
     with pytest.raises(SystemExit):
-        teacher.main(["--model", "./nowhere", "--train", str(captions / "pairs.json"), "--output", "x"])
+        teacher.main(["--model", "./nowhere", *train])
+    assert "nowhere" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        finetune.main(["--model", str(tiny_checkpoint), *train, "--precision", "no", "--teacher", "./nowhere"])
     assert "nowhere" in capsys.readouterr().err
