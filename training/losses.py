@@ -26,9 +26,8 @@ def itc(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor |
 def symmetric(by_query: Tensor, by_item: Tensor, positives: Tensor) -> Tensor:
     """The loss of `itc` from the logits of each direction, `(B, N)` and `(N, B)`."""
     targets = positives.to(by_query.dtype)
-    to_items = F.cross_entropy(by_query, targets / targets.sum(dim=1, keepdim=True))
-    to_queries = F.cross_entropy(by_item, (targets / targets.sum(dim=0, keepdim=True)).T)
-    return (to_items + to_queries) / 2
+    known = targets / targets.sum(dim=1, keepdim=True), (targets / targets.sum(dim=0, keepdim=True)).T
+    return _both_ways(by_query, by_item, known)
 
 
 def distillation(queries: Tensor, items: Tensor, likelihoods: Likelihoods, temperature: Tensor | float) -> Tensor:
@@ -37,8 +36,12 @@ def distillation(queries: Tensor, items: Tensor, likelihoods: Likelihoods, tempe
     Source: Hinton et al., arXiv 1503.02531.
     """
     logits = maxsim(queries, items) / temperature  # (M, N)
+    return _both_ways(logits, logits.T, likelihoods)
+
+
+def _both_ways(by_query: Tensor, by_item: Tensor, likelihoods: Likelihoods) -> Tensor:
     to_items, to_queries = likelihoods
-    return (F.cross_entropy(logits, to_items) + F.cross_entropy(logits.T, to_queries)) / 2
+    return (F.cross_entropy(by_query, to_items) + F.cross_entropy(by_item, to_queries)) / 2
 
 
 def itm(logits: Tensor, belong: Tensor) -> Tensor:

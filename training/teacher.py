@@ -24,6 +24,7 @@ from training.data import Augmentation, BatchSampler, Source
 from training.formats import gallery_of, read_valid
 from training.losses import Likelihoods, itc
 from training.metrics import positive_ranks, query_metrics
+from training.validation import SHOWN
 
 TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
 MAX_LENGTH = 64  # word pieces that are read of a text
@@ -90,7 +91,7 @@ def measure(teacher: Teacher, path: Path) -> dict[str, float]:
     column = {item.item_id: i for i, item in enumerate(items)}
     scores, _ = teacher.likelihoods([query.query for query in queries], [item.text for item in items])  # (M, N)
     values = query_metrics(positive_ranks(scores.numpy(), [[column[one] for one in query.items] for query in queries]))
-    return {name: 100 * float(values[name].mean()) for name in ("hit@1", "hit@5", "hit@10", "mean")}
+    return {name: 100 * float(values[name].mean()) for name in SHOWN}
 
 
 def _forward(encoder: SentenceTransformer, strings: Sequence[str]) -> Tensor:
