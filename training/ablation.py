@@ -80,7 +80,7 @@ ROWS = {
     "one-positive": Row("a pair's own item is its only positive", loss=one_positive),
     "sigmoid": Row("SigLIP's loss in the place of multi-positive ITC", loss=sigmoid),
     "no-mined-negatives": Row("no mined negatives: without `--negatives`", args=lambda args: {"negatives": ()}),
-    "no-teacher": Row("no teacher: without `--teacher`", args=lambda args: {"teacher": ""}),
+    "no-teacher": Row("no teacher: without `--teacher`", args=lambda args: {"teacher": ()}),
     "one-view": Row("one view of each picture: without `--views`", args=lambda args: {"views": 1}),
     "harder": Row("similar negatives count more", loss=harder),
     "no-modality-dropout": Row(
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed = vars(parser.parse_args(arguments))
     names = [REFERENCE, *(name for name in parsed.pop("rows") if name != REFERENCE)]
     try:
-        args = TrainArgs(**parsed | {name: tuple(parsed[name]) for name in ("train", "valid", "negatives")})
+        args = TrainArgs(**parsed | {name: tuple(parsed[name]) for name in ("train", "valid", "negatives", "teacher")})
         if not args.valid:
             raise ValueError("--valid: an ablation needs a development set to measure on")
         for name in [name for name in names if name != REFERENCE and not ROWS[name].changes(args)]:

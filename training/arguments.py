@@ -17,7 +17,7 @@ class TrainArgs:
     from_backbones: bool = False  # start the preset called `model` from its pretrained backbones instead
     output: str = "runs/compact"
     negatives: tuple[str, ...] = ()  # what `training.mine` wrote for each training file, in their order; - for none
-    teacher: str = ""  # a text encoder that `training.teacher` tuned, where items have no pictures; none by default
+    teacher: tuple[str, ...] = ()  # text encoders that `training.teacher` tuned, asked where items have no pictures
     valid: tuple[str, ...] = ()  # FILE or FILE:PICTURES in the seed's valid format, measured during training
     steps: int = 2000
     batch_size: int = 96  # pairs a step, over all processes
@@ -79,8 +79,11 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument(
         "--negatives", nargs="+", default=(), help="of each --train FILE, what training.mine wrote, or -"
     )
+    parser.add_argument(
+        "--teacher", nargs="+", default=(), help="folders or hub names of text encoders (training.teacher)"
+    )
     for name, field in TrainArgs.__dataclass_fields__.items():
-        if name in ("train", "valid", "negatives"):
+        if name in ("train", "valid", "negatives", "teacher"):
             continue
         flag = f"--{name.replace('_', '-')}"
         if field.type is bool:

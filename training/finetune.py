@@ -47,7 +47,7 @@ ContrastiveLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 CLIP_NORM = 1.0
 LOG_EVERY = 10
-TAUGHT = 0.5  # share of a teacher's opinion in the loss, where there is one: all of it finds less than half
+TAUGHT = 0.5  # share of the teachers' opinion in the loss, where there is one: all of it finds less than half
 PATIENCE = timedelta(hours=12)  # how long processes wait for the one that computes features or measures recall
 
 
@@ -121,7 +121,7 @@ def train(
     served = processor.config
     short = replace(served, max_query_length=args.max_query_length, max_text_length=args.max_text_length)
     collator = Collator(Processor(short, processor.tokenizer), pictures)
-    teacher = _teacher(args, accelerator)
+    teachers = _teachers(args, accelerator)
     sampler = BatchSampler(sources, args.batch_size, args.seed, augmentation or Augmentation())
 
     pairs = Pairs(model)
@@ -140,7 +140,7 @@ def train(
     steps = tqdm(
         range(first, args.steps), initial=first, total=args.steps, desc="training", unit="step", disable=not main
     )
-    for step, tensors in zip(steps, batches(sampler, collator, args, first, *share, teacher), strict=True):
+    for step, tensors in zip(steps, batches(sampler, collator, args, first, *share, teachers), strict=True):
         optimiser.zero_grad()
         losses = backward(pairs, tensors, collator.processor, accelerator, args, contrastive_loss)
         average_gradients(pairs.parameters())
@@ -219,12 +219,12 @@ def _pictures(
     return FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor, args.views)
 
 
-def _teacher(args: TrainArgs, accelerator: Accelerator) -> "Teacher | None":
+def _teachers(args: TrainArgs, accelerator: Accelerator) -> "list[Teacher]":
     if not args.teacher:
-        return None
+        return []
     from training.teacher import Teacher
 
-    return Teacher(args.teacher, accelerator.device)
+    return [Teacher(name, accelerator.device) for name in args.teacher]
 
 
 def _paths(argument: str) -> list[Path]:
@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line()
     values = vars(parser.parse_args(arguments))
     try:
-        train(TrainArgs(**values | {name: tuple(values[name]) for name in ("train", "valid", "negatives")}))
+        train(TrainArgs(**values | {name: tuple(values[name]) for name in ("train", "valid", "negatives", "teacher")}))
     except (ValueError, OSError, ModuleNotFoundError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 

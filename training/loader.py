@@ -1,8 +1,11 @@
-"""Training batches as tensors, prepared one step ahead of their use."""
+"""Training batches as tensors, prepared some steps ahead of their use."""
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +20,9 @@ from training.losses import Likelihoods
 if TYPE_CHECKING:
     from training.teacher import Teacher  # its library takes seconds to import, and few runs have a teacher
 
+# Steps prepared at once, each by a thread: a GPU waits for its batches otherwise, and a CPU has none to spare.
+AHEAD = max(1, min(4, (os.cpu_count() or 1) // 4))
+
 
 @dataclass(frozen=True)
 class PairTensors:
@@ -29,7 +35,7 @@ class PairTensors:
     texts: list[str]  # b
     positives: Tensor  # (B, B) bool, of all processes
     own: slice  # which of the B these are
-    taught: Likelihoods | None = None  # of all B, by a teacher, if the batch has no pictures
+    taught: Likelihoods | None = None  # of all B, by teachers, if the batch has no pictures
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -47,7 +53,7 @@ def batches(
     first: int,
     process: int = 0,
     processes: int = 1,
-    teacher: "Teacher | None" = None,
+    teachers: "Sequence[Teacher]" = (),
 ) -> Iterator[PairTensors]:
     """This process's rows of the batch of each step from `first` on; all processes draw the same batch."""
 
@@ -61,16 +67,18 @@ def batches(
         items = collator.items(batch.texts[own], batch.pictures[own], rng, args.patches)
         positives = torch.from_numpy(batch.positives[whole, whole])
         taught = None
-        if teacher and not any(batch.pictures):
-            taught = teacher.likelihoods(batch.asked[whole], batch.texts[whole])
+        if teachers and not any(batch.pictures):
+            from training.teacher import likelihoods
+
+            taught = likelihoods(teachers, batch.asked[whole], batch.texts[whole])
         return PairTensors(
             input_ids, attention_mask, items, batch.queries[own], batch.texts[own], positives, own, taught
         )
 
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(prepare, first)
-        for step in range(first, args.steps):
-            tensors = ahead.result()
-            if step + 1 < args.steps:
-                ahead = pool.submit(prepare, step + 1)
+    with ThreadPoolExecutor(AHEAD) as pool:
+        steps = iter(range(first, args.steps))
+        ahead = deque(pool.submit(prepare, step) for step in islice(steps, AHEAD))
+        while ahead:
+            tensors = ahead.popleft().result()
+            ahead.extend(pool.submit(prepare, step) for step in islice(steps, 1))
             yield tensors

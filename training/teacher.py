@@ -9,10 +9,13 @@ ALBEF, Li et al., arXiv 2107.07651.
 """
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import batch_to_device
 from torch import Tensor
@@ -29,31 +32,58 @@ from training.validation import SHOWN
 TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
 MAX_LENGTH = 64  # word pieces that are read of a text
 CLIP_NORM = 1.0
+STRINGS, EMBEDDINGS = "strings.json", "embeddings.safetensors"
 
 
 class Teacher:
-    """Similarities of queries and texts by a sentence encoder: a folder or a hub name.
+    """Similarities of queries and texts by a sentence encoder, a folder or a hub name.
+
+    What it says of a string never changes, so every string is encoded once. `save` keeps the embeddings in the folder,
+    and only a string that is not among them makes the encoder load.
 
     Raises:
         OSError: there is no such folder or name, or it holds no encoder.
     """
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
-        self.encoder = SentenceTransformer(name, device=str(device))
-        self.encoder.max_seq_length = MAX_LENGTH
-        self._known: dict[str, Tensor] = {}  # every string is encoded once in a run
+        self.name, self.device = name, str(device)
+        self._known: dict[str, Tensor] = {}
+        if (Path(name) / STRINGS).exists():
+            rows = load_file(Path(name) / EMBEDDINGS)["embeddings"].float()
+            self._known = dict(zip(json.loads((Path(name) / STRINGS).read_text()), rows, strict=True))
+        else:
+            self.encoder  # noqa: B018 — so that a name that is none fails here, not in the middle of a training
 
-    def likelihoods(self, queries: Sequence[str], texts: Sequence[str]) -> Likelihoods:
-        """How likely each of N texts answers each of M queries, and the other way round; on the CPU."""
-        similar = self._embed(queries) @ self._embed(texts).T / TEMPERATURE  # (M, N)
-        return similar.softmax(dim=1), similar.T.softmax(dim=1)
+    @cached_property
+    def encoder(self) -> SentenceTransformer:
+        encoder = SentenceTransformer(self.name, device=self.device)
+        encoder.max_seq_length = MAX_LENGTH
+        return encoder
 
-    def _embed(self, strings: Sequence[str]) -> Tensor:
+    def similar(self, queries: Sequence[str], texts: Sequence[str]) -> Tensor:
+        """Cosines of M queries and N texts, `(M, N)`; on the CPU."""
+        return self.embed(queries) @ self.embed(texts).T
+
+    def embed(self, strings: Sequence[str], progress: bool = False) -> Tensor:
+        """Unit vectors `(N, E)`; on the CPU."""
         if new := [string for string in dict.fromkeys(strings) if string not in self._known]:
             with torch.autocast(self.encoder.device.type, torch.bfloat16):
-                vectors = self.encoder.encode(new, convert_to_tensor=True, show_progress_bar=False)
+                vectors = self.encoder.encode(new, convert_to_tensor=True, show_progress_bar=progress)
             self._known.update(zip(new, F.normalize(vectors.float(), dim=-1).cpu(), strict=True))
-        return torch.stack([self._known[string] for string in strings])  # (M, E)
+        return torch.stack([self._known[string] for string in strings])
+
+    def save(self, folder: Path) -> None:
+        """Keep what was encoded so far in the teacher's folder."""
+        (folder / STRINGS).write_text(json.dumps(list(self._known), ensure_ascii=False))
+        save_file({"embeddings": torch.stack(list(self._known.values())).half()}, folder / EMBEDDINGS)
+
+
+def likelihoods(teachers: Iterable[Teacher], queries: Sequence[str], texts: Sequence[str]) -> Likelihoods:
+    """How likely each of N texts answers each of M queries, and the other way round, by the mean of the teachers'
+    similarities; on the CPU.
+    """
+    similar = torch.stack([teacher.similar(queries, texts) for teacher in teachers]).mean(dim=0) / TEMPERATURE
+    return similar.softmax(dim=1), similar.T.softmax(dim=1)
 
 
 def tune(encoder: SentenceTransformer, source: Source, steps: int, batch_size: int, lr: float, seed: int) -> None:
@@ -89,7 +119,7 @@ def measure(teacher: Teacher, path: Path) -> dict[str, float]:
     queries = list(read_valid(path))
     items = gallery_of(queries)
     column = {item.item_id: i for i, item in enumerate(items)}
-    scores, _ = teacher.likelihoods([query.query for query in queries], [item.text for item in items])  # (M, N)
+    scores = teacher.similar([query.query for query in queries], [item.text for item in items])  # (M, N)
     values = query_metrics(positive_ranks(scores.numpy(), [[column[one] for one in query.items] for query in queries]))
     return {name: 100 * float(values[name].mean()) for name in SHOWN}
 
@@ -116,13 +146,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--lr", type=float, default=2e-5)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         source = Source(options.train)
-        teacher = Teacher(options.model, "cuda" if torch.cuda.is_available() else "cpu")
+        encoder = Teacher(options.model, device).encoder
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n--model takes a folder too: see docs/training.md\n")
-    tune(teacher.encoder, source, options.steps, options.batch_size, options.lr, options.seed)
-    teacher.encoder.save(str(options.output))
+    tune(encoder, source, options.steps, options.batch_size, options.lr, options.seed)
+    encoder.save(str(options.output))
+    (options.output / STRINGS).unlink(missing_ok=True)  # what another tuning may have left there
+    teacher = Teacher(str(options.output), device)
+    teacher.embed(
+        [string for pairs in source.pairs for query, texts in pairs for string in (query, *texts)], progress=True
+    )
+    teacher.save(options.output)
     for path in options.valid:
         print(path.name, {name: round(value, 1) for name, value in measure(teacher, path).items()})
     print(f"{options.output}: a teacher for training.finetune --teacher")

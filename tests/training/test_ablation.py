@@ -104,6 +104,6 @@ def test_an_ablation_without_a_development_set_is_refused(capsys: pytest.Capture
 def test_a_row_that_takes_away_what_is_not_there_is_left_out() -> None:
     plain = TrainArgs(train=("pairs.json",))
     assert not ROWS["no-teacher"].changes(plain)
-    assert ROWS["no-teacher"].changes(replace(plain, teacher="runs/teacher"))
+    assert ROWS["no-teacher"].changes(replace(plain, teacher=("runs/teacher",)))
     assert not ROWS["one-view"].changes(plain)
     assert all(ROWS[name].changes(plain) for name in ("sigmoid", "no-query-noise", "itm"))
