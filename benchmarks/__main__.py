@@ -111,7 +111,7 @@ def _words(known: Sequence[str]) -> Any:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    ways = [way for way in get_args(Inference) if way != "auto"]
+    ways = [way for way in get_args(Inference) if way not in ("auto", "graphs")]  # for CUDA: benchmarks.gpu
     parser.add_argument(
         "--parts", type=_words(PARTS), default=list(PARTS), help="of catalogues,encoding,search,ingest (all)"
     )

@@ -1,4 +1,4 @@
-"""How a checkpoint is run: in torch at full precision (the reference), in bfloat16, or by ONNX Runtime.
+"""How a checkpoint is run: in torch at full precision (the reference) or in bfloat16, as CUDA graphs, by ONNX Runtime.
 
 All give vectors of one space, close enough to be mixed in one index: the figures are in docs/performance.md. Arrays
 go in and come out, so that a process whose model ONNX Runtime runs never imports torch: 480 MB of memory.
@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from retriever import checkpoint_folder, onnx_cache
 from retriever.arrays import Floats, Ids
 
-Inference = Literal["auto", "torch", "bf16", "onnx", "int8"]
+Inference = Literal["auto", "torch", "bf16", "graphs", "onnx", "int8"]
 Features: TypeAlias = Any  # of pictures, wherever the model keeps them: for the same model's own calls alone
 
 
@@ -27,15 +27,18 @@ class Model(Protocol):
 
 
 def choose(asked: Inference, folder: Path, device: str) -> Inference:
-    """What `auto` means for a checkpoint folder here: bfloat16 on a GPU; on a CPU int8, if it has been exported.
+    """What `auto` means for a checkpoint folder here: graphs on CUDA; on a CPU int8, if it has been exported.
 
     Raises:
-        ValueError: ONNX Runtime is asked for on a GPU.
+        ValueError: ONNX Runtime is asked for on a GPU, or CUDA graphs where there is no CUDA.
     """
+    cuda = device.startswith("cuda")
+    if asked == "graphs" and not cuda:
+        raise ValueError(f"inference by CUDA graphs ('graphs') runs on cuda, not on {device}")
     if device != "cpu":
         if asked in ("onnx", "int8"):
             raise ValueError(f"inference by ONNX Runtime ({asked!r}) runs on the CPU, not on {device}")
-        return "bf16" if asked == "auto" else asked
+        return ("graphs" if cuda else "bf16") if asked == "auto" else asked
     if asked == "auto":
         return "int8" if onnx_cache.is_exported(folder, "int8") else "torch"
     return asked
@@ -47,6 +50,7 @@ def open_model(folder: Path, inference: Inference, device: str) -> Model:
     Raises:
         FileNotFoundError, ValueError: as `checkpoint.load_folder`.
         OSError: `onnx_export.export` could not write its graphs.
+        RuntimeError: the GPU's memory is too small, or a CUDA graph could not be captured.
     """
     if inference in ("onnx", "int8"):
         return _open_onnx(folder, "int8" if inference == "int8" else "fp32")
@@ -55,8 +59,15 @@ def open_model(folder: Path, inference: Inference, device: str) -> Model:
     from retriever.checkpoint import load_folder
     from retriever.torch_model import TorchModel
 
-    precision = torch.bfloat16 if inference == "bf16" else torch.float32
-    return TorchModel(load_folder(folder)[0].to(torch.device(device), precision))
+    precision = torch.float32 if inference == "torch" else torch.bfloat16
+    model = load_folder(folder)[0].to(torch.device(device), precision)
+    if inference != "graphs":
+        return TorchModel(model)
+    from retriever.cuda_graphs import GraphModel
+
+    captured = GraphModel(model)
+    captured.capture_queries()
+    return captured
 
 
 def _open_onnx(folder: Path, precision: onnx_cache.Precision) -> Model:

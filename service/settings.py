@@ -58,7 +58,8 @@ class Settings(BaseSettings):
     )
     inference: Inference = Field(
         default="auto",
-        description="How the model runs: `torch`, `bf16`, `onnx` or `int8` (ONNX Runtime); `auto` takes the fastest.",
+        description="How the model runs: `torch`, `bf16`, `graphs` (CUDA), `onnx`, `int8` (ONNX Runtime); "
+        "`auto` takes the fastest.",
     )
     demo_catalogue: bool = Field(default=False, description="Fill an empty catalogue with the demonstration products.")
 

@@ -180,7 +180,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch-size", type=int, default=32, help="items encoded at once (32)")
     options = parser.parse_args(arguments)
-    if options.rerank and options.inference not in ("torch", "bf16"):
+    if options.rerank and options.inference not in ("torch", "bf16", "graphs"):
         parser.error("--rerank runs in torch: leave out --inference")
     return options
 

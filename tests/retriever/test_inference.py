@@ -81,14 +81,20 @@ def test_the_same_checkpoint_keeps_its_model_id(tiny_retriever: Retriever, other
     assert other.model_id == tiny_retriever.model_id
 
 
-def test_auto_takes_int8_once_it_is_exported_and_bfloat16_on_a_gpu(
+def test_auto_takes_int8_once_it_is_exported_and_graphs_on_cuda(
     tiny_checkpoint: Path, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert choose("auto", tiny_checkpoint, "cpu") == "torch"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_cache))
     assert choose("auto", tiny_checkpoint, "cpu") == "int8"
-    assert choose("auto", tiny_checkpoint, "cuda") == "bf16"
+    assert choose("auto", tiny_checkpoint, "cuda:1") == "graphs"
+    assert choose("auto", tiny_checkpoint, "mps") == "bf16"
+
+
+def test_cuda_graphs_are_refused_without_cuda(tiny_checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="runs on cuda, not on cpu"):
+        retriever.load(tiny_checkpoint, "cpu", "graphs")
 
 
 @pytest.mark.parametrize("asked", ["onnx", "int8"])
