@@ -1,0 +1,52 @@
+"""The benchmark of GPUs runs, at a small size and on the CPU; graphs are left out there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu, gpu_encoding
+from benchmarks.gpu import main
+from benchmarks.gpu_measure import Gpu
+from tests.retriever.test_parity_blip2 import TINY
+
+
+@pytest.mark.slow
+def test_every_part_runs_at_a_small_size(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_encoding, "SIDE", 60)
+    arguments = ["--device", "cpu", "--model", str(tiny_checkpoint), "--output", str(tmp_path), "--batches", "1,3"]
+    arguments += ["--train-batches", "2,4", "--pictures", "5", "--side", "64", "--seconds", "0.01"]
+    tables = main(arguments, TINY)
+    assert json.loads((tmp_path / "gpu.json").read_text())["tables"] == tables
+    assert not any("failed" in row for rows in tables.values() for row in rows)
+    assert tables["peak"][0]["TFLOP/s"] > 0
+    assert {row["way"] for row in tables["compact: items"]} == {"torch", "bf16"}
+    assert {row["way"] for row in tables["blip2: items"]} == {"transformers", "bf16"}
+    work = tables["blip2: work"][0]
+    assert 0 < work["GFLOP a query"] < work["a picture"] < work["with text"]
+    assert min(value for name, value in work.items() if "cosine" in name) > 0.99  # one model, one input
+    frozen = {row["batch"]: row for row in tables["train: blip2"] if row["step"] == "frozen tower, pixels"}
+    assert frozen[4]["samples/s"] > 0
+    learning = next(row for row in tables["train: blip2"] if "learn too" in row["step"])
+    assert learning["GFLOP a sample"] > frozen[4]["GFLOP a sample"]
+
+
+def test_vectors_that_are_off_end_it_with_a_failure(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "LEAST_COSINE", {"torch": 0.99, "bf16": 1.1})
+    arguments = ["--device", "cpu", "--model", str(tiny_checkpoint), "--output", str(tmp_path), "--parts", "check"]
+    with pytest.raises(SystemExit, match="vectors are off: bf16, query: "):
+        main(arguments, TINY)
+
+
+def test_a_failure_becomes_a_row_and_is_remembered() -> None:
+    measured = Gpu(device=gpu.torch.device("cpu"), seconds=0.0, batches=[1])
+
+    def fail() -> dict[str, float]:
+        raise ValueError("no kernel")
+
+    assert measured.cell({"batch": 1}, fail) == {"batch": 1, "failed": "ValueError: no kernel"}
+    assert measured.failures == ["{'batch': 1}: ValueError"]
