@@ -12,6 +12,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,12 +25,13 @@ from benchmarks import gpu_encoding, gpu_training
 from benchmarks.catalogue import queries, texts
 from benchmarks.gpu_measure import Gpu, Row, aligned
 from benchmarks.measure import machine, table
+from examples.demo_catalogue import products
 from retriever import PRESETS, ItemInput, Retriever, RetrieverConfig
 from retriever.arrays import Floats
 from retriever.inference import Inference
 
 # Of vectors to those of full precision on the CPU. bfloat16 keeps eight bits of each number.
-LEAST_COSINE: dict[str, float] = {"torch": 0.9999, "bf16": 0.99, "graphs": 0.99}
+LEAST_COSINE: dict[str, float] = {"torch": 0.9999, "bf16": 0.98, "graphs": 0.98}
 LEAST_COSINE_TO_EAGER = 0.995  # of graphs to bfloat16 without: other kernels, the same precision
 CHECKED = (1, 3, 5, 37, 70)  # rows; no powers of two, and beyond the largest graph
 
@@ -55,8 +57,7 @@ def peak(gpu: Gpu, side: int) -> dict[str, list[Row]]:
 def check(gpu: Gpu, model: str, ways: Sequence[Inference]) -> dict[str, list[Row]]:
     """Least and mean cosine to full precision on the CPU, of every kind of input at odd batch sizes.
 
-    Raises:
-        AssertionError: one is too small. The rows are printed before.
+    One that is too small is a failure.
     """
     reference = retriever.load(model)
     wanted = _vectors(reference)
@@ -76,20 +77,14 @@ def check(gpu: Gpu, model: str, ways: Sequence[Inference]) -> dict[str, list[Row
             if not own.min() >= LEAST_COSINE_TO_EAGER:
                 wrong.append(f"graphs to bf16, {kind}: {own.min():.5f}")
         rows.append(row)
-    print(
-        "\n".join(f"   {line}" for line in table([{k: _digits(v) for k, v in row.items()} for row in rows]).split("\n"))
-    )
-    assert not wrong, f"vectors are off: {'; '.join(wrong)}"
-    return {"check": rows}
+    if wrong:
+        gpu.failures.append(f"vectors are off: {'; '.join(wrong)}")
+    return {"check": [{name: _digits(value) for name, value in row.items()} for row in rows]}
 
 
 def _vectors(model: Retriever) -> dict[str, Floats]:
     """By kind of input, `(N, D)`. Batches shrink as well as grow: what a graph kept of the last one would show."""
-    size = model.config.image_size
-    rng = np.random.default_rng(0)
-    # Smooth at several scales, as photographs are; white noise is like no picture.
-    coarse = rng.standard_normal((max(CHECKED), 3, 8, 8)).astype(np.float32)
-    pixels = torch.nn.functional.interpolate(torch.from_numpy(coarse), (size, size), mode="bicubic").numpy()
+    pixels = [model.processor.image(product.picture()) for product in islice(products(), max(CHECKED))]
     titles, asked = texts(max(CHECKED)), queries(max(CHECKED))
     asked[::5] = [
         f"{query} that is not {other}, or much like it" for query, other in zip(asked[::5], asked[1::5], strict=True)
@@ -144,9 +139,8 @@ def main(arguments: Sequence[str] | None = None, blip2: RetrieverConfig = PRESET
         except Exception as error:
             traceback.print_exc()
             gpu.failures.append(f"{name}: {type(error).__name__}: {error}")
-            continue
-        finally:
-            gpu.clear()
+            made = {}
+        gpu.clear()
         for title, rows in made.items():
             tables[title] = aligned(rows)
             print(f"\n{title}\n\n{table(tables[title])}")

@@ -70,7 +70,8 @@ def blip2(gpu: Gpu, config: RetrieverConfig) -> dict[str, list[Row]]:
     started = perf_counter()
     ours, theirs = random_blip2(gpu, config)
     theirs.load_state_dict(to_huggingface(ours.state_dict()), strict=False)  # but its buffers
-    ours, theirs = (model.to(torch.bfloat16).eval().requires_grad_(False) for model in (ours, theirs))
+    for model in (ours, theirs):
+        model.to(torch.bfloat16).eval().requires_grad_(False)
     gpu.synchronise()
     print(
         f"   {sum(p.numel() for p in ours.parameters()) / 1e6:.0f} M weights; built in {perf_counter() - started:.1f} s"
