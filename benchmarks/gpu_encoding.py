@@ -1,7 +1,6 @@
 """Encoding on a GPU: queries and items a second, by batch and way of running, against transformers' plain code."""
 
 import io
-import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -292,12 +291,12 @@ def _rows(gpu: Gpu, kind: str, batch: int, calls: Calls, flops: float) -> list[R
 
         def measure(call: Callable[[], Any] = call) -> Row:
             one = gpu.timed(call)
-            baseline = rows[0].get("median ms", math.nan) if rows else one.median
+            baseline = rows[0].get("median ms") if rows else one.median
             return {
                 "median ms": one.median,
                 "p99 ms": one.p99,
                 "inputs/s": 1000 * batch / one.median,
-                "speed-up": baseline / one.median,
+                "speed-up": baseline / one.median if baseline else "",
                 "% of peak": gpu.share(batch * flops, one.median),
             }
 

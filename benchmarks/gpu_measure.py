@@ -38,12 +38,13 @@ class Gpu:
             torch.cuda.synchronize(self.device)
 
     def share(self, flops: float, milliseconds: float) -> float | str:
-        """Per cent of the peak."""
-        return 100 * flops / (milliseconds / 1000) / self.peak if self.peak else ""
+        """Per cent of the peak; empty where either is not known."""
+        return 100 * flops / (milliseconds / 1000) / self.peak if flops and self.peak else ""
 
     def cell(self, about: Row, measure: Callable[[], Row]) -> Row:
         """What was measured beside what it is about, and the peak of memory. A failure becomes a row that says so."""
-        self.clear()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         try:
             measured = measure()
         except Exception as error:
@@ -53,16 +54,17 @@ class Gpu:
             measured = {"failed": f"{type(error).__name__}: {str(error)[:80]}"}
         if self.device.type == "cuda":
             measured["peak GB"] = torch.cuda.max_memory_allocated(self.device) / 1e9
+        if "failed" in measured:
+            self.clear()  # what the failed call had allocated
         row = about | measured
         print("  ", ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()), flush=True)
         return row
 
     def clear(self) -> None:
-        """Returns memory that nothing uses, so that the next peak is its own."""
+        """Returns memory that nothing uses any more."""
         if self.device.type == "cuda":
             gc.collect()
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
 
 
 def flops_of(call: Callable[[], Any]) -> float:

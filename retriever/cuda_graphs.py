@@ -27,6 +27,8 @@ MOST_ROWS = 64  # a larger batch is cut: there the arithmetic takes longer than 
 LENGTH_STEP = 8  # word pieces; attention with a mask likes multiples of eight
 MOST_GRAPHS = 128  # kept, each with a few hundred kernels' arguments; the one that was not used for longest goes
 
+_CAPTURING = threading.Lock()  # torch captures one graph at a time, whichever model it is of
+
 Outputs: TypeAlias = tuple[Tensor, ...]
 Call: TypeAlias = Callable[..., Outputs]  # of tensors on the device, with equally many rows
 Capture: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]  # runs it, and gives what runs it again
@@ -192,8 +194,8 @@ class _CudaCapture:
                     run()
             torch.cuda.current_stream().wait_stream(self._stream)
             graph = torch.cuda.CUDAGraph()
-            # By itself a capture forbids every other thread of the process to allocate.
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            mode = "thread_local"  # by itself a capture forbids every other thread of the process to allocate
+            with _CAPTURING, torch.cuda.graph(graph, self._pool, self._stream, mode):
                 run()
         return graph.replay
 
