@@ -2,6 +2,7 @@
 
 import io
 import os
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -33,7 +34,7 @@ SIDE = 600  # pixels of a compressed picture
 
 def compact(gpu: Gpu, model: str, ways: Sequence[Inference], pictures: int) -> dict[str, list[Row]]:
     """A checkpoint's queries and items (pixels ready, with text), and items from compressed pictures on."""
-    loaded = {way: retriever.load(model, str(gpu.device), way) for way in ways}
+    loaded = load(gpu, model, ways)
     first = loaded[ways[0]]
     first.model.requires_grad_(False)  # else the counter of operations looks for a backward pass
     most = max(gpu.batches)
@@ -117,6 +118,21 @@ def blip2(gpu: Gpu, config: RetrieverConfig) -> dict[str, list[Row]]:
         "with text": flops_fused / 1e9,
     }
     return {"blip2: items": rows, "blip2: queries": query_rows, "blip2: work": [same | work]}
+
+
+def load(gpu: Gpu, model: str, ways: Sequence[Inference]) -> dict[Inference, Retriever]:
+    """A checkpoint as it runs in each way. One that cannot be run so is a failure, and left out."""
+    loaded = {}
+    for way in ways:
+        started = perf_counter()
+        try:
+            loaded[way] = retriever.load(model, str(gpu.device), way)
+        except RuntimeError as error:
+            traceback.print_exc()
+            gpu.failures.append(f"{way} could not be loaded: {error}")
+            continue
+        print(f"   {way} loaded in {perf_counter() - started:.1f} s", flush=True)
+    return loaded
 
 
 class Transformers:

@@ -37,12 +37,13 @@ Capture: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]  # runs 
 class GraphModel(TorchModel):
     """`TorchModel`'s calls with the same results, whatever they are padded to. Threads take turns.
 
+    Matching is not captured: it reads many items at once, and few ask for it.
+
     Args:
-        model: on its device, in its precision.
         capture: what makes a graph of a call; by default CUDA's.
 
-    Raises, in every call:
-        RuntimeError: a shape could not be captured; the message says which.
+    Raises:
+        RuntimeError: (every call) a shape could not be captured; the message says which.
     """
 
     def __init__(self, model: FusedRetriever, capture: Capture | None = None) -> None:
@@ -84,10 +85,6 @@ class GraphModel(TorchModel):
             input_ids = attention_mask = np.zeros((len(pictures.tokens), LENGTH_STEP), dtype=np.int64)
         return self._arrays(self._item, (input_ids, attention_mask), pictures)
 
-    @torch.inference_mode()
-    def match(self, pictures: PictureFeatures | None, input_ids: Ids, attention_mask: Ids) -> Floats:
-        return self._arrays(self._match, (input_ids, attention_mask), pictures)
-
     # What is captured: FusedRetriever's calls, with tensors alone as arguments.
 
     def _query(self, text: Tensor) -> Outputs:
@@ -99,11 +96,8 @@ class GraphModel(TorchModel):
     def _item(self, text: Tensor, *pictures: Tensor) -> Outputs:
         return (self.model.encode_item(PictureFeatures(*pictures) if pictures else None, *text),)
 
-    def _match(self, text: Tensor, *pictures: Tensor) -> Outputs:
-        return (self.model.match(PictureFeatures(*pictures) if pictures else None, *text),)
-
     def _arrays(self, call: Call, text: tuple[Ids, Ids], pictures: PictureFeatures | None = None) -> Floats:
-        parts = self._run(call, len(text[0]), text, pictures or (), lambda output: output.float().cpu())
+        parts = self._run(call, len(text[0]), text, pictures or (), lambda output: output.cpu())
         array: Floats = np.concatenate([part[0].numpy() for part in parts])
         return array
 
@@ -119,8 +113,7 @@ class GraphModel(TorchModel):
         parts = []
         for start in range(0, max(count, 1), MOST_ROWS):
             part = slice(start, min(start + MOST_ROWS, count))
-            own = part.stop - part.start
-            rows = padded_rows(own)
+            rows = padded_rows(own := part.stop - part.start)
             inputs = [tensor[part] for tensor in pictures]
             shapes = [(rows, *tensor.shape[1:]) for tensor in inputs]
             if text is not None:
