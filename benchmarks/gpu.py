@@ -32,8 +32,9 @@ from retriever.inference import Inference
 
 # Of vectors to those of full precision on the CPU. bfloat16 keeps eight bits of each number; a GPU convolves float32
 # with eleven unless told otherwise.
-LEAST_COSINE: dict[str, float] = {"torch": 0.999, "bf16": 0.98, "graphs": 0.98}
-LEAST_COSINE_TO_EAGER = 0.98  # of graphs to bfloat16 without: other kernels, so errors of their own
+# A drawing's plain ground suffers most: what hardly varies there is brought to unit variance, its errors with it.
+LEAST_COSINE: dict[str, float] = {"torch": 0.99, "bf16": 0.9, "graphs": 0.9, "graphs to bf16": 0.9}
+LEAST_MEAN = {"torch": 0.999, "bf16": 0.99, "graphs": 0.99, "graphs to bf16": 0.99}
 CHECKED = (1, 3, 5, 37, 70)  # rows; no powers of two, and beyond the largest graph
 
 
@@ -61,31 +62,29 @@ def check(gpu: Gpu, model: str, ways: Sequence[Inference]) -> dict[str, list[Row
     One that is too small is a failure.
     """
     reference = retriever.load(model)
-    wanted = _vectors(reference)
-    found = {way: _vectors(loaded) for way, loaded in gpu_encoding.load(gpu, model, ways).items()}
+    pixels = [reference.processor.image(product.picture()) for product in islice(products(), max(CHECKED))]
+    wanted = _vectors(reference, pixels)
+    found = {way: _vectors(loaded, pixels) for way, loaded in gpu_encoding.load(gpu, model, ways).items()}
     rows: list[Row] = []
     wrong = []
     for kind in wanted:
-        row: Row = {"input": kind}
-        for way in found:
-            own = _cosines(found[way][kind], wanted[kind])
-            row |= {f"{way} least": own.min().item(), f"{way} mean": own.mean().item()}
-            if not own.min() >= LEAST_COSINE[way]:  # so written that NaN is wrong too
-                wrong.append(f"{way}, {kind}: {own.min():.5f}")
+        compared = {str(way): _cosines(own[kind], wanted[kind]) for way, own in found.items()}
         if "graphs" in found and "bf16" in found:
-            own = _cosines(found["graphs"][kind], found["bf16"][kind])
-            row["graphs to bf16 least"] = own.min().item()
-            if not own.min() >= LEAST_COSINE_TO_EAGER:
-                wrong.append(f"graphs to bf16, {kind}: {own.min():.5f}")
+            compared["graphs to bf16"] = _cosines(found["graphs"][kind], found["bf16"][kind])
+        row: Row = {"input": kind}
+        for name, cosines in compared.items():
+            least, mean = cosines.min().item(), cosines.mean().item()
+            row |= {f"{name}: least": least, f"{name}: mean": mean}
+            if not (least >= LEAST_COSINE[name] and mean >= LEAST_MEAN[name]):  # so written that NaN is wrong too
+                wrong.append(f"{name}, {kind}: least {least:.5f}, mean {mean:.5f}")
         rows.append(row)
     if wrong:
         gpu.failures.append(f"vectors are off: {'; '.join(wrong)}")
     return {"check": [{name: _digits(value) for name, value in row.items()} for row in rows]}
 
 
-def _vectors(model: Retriever) -> dict[str, Floats]:
+def _vectors(model: Retriever, pixels: Sequence[Floats]) -> dict[str, Floats]:
     """By kind of input, `(N, D)`. Batches shrink as well as grow: what a graph kept of the last one would show."""
-    pixels = [model.processor.image(product.picture()) for product in islice(products(), max(CHECKED))]
     titles, asked = texts(max(CHECKED)), queries(max(CHECKED))
     asked[::5] = [
         f"{query} that is not {other}, or much like it" for query, other in zip(asked[::5], asked[1::5], strict=True)

@@ -36,7 +36,7 @@ def test_every_part_runs_at_a_small_size(
 def test_vectors_that_are_off_end_it_with_a_failure(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu, "LEAST_COSINE", {"torch": 0.99, "bf16": 1.1})
+    monkeypatch.setitem(gpu.LEAST_MEAN, "bf16", 1.1)
     arguments = ["--device", "cpu", "--model", str(tiny_checkpoint), "--output", str(tmp_path), "--parts", "check"]
     with pytest.raises(SystemExit, match="vectors are off: bf16, query: "):
         main(arguments, TINY)
