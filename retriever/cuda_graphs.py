@@ -24,6 +24,7 @@ from retriever.torch_model import TorchModel
 from retriever.vision import PictureFeatures
 
 MOST_ROWS = 64  # a larger batch is cut: there the arithmetic takes longer than its launches
+MANY_QUERIES = 256  # from here on launching kernels one by one costs less than cutting queries into graphs' batches
 LENGTH_STEP = 8  # word pieces; attention with a mask likes multiples of eight
 MOST_GRAPHS = 128  # kept, each with a few hundred kernels' arguments; the one that was not used for longest goes
 
@@ -64,6 +65,8 @@ class GraphModel(TorchModel):
 
     @torch.inference_mode()
     def encode_query(self, input_ids: Ids, attention_mask: Ids) -> Floats:
+        if len(input_ids) >= MANY_QUERIES:
+            return super().encode_query(input_ids, attention_mask)
         return self._arrays(self._query, (input_ids, attention_mask))
 
     @torch.inference_mode()

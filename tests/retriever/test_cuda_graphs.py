@@ -105,6 +105,14 @@ def test_no_query_waits_for_a_capture(ours: Retriever, shapes: Shapes) -> None:
     assert shapes.captured == captured > 0
 
 
+def test_many_queries_at_once_need_no_graph(
+    ours: Retriever, tiny_retriever: Retriever, shapes: Shapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_graphs, "MANY_QUERIES", len(QUERIES))
+    same(ours.encode_queries(QUERIES), tiny_retriever.encode_queries(QUERIES))
+    assert shapes.captured == 0
+
+
 def test_the_graph_unused_for_longest_goes(ours: Retriever, shapes: Shapes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
     for count in (1, 2, 1, 4, 1):  # 2 goes when 4 comes
