@@ -222,9 +222,9 @@ def _pictures(
 def _teachers(args: TrainArgs, accelerator: Accelerator) -> "list[Teacher]":
     if not args.teacher:
         return []
-    from training.teacher import Teacher
+    from training.teacher import open_teacher
 
-    return [Teacher(name, accelerator.device) for name in args.teacher]
+    return [open_teacher(name, accelerator.device) for name in args.teacher]
 
 
 def _paths(argument: str) -> list[Path]:

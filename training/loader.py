@@ -18,7 +18,7 @@ from training.data import BatchSampler
 from training.losses import Likelihoods
 
 if TYPE_CHECKING:
-    from training.teacher import Teacher  # its library takes seconds to import, and few runs have a teacher
+    from training.teacher import Teacher  # its library takes seconds to import, and few runs have one
 
 # Steps prepared at once, each by a thread: a GPU waits for its batches otherwise, and a CPU has none to spare.
 AHEAD = max(1, min(4, (os.cpu_count() or 1) // 4))

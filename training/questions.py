@@ -22,13 +22,14 @@ import torch
 from tqdm import tqdm
 
 from training.data import Source, normalise
-from training.teacher import Teacher
+from training.teacher import Teacher, TextTeacher, open_teacher
 
 OF_TEXTS = 0.55  # share of queries that are made of a text's words, the others of queries' words
 LENGTHS = (1, 2, 2, 3, 3, 4, 5)  # words of a text that become a query; one is drawn
 ANSWERS = 3  # items that count as right for a query
 NEGATIVES = 60  # items after those
-_WORD = re.compile(r"\w[\w'/.-]*")
+CHUNK = 512  # queries that are answered at once
+_WORD = re.compile(r"\w+(?:['/.-]\w+)*")
 _EMPTY = set("a an and as at by featuring for from in is it its of on or the to with".split())  # noqa: SIM905
 
 
@@ -90,10 +91,10 @@ def draw(source: Source, count: int, seed: int) -> list[str]:
 @torch.inference_mode()
 def answers(teachers: Sequence[Teacher], queries: Sequence[str], texts: Sequence[str]) -> Iterator[list[int]]:
     """For each query the texts that the teachers find most similar, the best first."""
-    embedded = [(teacher.embed(queries, progress=True), teacher.embed(texts, progress=True)) for teacher in teachers]
-    for start in tqdm(range(0, len(queries), 1024), desc="answers", unit="batch"):
-        similar = sum(of_queries[start : start + 1024] @ of_texts.T for of_queries, of_texts in embedded)  # (B, N)
-        yield from torch.as_tensor(similar).topk(min(ANSWERS + NEGATIVES, len(texts)), dim=1).indices.tolist()
+    for start in tqdm(range(0, len(queries), CHUNK), desc="answers", unit=f"{CHUNK} queries"):
+        part = queries[start : start + CHUNK]
+        similar = torch.stack([teacher.similar(part, texts) for teacher in teachers]).mean(dim=0)  # (B, N)
+        yield from similar.topk(min(ANSWERS + NEGATIVES, len(texts)), dim=1).indices.tolist()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -103,14 +104,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="a training file with texts")
-    parser.add_argument("--teacher", nargs="+", required=True, help="folders that training.teacher wrote")
+    parser.add_argument("--teacher", nargs="+", required=True, help="as for training.finetune")
     parser.add_argument("--output", type=Path, required=True, metavar="X.json", help="X.negatives.jsonl is written too")
     parser.add_argument("--count", type=int, default=30_000, help="queries")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
         source = Source(options.train)
-        teachers = [Teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
+        teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     texts = [pairs[0][1][0] for pairs in source.pairs]
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     beside = options.output.with_suffix(".negatives.jsonl")
     beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in negatives))
     for name, teacher in zip(options.teacher, teachers, strict=True):
-        if Path(name).is_dir():
+        if isinstance(teacher, TextTeacher) and Path(name).is_dir():
             teacher.save(Path(name))
     print(f"{options.output}: {len(queries):,} queries; {beside}")
 

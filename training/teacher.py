@@ -2,7 +2,8 @@
 
 Shoppers choose some of the items that answer a query, and a small model soon knows those by heart. A larger encoder,
 tuned here on the same pairs, also says how well every other item of a batch answers: `training.finetune --teacher`
-learns from both. It reads texts alone, so it is asked only about items that are known by nothing else.
+learns from both. It reads texts alone, so it is asked only about items that are known by nothing else. Several teachers
+know more than each of them, and a fused retriever from an earlier training may be one.
 
 Source: targets that a larger model softened, Hinton et al., arXiv 1503.02531; beside the true ones in contrast, as in
 ALBEF, Li et al., arXiv 2107.07651.
@@ -10,10 +11,12 @@ ALBEF, Li et al., arXiv 2107.07651.
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
@@ -23,6 +26,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
+import retriever
+from retriever import ItemInput
+from retriever.arrays import Floats
+from retriever.scoring import maxsim
 from training.data import Augmentation, BatchSampler, Source
 from training.formats import gallery_of, read_valid
 from training.losses import Likelihoods, itc
@@ -35,8 +42,13 @@ CLIP_NORM = 1.0
 STRINGS, EMBEDDINGS = "strings.json", "embeddings.safetensors"
 
 
-class Teacher:
-    """Similarities of queries and texts by a sentence encoder, a folder or a hub name.
+class Teacher(Protocol):
+    def similar(self, queries: Sequence[str], texts: Sequence[str]) -> Tensor:
+        """Cosines of M queries and N texts, `(M, N)`; on the CPU."""
+
+
+class TextTeacher:
+    """A sentence encoder: a folder or a hub name.
 
     What it says of a string never changes, so every string is encoded once. `save` keeps the embeddings in the folder,
     and only a string that is not among them makes the encoder load.
@@ -61,7 +73,6 @@ class Teacher:
         return encoder
 
     def similar(self, queries: Sequence[str], texts: Sequence[str]) -> Tensor:
-        """Cosines of M queries and N texts, `(M, N)`; on the CPU."""
         return self.embed(queries) @ self.embed(texts).T
 
     def embed(self, strings: Sequence[str], progress: bool = False) -> Tensor:
@@ -76,6 +87,43 @@ class Teacher:
         """Keep what was encoded so far in the teacher's folder."""
         (folder / STRINGS).write_text(json.dumps(list(self._known), ensure_ascii=False))
         save_file({"embeddings": torch.stack(list(self._known.values())).half()}, folder / EMBEDDINGS)
+
+
+class FusedTeacher:
+    """A fused retriever, by MaxSim. Every string is encoded once in a run.
+
+    Raises:
+        FileNotFoundError, ValueError: as `retriever.load`.
+    """
+
+    def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
+        self.model = retriever.load(name, str(device), "bf16")
+        self._queries: dict[str, Floats] = {}
+        self._texts: dict[str, Floats] = {}
+
+    def similar(self, queries: Sequence[str], texts: Sequence[str]) -> Tensor:
+        asked = _remembered(self._queries, queries, self.model.encode_queries)  # (M, D)
+        items = _remembered(
+            self._texts, texts, lambda new: self.model.encode_items([ItemInput(text=text) for text in new])
+        )  # (N, Q, D)
+        return maxsim(asked, items)
+
+
+def open_teacher(name: str, device: torch.device | str = "cpu") -> TextTeacher | FusedTeacher:
+    """Whichever the folder holds; a name that is no folder is a sentence encoder's on the hub.
+
+    Raises:
+        OSError, ValueError: as the two.
+    """
+    config = Path(name) / "config.json"
+    fused = config.exists() and "vision_backbone" in json.loads(config.read_text())
+    return FusedTeacher(name, device) if fused else TextTeacher(name, device)
+
+
+def _remembered(known: dict[str, Floats], strings: Sequence[str], encode: Callable[[Sequence[str]], Floats]) -> Tensor:
+    if new := [string for string in dict.fromkeys(strings) if string not in known]:
+        known.update(zip(new, encode(new), strict=True))
+    return torch.from_numpy(np.stack([known[string] for string in strings]))
 
 
 def likelihoods(teachers: Iterable[Teacher], queries: Sequence[str], texts: Sequence[str]) -> Likelihoods:
@@ -149,13 +197,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         source = Source(options.train)
-        encoder = Teacher(options.model, device).encoder
+        encoder = TextTeacher(options.model, device).encoder
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n--model takes a folder too: see docs/training.md\n")
     tune(encoder, source, options.steps, options.batch_size, options.lr, options.seed)
     encoder.save(str(options.output))
     (options.output / STRINGS).unlink(missing_ok=True)  # what another tuning may have left there
-    teacher = Teacher(str(options.output), device)
+    teacher = TextTeacher(str(options.output), device)
     teacher.embed(
         [string for pairs in source.pairs for query, texts in pairs for string in (query, *texts)], progress=True
     )

@@ -8,7 +8,7 @@ import pytest
 from tests.training.test_teacher import captions, encoder  # noqa: F401 — fixtures
 from training import questions
 from training.data import Source, normalise
-from training.teacher import Teacher
+from training.teacher import TextTeacher
 
 
 def test_questions_are_made_of_the_words_of_texts_and_of_queries() -> None:
@@ -47,8 +47,6 @@ def test_teachers_answer_and_training_reads_what_they_said(
     assert len(json.loads(output.read_text())) == 8
     assert set(written.ids) <= {"0", "1", "2", "3"}
     for query, worse in written.negatives.items():
-        best = Teacher(str(encoder)).similar(
-            [query], [texts[written.ids[i]][0] for i in written.items_of[query]]
-        )
+        best = TextTeacher(str(encoder)).similar([query], [texts[written.ids[i]][0] for i in written.items_of[query]])
         rest = [texts[written.ids[i]][0] for i in worse]
-        assert best.item() >= Teacher(str(encoder)).similar([query], rest).max().item() - 0.02  # bfloat16
+        assert best.item() >= TextTeacher(str(encoder)).similar([query], rest).max().item() - 0.02  # bfloat16

@@ -8,10 +8,13 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+import retriever
+from retriever import ItemInput
+from retriever.scoring import maxsim
 from tests.conftest import tiny_tokenizer
 from training import finetune, teacher
 from training.data import Source
-from training.teacher import TEMPERATURE, Teacher, likelihoods
+from training.teacher import TEMPERATURE, FusedTeacher, TextTeacher, likelihoods, open_teacher
 
 QUERIES = ("red mug", "blue lamp", "green mug", "black lamp")
 
@@ -47,7 +50,7 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_likelihoods_are_those_of_the_encoders_own_similarities(encoder: Path) -> None:
     texts = ["mug", "a blue lamp"]
-    to_texts, to_queries = likelihoods([Teacher(str(encoder))], QUERIES, texts)
+    to_texts, to_queries = likelihoods([TextTeacher(str(encoder))], QUERIES, texts)
     own = SentenceTransformer(str(encoder), device="cpu")
     queries, items = (F.normalize(own.encode(list(all), convert_to_tensor=True), dim=-1) for all in (QUERIES, texts))
     similar = queries @ items.T / TEMPERATURE  # (4, 2)
@@ -59,7 +62,7 @@ def test_likelihoods_are_those_of_the_encoders_own_similarities(encoder: Path) -
 
 
 def test_a_string_means_the_same_in_every_batch(encoder: Path) -> None:
-    one = Teacher(str(encoder))
+    one = TextTeacher(str(encoder))
     first, _ = likelihoods([one], ["red mug"], ["mug", "lamp"])
     likelihoods([one], ["a long query beside it"], ["red mug", "lamp"])
     again, _ = likelihoods([one], ["red mug"], ["mug", "lamp"])
@@ -67,28 +70,41 @@ def test_a_string_means_the_same_in_every_batch(encoder: Path) -> None:
 
 
 def test_what_was_encoded_is_kept_and_needs_no_encoder(encoder: Path, tmp_path: Path) -> None:
-    one = Teacher(str(encoder))
+    one = TextTeacher(str(encoder))
     first = one.similar(["red mug"], ["mug", "lamp"])
     one.save(tmp_path)
-    kept = Teacher(str(tmp_path))  # a folder without an encoder
+    kept = TextTeacher(str(tmp_path))  # a folder without an encoder
     torch.testing.assert_close(kept.similar(["red mug"], ["lamp", "mug"]), first[:, [1, 0]], atol=2e-3, rtol=0)
     with pytest.raises((OSError, ValueError)):
         kept.similar(["red mug"], ["something else"])
 
 
 def test_of_two_teachers_the_mean_counts(encoder: Path) -> None:
-    one, other = Teacher(str(encoder)), Teacher(str(encoder))
+    one, other = TextTeacher(str(encoder)), TextTeacher(str(encoder))
     other.embed = lambda strings, progress=False: -one.embed(strings)[:, [1, 0, *range(2, one.embed(["x"]).shape[1])]]  # type: ignore[method-assign]
     similar = (one.similar(QUERIES, ["mug", "lamp"]) + other.similar(QUERIES, ["mug", "lamp"])) / 2
     to_texts, _ = likelihoods([one, other], QUERIES, ["mug", "lamp"])
     torch.testing.assert_close(to_texts, (similar / TEMPERATURE).softmax(dim=1))
 
 
+def test_a_fused_retriever_teaches_as_it_scores(tiny_checkpoint: Path) -> None:
+    one = open_teacher(str(tiny_checkpoint))
+    assert isinstance(one, FusedTeacher)
+    own = retriever.load(tiny_checkpoint)
+    queries = torch.from_numpy(own.encode_queries(QUERIES))
+    items = torch.from_numpy(own.encode_items([ItemInput(text="mug"), ItemInput(text="a blue lamp")]))
+    for _ in range(2):  # encoded, then remembered
+        torch.testing.assert_close(
+            one.similar(QUERIES, ["mug", "a blue lamp"]), maxsim(queries, items), atol=0.02, rtol=0
+        )
+    assert one.similar(QUERIES[:1], ["lamp", "mug", "mug"]).shape == (1, 3)
+
+
 def test_tuning_teaches_the_teacher_and_leaves_its_vocabulary(encoder: Path, captions: Path) -> None:
-    one = Teacher(str(encoder))
+    one = TextTeacher(str(encoder))
     words = one.encoder.transformers_model.get_input_embeddings().weight.clone()  # type: ignore[union-attr]
     queries, texts = list(QUERIES), [" ".join(reversed(query.split())) for query in QUERIES]
-    before = likelihoods([Teacher(str(encoder))], queries, texts)[0].diagonal().mean()
+    before = likelihoods([TextTeacher(str(encoder))], queries, texts)[0].diagonal().mean()
     teacher.tune(one.encoder, Source(captions / "pairs.json"), steps=40, batch_size=4, lr=3e-3, seed=0)
     assert likelihoods([one], queries, texts)[0].diagonal().mean() > before + 0.2
     assert torch.equal(words, one.encoder.transformers_model.get_input_embeddings().weight)  # type: ignore[union-attr]
