@@ -1,9 +1,11 @@
 """The benchmark of GPUs runs, at a small size and on the CPU; graphs are left out there."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState
 
 from benchmarks import gpu, gpu_encoding
 from benchmarks.gpu import main
@@ -11,7 +13,16 @@ from benchmarks.gpu_measure import Gpu
 from tests.retriever.test_parity_blip2 import TINY
 
 
+@pytest.fixture
+def own_precision() -> Iterator[None]:
+    """Accelerate has one precision a process, and other tests have chosen another."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_precision")
 def test_every_part_runs_at_a_small_size(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

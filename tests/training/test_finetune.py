@@ -54,7 +54,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(toy_shop: Path, tiny_checkpoin
 
     subprocess.run(command(whole), check=True, env=environment, capture_output=True)
     process = subprocess.Popen(command(killed), env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (killed / "state" / "progress.json").exists():
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "no checkpoint was written"
