@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 import retriever
 from retriever.scoring import maxsim
-from training.arguments import TrainArgs, command_line
+from training.arguments import LISTS, TrainArgs, command_line
 from training.collate import Collator
 from training.data import Augmentation
 from training.features import FeatureCache
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed = vars(parser.parse_args(arguments))
     names = [REFERENCE, *(name for name in parsed.pop("rows") if name != REFERENCE)]
     try:
-        args = TrainArgs(**parsed | {name: tuple(parsed[name]) for name in ("train", "valid", "negatives", "teacher")})
+        args = TrainArgs(**parsed | {name: tuple(parsed[name]) for name in LISTS})
         if not args.valid:
             raise ValueError("--valid: an ablation needs a development set to measure on")
         for name in [name for name in names if name != REFERENCE and not ROWS[name].changes(args)]:

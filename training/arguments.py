@@ -3,6 +3,8 @@
 import argparse
 from dataclasses import dataclass
 
+LISTS = ("train", "valid", "negatives", "teacher")  # flags that take several values
+
 
 @dataclass(frozen=True)
 class TrainArgs:
@@ -83,7 +85,7 @@ def command_line() -> argparse.ArgumentParser:
         "--teacher", nargs="+", default=(), help="folders or hub names of text encoders (training.teacher)"
     )
     for name, field in TrainArgs.__dataclass_fields__.items():
-        if name in ("train", "valid", "negatives", "teacher"):
+        if name in LISTS:
             continue
         flag = f"--{name.replace('_', '-')}"
         if field.type is bool:

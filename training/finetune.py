@@ -24,7 +24,7 @@ import retriever
 from retriever import PRESETS, Processor, checkpoint
 from retriever.model import FusedRetriever
 from training import backbones
-from training.arguments import TrainArgs, command_line
+from training.arguments import LISTS, TrainArgs, command_line
 from training.collate import Collator
 from training.data import Augmentation, BatchSampler, Source
 from training.features import FeatureCache
@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line()
     values = vars(parser.parse_args(arguments))
     try:
-        train(TrainArgs(**values | {name: tuple(values[name]) for name in ("train", "valid", "negatives", "teacher")}))
+        train(TrainArgs(**values | {name: tuple(values[name]) for name in LISTS}))
     except (ValueError, OSError, ModuleNotFoundError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
