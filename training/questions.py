@@ -15,6 +15,7 @@ import argparse
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ OF_TEXTS = 0.55  # share of queries that are made of a text's words, the others 
 LENGTHS = (1, 2, 2, 3, 3, 4, 5)  # words of a text that become a query; one is drawn
 ANSWERS = 3  # items that count as right for a query
 NEGATIVES = 60  # items after those
+MOST_DRAWS = 50  # for each query: few words make the same ones over and over
 CHUNK = 512  # queries that are answered at once
 _WORD = re.compile(r"\w+(?:['/.-]\w+)*")
 _EMPTY = set("a an and as at by featuring for from in is it its of on or the to with".split())  # noqa: SIM905
@@ -74,18 +76,24 @@ def _of_queries(
 
 
 def draw(source: Source, count: int, seed: int) -> list[str]:
-    """`count` made-up queries of a source, no two alike and none that it has."""
+    """`count` made-up queries of a source, no two alike and none that it has.
+
+    Raises:
+        ValueError: an item has no text, or the source's words do not make so many.
+    """
+    if not all(captions for pairs in source.pairs for _, captions in pairs[:1]):
+        raise ValueError(f"{source.path}: every item needs a text, for teachers read nothing else")
     queries = list(dict.fromkeys(query for pairs in source.pairs for query, _ in pairs))
     texts = [text for pairs in source.pairs for _, captions in pairs[:1] for text in captions[:1]]
     known = {normalise(query) for query in queries} | {""}
     drawn: list[str] = []
-    for query in questions(queries, texts, np.random.default_rng(seed)):
+    for query in islice(questions(queries, texts, np.random.default_rng(seed)), MOST_DRAWS * count):
         if normalise(query) not in known:
             known.add(normalise(query))
             drawn.append(query)
         if len(drawn) == count:
-            break
-    return drawn
+            return drawn
+    raise ValueError(f"{source.path}: its words made {len(drawn):,} queries; ask for fewer with --count")
 
 
 @torch.inference_mode()
@@ -112,10 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         source = Source(options.train)
         teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
+        queries = draw(source, options.count, options.seed)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     texts = [pairs[0][1][0] for pairs in source.pairs]
-    queries = draw(source, options.count, options.seed)
     found = list(zip(queries, answers(teachers, queries, texts), strict=True))
     pairs = [
         {"query_id": number, "query_text": query, "image_id": source.ids[item], "text_input": [texts[item]]}

@@ -30,6 +30,20 @@ def test_no_question_is_asked_twice_or_known_already(captions: Path) -> None:  #
     assert drawn == questions.draw(source, 10, seed=1) != questions.draw(source, 10, seed=2)
 
 
+def test_a_source_whose_words_do_not_suffice_is_told(
+    captions: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ValueError, match=r"pairs\.json: its words made .* queries; ask for fewer"):
+        questions.draw(Source(captions / "pairs.json"), 2000, seed=0)
+    item = {"query_id": 0, "query_text": "red mug", "image_id": "0", "text_input": ["a mug"]}
+    (tmp_path / "pairs.json").write_text(json.dumps([item]))
+    source = Source(tmp_path / "pairs.json")
+    source.pairs[0] = [("red mug", ())]
+    with pytest.raises(ValueError, match="every item needs a text"):
+        questions.draw(source, 1, seed=0)
+
+
 def test_teachers_answer_and_training_reads_what_they_said(
     encoder: Path,  # noqa: F811
     captions: Path,  # noqa: F811
