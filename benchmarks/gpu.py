@@ -1,9 +1,10 @@
-"""`python -m benchmarks.gpu`: what a GPU does for the models, in minutes: checks, encoding, training.
+"""`python -m benchmarks.gpu`: what a GPU does for the models, in minutes: checks, encoding, training, the service.
 
 Parts: `peak` (what the card reaches at best), `check` (captured graphs and bfloat16 against full precision on the
-CPU), `compact` and `blip2` (encoding), `train`. Each prints its tables, and writes them to gpu.json as soon as it is
-done. One that fails is told and passed over; the exit status says so. Inputs are random, never zero: a matrix product
-of zeros is faster. Times are of arrays in host memory to vectors in host memory, if nothing else is said.
+CPU), `compact` and `blip2` (encoding), `train`, and `service` (searches and uploads over HTTP, beside the same service
+on the CPU). Each prints its tables, and writes them to gpu.json as soon as it is done. One that fails is told and
+passed over; the exit status says so. Inputs are random, never zero: a matrix product of zeros is faster. Times are of
+arrays in host memory to vectors in host memory, if nothing else is said.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 
 import retriever
-from benchmarks import gpu_encoding, gpu_training
+from benchmarks import gpu_encoding, gpu_service, gpu_training
 from benchmarks.catalogue import queries, texts
 from benchmarks.gpu_measure import Gpu, Row, aligned
 from benchmarks.measure import machine, table
@@ -121,6 +122,9 @@ def main(arguments: Sequence[str] | None = None, blip2: RetrieverConfig = PRESET
         "compact": lambda: gpu_encoding.compact(gpu, options.model, ways, options.pictures),
         "blip2": lambda: gpu_encoding.blip2(gpu, blip2),
         "train": lambda: gpu_training.measure(gpu, options.model, blip2, options.train_batches),
+        "service": lambda: gpu_service.measure(
+            gpu, options.output, options.model, options.size, options.clients, options.uploads
+        ),
     }
     about = {
         "device": torch.cuda.get_device_name(gpu.device) if cuda else "cpu",
@@ -157,13 +161,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         return [int(number) for number in text.split(",")]
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
-    names = ["peak", "check", "compact", "blip2", "train"]
+    names = ["peak", "check", "compact", "blip2", "train", "service"]
     parser.add_argument("--parts", nargs="+", choices=names, default=names, help="(all)")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1; cpu only tries the benchmark out (cuda)")
     parser.add_argument("--model", default="compact", help="shipped name, checkpoint folder or hub name (compact)")
     parser.add_argument("--batches", type=whole, default=[1, 8, 32, 128, 512], help="of encoding (1,8,32,128,512)")
     parser.add_argument("--train-batches", type=whole, default=[16, 64, 128, 256], help="of blip2 (16,64,128,256)")
     parser.add_argument("--pictures", type=int, default=1024, help="compressed pictures that are encoded (1024)")
+    parser.add_argument("--size", type=int, default=20_000, help="of the service's catalogue (20000)")
+    parser.add_argument("--clients", type=whole, default=[1, 8, 64], help="of the service (1,8,64)")
+    parser.add_argument("--uploads", type=int, default=200, help="products with pictures sent to the service (200)")
     parser.add_argument("--side", type=int, default=8192, help="of the matrices that find the peak (8192)")
     parser.add_argument("--seconds", type=float, default=0.4, help="of each measurement (0.4)")
     parser.add_argument("--output", type=Path, default=Path("runs/gpu"), help="for gpu.json (runs/gpu)")

@@ -29,6 +29,7 @@ def test_every_part_runs_at_a_small_size(
     monkeypatch.setattr(gpu_encoding, "SIDE", 60)
     arguments = ["--device", "cpu", "--model", str(tiny_checkpoint), "--output", str(tmp_path), "--batches", "1,3"]
     arguments += ["--train-batches", "2,4", "--pictures", "5", "--side", "64", "--seconds", "0.01"]
+    arguments += ["--size", "20", "--clients", "1,2", "--uploads", "3"]
     tables = main(arguments, TINY)
     assert json.loads((tmp_path / "gpu.json").read_text())["tables"] == tables
     assert not any("failed" in row for rows in tables.values() for row in rows)
@@ -40,6 +41,9 @@ def test_every_part_runs_at_a_small_size(
     assert min(value for name, value in work.items() if "cosine" in name) > 0.99  # one model, one input
     frozen = {row["batch"]: row for row in tables["train: blip2"] if row["step"] == "frozen tower, pixels"}
     assert frozen[4]["samples/s"] > 0
+    assert [row["clients"] for row in tables["service: searches"]] == [1, 2, 1, 2]
+    assert not any(row["failed %"] for row in tables["service: constant arrival"])
+    assert min(row["items/s"] for row in tables["service: ingest"]) > 0
     learning = next(row for row in tables["train: blip2"] if "learn too" in row["step"])
     assert learning["GFLOP a sample"] > frozen[4]["GFLOP a sample"]
 

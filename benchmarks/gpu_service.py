@@ -1,0 +1,50 @@
+"""The service on a GPU beside the same service on the CPU: searches, and products with pictures, over HTTP."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import retriever
+from benchmarks import ingest, search
+from benchmarks.gpu_measure import Gpu, Row
+from benchmarks.process import service
+from retriever.inference import choose
+from retriever.retriever import find
+
+_SECONDS = 10  # times as long as a call of the model is measured: clients that wait are what is asked for here
+
+
+def measure(
+    gpu: Gpu, folder: Path, name: str, size: int, clients: Sequence[int], pictures: int
+) -> dict[str, list[Row]]:
+    """Tables of hybrid search over a generated catalogue, and of ingest; each device runs the model as it would by
+    itself (`auto`).
+    """
+    model = find(name)
+    data_dir = search.catalogue(folder, retriever.load(model), size)
+    seconds = _SECONDS * gpu.seconds
+    crowds: list[Row] = []
+    arrivals: list[Row] = []
+    uploads: list[Row] = []
+    for device in ("cpu", str(gpu.device)):
+        way = choose("auto", model, device)
+        about: Row = {"device": device, "way": way}
+        settings = {"SEARCH_DEVICE": device, "SEARCH_INFERENCE": way}
+        with service(data_dir, model, SEARCH_QUERY_CACHE="0", **settings) as server:
+            server.settle()
+            server.load("/search", search.bodies("hybrid"), clients=max(clients), seconds=seconds)  # warm-up
+            crowd = search.crowds(server, size, clients, seconds)
+            saturation = max(row["requests/s"] for row in crowd)
+            crowds += [about | row | {"seconds to ready": server.seconds_to_ready} for row in crowd]
+            due = search.arrivals(server, size, saturation, max(clients), seconds)
+            arrivals += [about | row for row in due]
+        uploads += [about | row for row in ingest.rows(folder, model, pictures, None, **settings)]
+    _compare(crowds, "requests/s")
+    _compare(uploads, "items/s")
+    return {"service: searches": crowds, "service: constant arrival": arrivals, "service: ingest": uploads}
+
+
+def _compare(rows: list[Row], rate: str) -> None:
+    """Adds how many times as fast each row is as the same on the CPU: the first half of them."""
+    baseline = rows[: len(rows) // 2]
+    for row, own in zip(rows, baseline * 2, strict=True):
+        row["÷ cpu"] = row[rate] / own[rate]
