@@ -1,9 +1,9 @@
 """bfloat16 on CUDA with captured graphs: a call is one launch, in the place of hundreds.
 
 A GPU works through a query faster than Python asks for it, kernel by kernel; a graph that was captured once is asked
-for as a whole. It knows one shape of input, so batches are rounded up to powers of two and texts to multiples of eight
-word pieces. Queries' shapes are captured when the model is opened, since shoppers wait for them; an item's when it
-first comes.
+for as a whole. It knows one shape of input, so batches are rounded up to powers of two, queries to multiples of eight
+word pieces and texts to multiples of 32. Queries' shapes are captured when the model is opened, since shoppers wait
+for them; an item's when it first comes.
 
 Source: the CUDA programming guide on graphs, and the notes on CUDA of torch's documentation.
 """
@@ -25,7 +25,8 @@ from retriever.vision import PictureFeatures
 
 MOST_ROWS = 64  # a larger batch is cut: there the arithmetic takes longer than its launches
 MANY_QUERIES = 256  # from here on launching kernels one by one costs less than cutting queries into graphs' batches
-LENGTH_STEP = 8  # word pieces; attention with a mask likes multiples of eight
+LENGTH_STEP = 8  # word pieces of a query; attention with a mask likes multiples of eight
+TEXT_STEP = 32  # of an item: its picture is most of the work, and each shape costs a capture while others wait
 MOST_GRAPHS = 128  # kept, each with a few hundred kernels' arguments; the one that was not used for longest goes
 
 _CAPTURING = threading.Lock()  # torch captures one graph at a time, whichever model it is of
@@ -85,7 +86,7 @@ class GraphModel(TorchModel):
             if pictures is None:
                 raise ValueError("an item needs a picture or some text")
             # Words that nothing attends to stand for no text: a shape less to capture.
-            input_ids = attention_mask = np.zeros((len(pictures.tokens), LENGTH_STEP), dtype=np.int64)
+            input_ids = attention_mask = np.zeros((len(pictures.tokens), TEXT_STEP), dtype=np.int64)
         return self._arrays(self._item, (input_ids, attention_mask), pictures)
 
     # What is captured: FusedRetriever's calls, with tensors alone as arguments.
@@ -120,7 +121,8 @@ class GraphModel(TorchModel):
             inputs = [tensor[part] for tensor in pictures]
             shapes = [(rows, *tensor.shape[1:]) for tensor in inputs]
             if text is not None:
-                words = padded_text(text[0][part], text[1][part], rows, self.model.config.max_positions)
+                step = LENGTH_STEP if call == self._query else TEXT_STEP
+                words = padded_text(text[0][part], text[1][part], rows, step, self.model.config.max_positions)
                 inputs = [torch.from_numpy(words), *inputs]
                 shapes = [words.shape, *shapes]
             with self._lock:
@@ -201,10 +203,10 @@ def padded_rows(count: int) -> int:
     return 1 << (max(count, 1) - 1).bit_length()
 
 
-def padded_text(input_ids: Ids, attention_mask: Ids, rows: int, most: int) -> Ids:
-    """Word pieces and mask `(b, t)` → both, padded: `(2, rows, T)`, T a multiple of LENGTH_STEP or `most`."""
+def padded_text(input_ids: Ids, attention_mask: Ids, rows: int, step: int, most: int) -> Ids:
+    """Word pieces and mask `(b, t)` → both, padded: `(2, rows, T)`, T a multiple of `step` or `most`."""
     count, length = input_ids.shape
-    rounded = max(1, math.ceil(length / LENGTH_STEP)) * LENGTH_STEP
+    rounded = max(1, math.ceil(length / step)) * step
     text = np.zeros((2, rows, min(rounded, most)), dtype=np.int64)
     text[0, :count, :length] = input_ids
     text[1, :count, :length] = attention_mask
