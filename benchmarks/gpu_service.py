@@ -32,10 +32,8 @@ def measure(
         with service(data_dir, model, SEARCH_QUERY_CACHE="0", **settings) as server:
             server.settle()
             server.load("/search", search.bodies("hybrid"), clients=max(clients), seconds=seconds)  # warm-up
-            crowd = search.crowds(server, size, clients, seconds)
-            saturation = max(row["requests/s"] for row in crowd)
+            crowd, due = search.under_load(server, size, clients, seconds)
             crowds += [about | row | {"seconds to ready": server.seconds_to_ready} for row in crowd]
-            due = search.arrivals(server, size, saturation, max(clients), seconds)
             arrivals += [about | row for row in due]
         uploads += [about | row for row in ingest.rows(folder, model, pictures, None, **settings)]
     _compare(crowds, "requests/s")

@@ -73,9 +73,7 @@ def measure(
         at_rest = server.memory_mb()
         server.load("/search", bodies("hybrid"), seconds=seconds / 2)  # warm-up
         kinds = _kinds(server, size, seconds)
-        crowd = crowds(server, size, clients, seconds)
-        saturation = max(row["requests/s"] for row in crowd)
-        due = arrivals(server, size, saturation, max(clients), seconds)
+        crowds, arrivals = under_load(server, size, clients, seconds)
         footprint = {
             "items": size,
             "seconds to ready": server.seconds_to_ready,
@@ -85,7 +83,7 @@ def measure(
             "MB on disk": sum(file.stat().st_blocks * 512 for file in data_dir.rglob("*") if file.is_file()) / 2**20,
             f"recall@{_TOP}": recall,
         }
-    return {"kinds": kinds, "clients": crowd, "arrivals": due, "footprint": [footprint]}
+    return {"kinds": kinds, "clients": crowds, "arrivals": arrivals, "footprint": [footprint]}
 
 
 def _kinds(server: Server, size: int, seconds: float) -> list[dict[str, Any]]:
@@ -97,8 +95,18 @@ def _kinds(server: Server, size: int, seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-def crowds(server: Server, size: int, clients: Sequence[int], seconds: float) -> list[dict[str, Any]]:
-    """As many clients as stated, each sending as fast as it is answered."""
+def under_load(
+    server: Server, size: int, clients: Sequence[int], seconds: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of as many clients as stated, each sending as fast as it is answered; and of constant arrival at shares of
+    the most that they got.
+    """
+    crowds = _clients(server, size, clients, seconds)
+    saturation = max(row["requests/s"] for row in crowds)
+    return crowds, _arrivals(server, size, saturation, max(clients), seconds)
+
+
+def _clients(server: Server, size: int, clients: Sequence[int], seconds: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for count in clients:
         one = server.load("/search", bodies("hybrid"), clients=count, seconds=seconds)
@@ -107,7 +115,7 @@ def crowds(server: Server, size: int, clients: Sequence[int], seconds: float) ->
     return rows
 
 
-def arrivals(server: Server, size: int, saturation: float, clients: int, seconds: float) -> list[dict[str, Any]]:
+def _arrivals(server: Server, size: int, saturation: float, clients: int, seconds: float) -> list[dict[str, Any]]:
     """Constant arrival at shares of the saturation throughput: what shoppers wait, queueing included."""
     rows = []
     for share in (0.25, 0.5, 0.75):
