@@ -17,6 +17,7 @@ import numpy.typing as npt
 from retriever.index import fusion, lexical, selection
 from retriever.index.fields import MAX_FIELDS, WORDS_KEY, Kind, field_name, fold, key, kinds_of
 from retriever.index.filters import AnyOf, Condition, conjoin, resolve
+from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
 from retriever.index.selection import Sort
@@ -93,13 +94,14 @@ class ItemIndex(Listing):
         self._having: dict[int, int] = {}  # word number → items that had the word when there were `_having_of` items
         self._having_of = 0
         self._refused: set[tuple[Kind, str]] = set()  # fields that came when there were enough
+        self._commits = GroupCommit(self._write)
         self._learning = asyncio.Lock()  # making a payload index is slow, and two writers often bring the same field
 
     async def upsert(self, items: Sequence[IndexedItem]) -> None:
         """Writes items; an id that is there already, or comes twice, keeps the last. When it returns, they are durable.
 
         All items are checked before the first is written. Each is written whole; a batch of many may be written in
-        part if the engine fails.
+        part if the engine fails. Calls side by side are written together, and one that fails does so alone.
 
         Raises:
             ValueError: tokens that are not `(T, D)` with T ≥ 1, or not finite; a payload that is not JSON.
@@ -107,7 +109,7 @@ class ItemIndex(Listing):
         points = await asyncio.to_thread(make_points, items, self._dim, self._model_id)
         if points:
             await self._learn_fields(points)
-            await self._write(points)
+            await self._commits.write(points)
 
     async def get(self, ids: Sequence[str]) -> dict[str, Payload]:
         """The payloads of those ids that are there: as given, and `id`."""

@@ -138,6 +138,13 @@ async def test_another_models_index_is_refused(open_engine: OpenIndex) -> None:
     assert await index.count() == 1
 
 
+async def test_single_writes_side_by_side(index: ItemIndex) -> None:
+    await asyncio.gather(*(index.upsert([item(str(i), number=i)]) for i in range(30)))
+    assert await index.count() == 30
+    stored = await index.get([str(i) for i in range(30)])
+    assert [stored[str(i)]["number"] for i in range(30)] == list(range(30))
+
+
 async def test_writers_and_readers_at_once(index: ItemIndex) -> None:
     """Each writer replaces its own items over and over; whatever a reader sees is one whole version of an item."""
     rounds, writers, each = 6, 3, 8

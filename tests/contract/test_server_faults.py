@@ -64,6 +64,8 @@ async def fake() -> AsyncIterator[Qdrant]:
     await fake.start()
     yield fake
     await fake.stop()
+    # gRPC has one queue for all event loops of a process: what is left in it would find its loop closed.
+    await asyncio.sleep(0.2)
 
 
 @pytest.fixture
