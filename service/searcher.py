@@ -177,6 +177,7 @@ class Searcher:
                     group_by=group,
                     min_score=page.min_score,
                     relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
+                    explain=explain,
                 )
                 facets = await self._index.facets(page.facets, condition, page.facet_size) if page.facets else {}
             except FilterError as error:
@@ -247,8 +248,8 @@ class Searcher:
         best = await self._best_pictures(ranked, asked)
         for hit, one in zip(hits, ranked, strict=True):
             hit.explanation = Explanation(
-                semantic=one.semantic,
-                lexical=one.lexical,
+                semantic=one.semantic or 0.0,
+                lexical=one.lexical or 0.0,
                 lexical_weight=asked.lexical_weight,
                 words=matched(asked.text, lexical_text_of(one.payload)),
                 picture=best.get(hit.id),

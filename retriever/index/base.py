@@ -21,6 +21,7 @@ from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
 from retriever.index.selection import Sort
+from retriever.index.word_counts import WordCounts
 
 __all__ = [
     "Facet",
@@ -35,8 +36,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-MAX_COUNTED_WORDS = 1 << 16
 
 
 class IndexUnavailable(Exception):
@@ -53,13 +52,13 @@ class ModelMismatch(Exception):
 
 @dataclass(frozen=True)
 class Hit:
-    """A ranked item: `score = semantic + lexical_weight × lexical`."""
+    """A ranked item: `score = semantic + lexical_weight × lexical`. The two parts are there if they were asked for."""
 
     id: str
     score: float
-    semantic: float  # MaxSim of the query and the item's tokens, as `retriever.scoring` has it; 0 without a query
-    lexical: float  # how much of what the query says its text holds, by BM25: 0 (no word in common) to 1
     payload: Payload
+    semantic: float | None = None  # MaxSim of the query and the tokens, as in `retriever.scoring`; 0 without a query
+    lexical: float | None = None  # how much of what the query says its text holds, by BM25: 0 (no word) to 1
     group: str | None = None  # the value of `group_by` that it stands for
     group_size: int = 1  # ranked items that have this value
 
@@ -91,8 +90,7 @@ class ItemIndex(Listing):
     def __init__(self, dim: int, model_id: str) -> None:
         self._dim, self._model_id = dim, model_id
         self._known: dict[str, set[Kind]] = {}
-        self._having: dict[int, int] = {}  # word number → items that had the word when there were `_having_of` items
-        self._having_of = 0
+        self._words = WordCounts(self.count)
         self._refused: set[tuple[Kind, str]] = set()  # fields that came when there were enough
         self._commits = GroupCommit(self._write)
         self._learning = asyncio.Lock()  # making a payload index is slow, and two writers often bring the same field
@@ -156,6 +154,7 @@ class ItemIndex(Listing):
         group_by: str | None = None,
         min_score: float | None = None,
         relevance_floor: float | None = None,
+        explain: bool = False,
     ) -> SearchResult:
         """The items that fit a query best.
 
@@ -175,6 +174,7 @@ class ItemIndex(Listing):
             group_by: The payload key of a field: one item, the first, for each of its values.
             min_score: Only items that score at least this.
             relevance_floor: Only items that score at least this share of the best (see `selection.above`).
+            explain: Also say of each hit what its score is made of.
 
         Raises:
             ValueError: a query of another shape or not finite, a limit under 1, a negative offset or weight.
@@ -193,6 +193,10 @@ class ItemIndex(Listing):
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
         selected = bool(sort or group_by or min_score is not None or relevance_floor is not None)
+        if rows is not None and not (selected or offset or explain):
+            first = await self._first_page(rows, text, words, limit, lexical_weight, filter)
+            if first is not None:
+                return first
         wanted = selection.POOL if selected else offset + limit
         if selected or wanted <= fusion.CANDIDATES:
             # One search however many items there are, so it does not wait for their number. What is selected from is
@@ -222,9 +226,9 @@ class ItemIndex(Listing):
             Hit(
                 payload["id"],
                 one.ranked.score,
-                one.ranked.semantic,
-                one.ranked.lexical,
                 payload,
+                one.ranked.semantic if explain else None,
+                one.ranked.lexical if explain else None,
                 one.group,
                 one.group_size,
             )
@@ -235,20 +239,19 @@ class ItemIndex(Listing):
         return SearchResult(hits, total)
 
     async def _ideal(self, text: str, words: lexical.SparseVector | None) -> float:
-        """BM25 of a short text that holds every one of a query's words; 0 where only the best text is to count.
+        return 0.0 if words is None else await self._words.ideal(text, words)
 
-        Counts of items by word are kept until the catalogue has grown or shrunk by a tenth.
-        """
-        if words is None or lexical.has_code(text):
-            return 0.0
-        items = await self.count()
-        if abs(items - self._having_of) > self._having_of / 10 or len(self._having) > MAX_COUNTED_WORDS:
-            self._having, self._having_of = {}, items
-        having = self._having
-        missing = [word for word in words.indices if word not in having]
-        counts = await asyncio.gather(*(self.count(AnyOf(WORDS_KEY, (word,))) for word in missing))
-        having.update(zip(missing, counts, strict=True))
-        return fusion.WORD_SCORE * sum(fusion.idf(items, min(items, having[word])) for word in words.indices)
+    async def _first_page(
+        self,
+        query: Vector,
+        text: str,
+        words: lexical.SparseVector | None,
+        limit: int,
+        lexical_weight: float,
+        filter: Condition | None,
+    ) -> SearchResult | None:
+        """The first page, where an engine is far away and can do all of it in one request; None where it cannot."""
+        return None
 
     async def _select(
         self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None

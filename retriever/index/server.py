@@ -12,14 +12,16 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
-from retriever.index.base import IndexUnavailable, ItemIndex, ModelMismatch
+from retriever.index import fusion
+from retriever.index.base import Hit, IndexUnavailable, ItemIndex, ModelMismatch, SearchResult
 from retriever.index.cluster import Cluster
-from retriever.index.fields import SECTION, WORDS_KEY, Kind, fields_at, values_at
+from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
 from retriever.index.fusion import Candidates, candidates
 from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
 from retriever.index.selection import Values
+from retriever.index.server_first_page import CALLERS, FirstPage
 
 ALIAS = "items"  # names the collection of the model that serves
 
@@ -27,7 +29,6 @@ ALIAS = "items"  # names the collection of the model that serves
 _CHUNK = 256 * 1024
 _TIMEOUT = 30  # seconds
 _READY_TIMEOUT = 5  # seconds: who asks whether all is well does not wait for long
-_CALLERS = models.PayloadSelectorExclude(exclude=[SECTION])  # the part of a payload that callers see
 
 
 class ServerIndex(ItemIndex):
@@ -146,7 +147,7 @@ class ServerIndex(ItemIndex):
 
     async def _payloads(self, point_ids: list[str]) -> dict[str, Payload]:
         with server_errors():
-            records = await self._client.retrieve(self._collection, point_ids, with_payload=_CALLERS)
+            records = await self._client.retrieve(self._collection, point_ids, with_payload=CALLERS)
         return {str(record.id): caller_payload(record.payload or {}) for record in records}
 
     async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
@@ -203,10 +204,39 @@ class ServerIndex(ItemIndex):
                 offset=cursor,
                 limit=limit,
                 scroll_filter=_server_filter(filter),
-                with_payload=_CALLERS,
+                with_payload=CALLERS,
             )
         payloads = [caller_payload(record.payload or {}) for record in records]
         return payloads, None if following is None else str(following)
+
+    async def _first_page(
+        self,
+        query: Vector,
+        text: str,
+        words: SparseVector | None,
+        limit: int,
+        lexical_weight: float,
+        filter: Condition | None,
+    ) -> SearchResult | None:
+        ideal = 0.0 if words is None else self._words.known_ideal(text, words)
+        if ideal is None or limit >= fusion.CANDIDATES:
+            return None
+        allowed = _server_filter(filter)
+        page = FirstPage(query, words, self._nearest(query, fusion.CANDIDATES, allowed), allowed, limit, lexical_weight)
+
+        async def ask(requests: Sequence[models.QueryRequest]) -> list[models.QueryResponse]:
+            with server_errors():
+                return await self._client.query_batch_points(self._collection, requests)
+
+        total, items, best = await asyncio.gather(self.count(filter), self.count(), page.best(ask, ideal))
+        if best is None or (words is not None and self._words.outgrown(items)):
+            return None
+        payloads = [(point.score, caller_payload(point.payload or {})) for point in best]
+        return SearchResult([Hit(payload["id"], score, payload) for score, payload in payloads], total)
+
+    def _nearest(self, query: Vector, depth: int, allowed: models.Filter | None) -> models.Prefetch:
+        near = models.Prefetch(query=dense_query(query), using="dense", limit=depth, filter=allowed)
+        return near.model_copy(update={"params": self._cluster.candidates()})
 
     async def _candidates(
         self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None
@@ -217,8 +247,7 @@ class ServerIndex(ItemIndex):
         for depth in depths:
             found = []
             if query is not None:
-                near = models.Prefetch(query=dense_query(query), using="dense", limit=depth, filter=allowed)
-                found.append(near.model_copy(update={"params": self._cluster.candidates()}))
+                found.append(self._nearest(query, depth, allowed))
             if alike:
                 found.append(models.Prefetch(query=alike, using="lexical", limit=depth, filter=allowed))
             rescore: dict[str, Any] = {"query": alike, "using": "lexical"}

@@ -10,7 +10,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.conversions.conversion import RestToGrpc
 
-from retriever.index import Cluster
+from retriever.index import Cluster, fusion
 from retriever.index.server import ServerIndex
 from service.settings import Settings
 from tests.contract.helpers import DIM, item, query
@@ -76,6 +76,15 @@ async def test_a_large_collection(client: Recorder) -> None:
     found = await index.search(query(1), "mug", limit=3)
     assert len(found.hits) == 3
     dense_prefetch, lexical_prefetch = (RestToGrpc.convert_prefetch_query(one) for one in client.searched[0].prefetch)
+    assert dense_prefetch.params.quantization.rescore
+    assert dense_prefetch.params.quantization.oversampling == 3
+    assert not lexical_prefetch.HasField("params")
+
+    client.searched.clear()
+    await index.search(query(1), "mug", limit=3)  # how many items have its words is known by now
+    asked = RestToGrpc.convert_query_request(client.searched[0], "items")
+    assert asked.query.formula.expression.sum.sum[1].mult.mult[1].pow.exponent.constant == fusion.SHARPNESS
+    dense_prefetch, lexical_prefetch = asked.prefetch[0].prefetch
     assert dense_prefetch.params.quantization.rescore
     assert dense_prefetch.params.quantization.oversampling == 3
     assert not lexical_prefetch.HasField("params")

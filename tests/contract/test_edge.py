@@ -88,12 +88,12 @@ async def test_items_are_there_after_reopening(tmp_path: Path, monkeypatch: pyte
     for i in range(0, 30, 5):
         await index.upsert(items[i : i + 5])
     await index.delete(["3"])
-    before = await index.search(query(0), "4245-12", limit=30)
+    before = await index.search(query(0), "4245-12", limit=30, explain=True)
     await index.close()
 
     index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
     assert await index.count() == 29
-    after = await index.search(query(0), "4245-12", limit=30)
+    after = await index.search(query(0), "4245-12", limit=30, explain=True)
     assert [(hit.id, hit.semantic, hit.payload) for hit in after.hits] == [
         (hit.id, hit.semantic, hit.payload) for hit in before.hits
     ]

@@ -240,7 +240,7 @@ async def test_a_least_score(index: ItemIndex) -> None:
 
 async def test_words_alone(index: ItemIndex) -> None:
     await index.upsert([product("a", "red mug"), product("b", "blue mug with red dots"), product("c", "lamp")])
-    found = await index.search(None, "red mug", limit=9, lexical_weight=1.0)
+    found = await index.search(None, "red mug", limit=9, lexical_weight=1.0, explain=True)
     assert [hit.id for hit in found.hits] == ["a", "b"]
     assert (found.total, found.hits[0].score, found.hits[0].semantic) == (2, 1.0, 0.0)
     assert (await index.search(None, "the", limit=9, lexical_weight=1.0)).total == 0
@@ -274,7 +274,7 @@ async def test_rows_of_a_query_add_up(index: ItemIndex) -> None:
     await index.upsert(items)
     rows = np.stack([0.7 * query(1), 0.3 * query(2), -0.2 * query(3)])
     expected = {one.id: float((one.tokens @ rows.T).max(axis=0).sum()) for one in items}
-    found = (await index.search(rows, "", limit=30)).hits
+    found = (await index.search(rows, "", limit=30, explain=True)).hits
     assert [hit.id for hit in found] == sorted(expected, key=lambda one: -expected[one])
     assert found[0].semantic == pytest.approx(expected[found[0].id], abs=PRECISION)
 

@@ -47,10 +47,10 @@ async def test_the_same_id_again_replaces_everything(index: ItemIndex) -> None:
     assert await index.get(["a"]) == {"a": {"id": "a", "colour": "blue"}}
     assert await index.count() == 2
     towards_new = new.tokens[0] / np.linalg.norm(new.tokens[0])
-    best = (await index.search(towards_new, "", limit=1)).hits[0]
+    best = (await index.search(towards_new, "", limit=1, explain=True)).hits[0]
     assert best.id == "a"
     assert best.semantic == pytest.approx((new.tokens @ towards_new).max(), abs=PRECISION)
-    by_old_word = await index.search(query(0), "old", limit=2)
+    by_old_word = await index.search(query(0), "old", limit=2, explain=True)
     assert [hit.lexical for hit in by_old_word.hits] == [0, 0]
 
 

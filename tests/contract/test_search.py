@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from retriever.index import Hit, IndexedItem, ItemIndex, fusion
+from retriever.index.fields import key
+from retriever.index.filters import AnyOf, Condition
+from retriever.index.server import ServerIndex
 from retriever.scoring import maxsim
 from tests.contract.helpers import DIM, PRECISION, item, query
 
@@ -30,7 +33,7 @@ async def test_the_order_and_the_scores_are_those_of_exact_maxsim(index: ItemInd
     await index.upsert(items)
     for seed in range(5):
         scores = exact(items, query(seed))
-        found = await index.search(query(seed), "", limit=60)
+        found = await index.search(query(seed), "", limit=60, explain=True)
         assert ids(found.hits) == sorted(scores, key=lambda one: -scores[one])
         assert found.total == 60
         for hit in found.hits:
@@ -52,7 +55,7 @@ async def test_any_of_several_pictures_can_match(index: ItemIndex) -> None:
             IndexedItem("one picture", (0.9 * back)[None], "", {}),
         ]
     )
-    found = (await index.search(back, "", limit=2)).hits
+    found = (await index.search(back, "", limit=2, explain=True)).hits
     assert [(hit.id, round(hit.semantic, 3)) for hit in found] == [("three pictures", 1.0), ("one picture", 0.9)]
 
 
@@ -61,14 +64,14 @@ async def test_words_are_added_by_their_weight(index: ItemIndex) -> None:
     await index.upsert(items)
     semantic = exact(items, query(1))
     for weight in (0.15, 0.5, 50):
-        found = (await index.search(query(1), "red shoes", limit=5, lexical_weight=weight)).hits
+        found = (await index.search(query(1), "red shoes", limit=5, lexical_weight=weight, explain=True)).hits
         lexical = {hit.id: hit.lexical for hit in found}
         assert lexical["0"] == 1, "both words"
         assert 0 < lexical["1"] < 1
         assert 0 < lexical["4"] < 1
         assert lexical["2"] == lexical["3"] == 0
         for hit in found:
-            assert hit.score == pytest.approx(semantic[hit.id] + weight * lexical[hit.id], abs=PRECISION)
+            assert hit.score == pytest.approx(semantic[hit.id] + weight * (hit.lexical or 0), abs=PRECISION)
         assert ids(found) == [hit.id for hit in sorted(found, key=lambda hit: -hit.score)]
     assert found[0].id == "0"
 
@@ -84,7 +87,7 @@ async def test_rare_words_count_for_more(index: ItemIndex) -> None:
     await index.upsert(
         [item(str(i), text="cotton shirt") for i in range(30)] + [item("rare", text="velvet shirt"), item("none")]
     )
-    found = (await index.search(query(0), "velvet cotton", limit=32, lexical_weight=100)).hits
+    found = (await index.search(query(0), "velvet cotton", limit=32, lexical_weight=100, explain=True)).hits
     assert (found[0].id, found[0].lexical) == ("rare", 1)
     assert 0 < found[1].lexical < 0.5
 
@@ -94,7 +97,7 @@ async def test_a_word_says_less_the_more_items_have_it(index: ItemIndex) -> None
     await index.upsert([item("mug", text="mug"), *(item(f"plate {i}", text="plate") for i in range(9))])
 
     async def share() -> float:
-        found = (await index.search(query(0), "mug lamp", limit=50)).hits
+        found = (await index.search(query(0), "mug lamp", limit=50, explain=True)).hits
         return next(hit.lexical for hit in found if hit.id == "mug")
 
     unknown = await share()  # "lamp" is in no item, so it says most of the query
@@ -124,14 +127,14 @@ CODES = ["424522-100", "424522-101", "424523-100", "602.456.78", "AB/12_7", "DM0
 async def test_an_article_number_finds_its_item(index: ItemIndex, text: str, expected: int) -> None:
     """As it is written, with other hyphens, or without; and before the numbers that share a part with it."""
     await index.upsert([item(str(i), text=f"Running shoe, article {code}. Size 42.") for i, code in enumerate(CODES)])
-    found = (await index.search(query(0), text, limit=10, lexical_weight=100)).hits
+    found = (await index.search(query(0), text, limit=10, lexical_weight=100, explain=True)).hits
     assert found[0].id == str(expected)
     assert found[1].lexical < 0.9
 
 
 async def test_a_decimal_number_is_not_a_code(index: ItemIndex) -> None:
     await index.upsert([item("jack", text="3.5mm jack"), item("lens", text="35mm lens")])
-    found = (await index.search(query(0), "35mm", limit=2, lexical_weight=100)).hits
+    found = (await index.search(query(0), "35mm", limit=2, lexical_weight=100, explain=True)).hits
     assert [(hit.id, hit.lexical) for hit in found] == [("lens", 1), ("jack", 0)]
 
 
@@ -165,7 +168,7 @@ async def test_words_of_every_script(index: ItemIndex, text: str, expected: str)
         "en": "White T-Shirt with down",
     }
     await index.upsert([item(name, text=text) for name, text in texts.items()])
-    found = (await index.search(query(0), text, limit=8, lexical_weight=100)).hits
+    found = (await index.search(query(0), text, limit=8, lexical_weight=100, explain=True)).hits
     assert found[0].id == expected
     assert found[0].lexical > 0.1
     assert found[1].lexical < 0.7
@@ -202,6 +205,52 @@ async def test_pages_join_without_gaps_or_repeats(index: ItemIndex, monkeypatch:
     assert len((await index.search(query(0), "red mug", limit=10, offset=45)).hits) == 5
 
 
+@pytest.mark.parametrize("weight", [0, 0.4, 3])
+@pytest.mark.parametrize("filter", [None, AnyOf(key("keyword", "kind"), ("b",))])
+async def test_a_first_page_is_what_its_parts_add_up_to(
+    index: ItemIndex, monkeypatch: pytest.MonkeyPatch, weight: float, filter: Condition | None
+) -> None:
+    """A server ranks it by a formula and sends the payloads along; asked to explain, it sends the parts."""
+    monkeypatch.setattr(fusion, "CANDIDATES", 20)
+    words = ["red", "mug", "blue", "shoe", "green", "lamp"]
+    items = [
+        dataclasses.replace(
+            item(str(i), seed=i, text=f"{words[i % 6]} {words[i % 5]}", n=i), fields={"kind": "ab"[i % 2]}
+        )
+        for i in range(80)
+    ]
+    await index.upsert(items)
+    for seed, text in enumerate(["red mug", "blue", "red mug", "green shoe lamp", "unheard mug", "blue"]):
+        parts = await index.search(query(seed), text, limit=9, lexical_weight=weight, filter=filter, explain=True)
+        with monkeypatch.context() as forbidden:
+            if isinstance(index, ServerIndex):  # its words' counts are known by now
+                forbidden.setattr(index, "_candidates", None)
+            page = await index.search(query(seed), text, limit=9, lexical_weight=weight, filter=filter)
+        assert page.total == parts.total
+        assert [(hit.id, hit.payload) for hit in page.hits] == [(hit.id, hit.payload) for hit in parts.hits]
+        for hit, part in zip(page.hits, parts.hits, strict=True):
+            assert part.semantic is not None
+            assert part.lexical is not None
+            assert hit.score == pytest.approx(part.semantic + weight * part.lexical, abs=1e-5)
+
+
+async def test_a_page_may_end_among_items_alike(index: ItemIndex) -> None:
+    await index.upsert([item(str(i), seed=1, text="shoe") for i in range(30)])
+    whole = ids((await index.search(query(0), "shoe", limit=30)).hits)
+    for text in ("shoe", ""):
+        pages = [(await index.search(query(0), text, limit=7, offset=offset)).hits for offset in range(0, 30, 7)]
+        assert [hit.id for page in pages for hit in page] == whole
+
+
+async def test_a_text_of_one_word_over_and_over(index: ItemIndex) -> None:
+    """Its BM25 is more than that of a short text with all words of the query; it counts no more than the best."""
+    await index.upsert([item("often", text="mug " * 30), item("once", text="mug"), item("none", text="lamp")])
+    for explain in (True, False, False):
+        found = (await index.search(query(0), "mug", limit=3, lexical_weight=100, explain=explain)).hits
+        assert found[0].id == "often"
+        assert 90 < found[0].score < 110
+
+
 async def test_items_alike_keep_one_order(index: ItemIndex) -> None:
     items = [item(str(i), seed=1, text="shoe") for i in range(30)]
     await index.upsert(items)
@@ -216,7 +265,7 @@ async def test_words_bring_in_what_vectors_leave_out(index: ItemIndex, monkeypat
     near = [IndexedItem(str(i), (query(0) + 0.01 * query(i))[None], "", {}) for i in range(1, 10)]
     far = IndexedItem("far", -query(0)[None], "424522-100", {})
     await index.upsert([*near, far])
-    found = (await index.search(query(0), "424522-100", limit=2, lexical_weight=5)).hits
+    found = (await index.search(query(0), "424522-100", limit=2, lexical_weight=5, explain=True)).hits
     assert found[0].id == "far"
     assert found[0].semantic == pytest.approx(-1, abs=PRECISION)
     assert "far" not in ids((await index.search(query(0), "", limit=2)).hits)

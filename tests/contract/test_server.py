@@ -91,6 +91,30 @@ async def test_a_first_page_is_ranked_while_the_items_are_counted(
     assert (len(result.hits), result.total) == (2, 2)
 
 
+async def test_a_first_page_takes_one_request_beside_the_counts(
+    client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Candidates, MaxSim, the words' share and the payloads."""
+    index = await ServerIndex.open(client, DIM, "model-a")
+    described = "red mug " + " ".join(f"word{i}" for i in range(40))  # of two words, each would count for more
+    await index.upsert([item("a", text=described, n=1), item("b", text="lamp", n=2)])
+    await index.search(np.eye(DIM)[0], "red mug", limit=1)  # how many items have a word is kept
+    calls = []
+    for name in ("count", "query_batch_points", "retrieve", "query_points", "scroll"):
+
+        def counted(call: Any, name: str) -> Any:
+            async def ask(*args: Any, **kwargs: Any) -> Any:
+                calls.append(name)
+                return await call(*args, **kwargs)
+
+            return ask
+
+        monkeypatch.setattr(client, name, counted(getattr(client, name), name))
+    found = await index.search(np.eye(DIM)[1], "red mug", limit=1, lexical_weight=50)
+    assert (found.hits[0].payload, found.total) == ({"id": "a", "n": 1}, 2)
+    assert sorted(calls) == ["count", "count", "query_batch_points"]
+
+
 async def test_a_server_that_is_away(tmp_path: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: the port refuses
