@@ -84,7 +84,7 @@ ROWS = {
     "one-view": Row("one view of each picture: without `--views`", args=lambda args: {"views": 1}),
     "harder": Row("similar negatives count more", loss=harder),
     "no-modality-dropout": Row(
-        "pictures and texts are never dropped", augmentation=Augmentation(drop_picture=0, drop_text=0)
+        "pictures and texts are never dropped", args=lambda args: {"drop_picture": 0.0, "drop_text": 0.0}
     ),
     "no-query-noise": Row("queries lose no words and have no typos", augmentation=Augmentation(drop_word=0, typo=0)),
     "all-patches": Row("every step sees all of the patches", args=lambda args: {"patches": 1.0}),

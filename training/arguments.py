@@ -33,6 +33,10 @@ class TrainArgs:
     patches: float = 0.5  # share of a picture's patch tokens that a step sees
     max_query_length: int = 16  # word pieces in training; what the model serves with is in its configuration
     max_text_length: int = 32
+    drop_picture: float = (
+        0.05  # modality dropout: share of pairs without their picture, so that a text alone is found …
+    )
+    drop_text: float = 0.1  # … and without their text, so that a picture alone is, and the model learns to look
     views: int = 1  # of each picture: whole, and as random parts of it (see `training.features`)
     unfreeze: int = 0  # last blocks of the picture tower that learn too, from pictures read and cropped at each step
     lora: int = 0  # rank of updates to attention in the place of full training (see `training.trainable`); 0: full
@@ -64,6 +68,8 @@ class TrainArgs:
             raise ValueError(f"--negatives has {len(self.negatives)} files for the {len(self.train)} of --train")
         if not 0 < self.patches <= 1:
             raise ValueError(f"--patches is a share, above 0 and at most 1, not {self.patches}")
+        if min(self.drop_picture, self.drop_text) < 0 or self.drop_picture + self.drop_text > 1:
+            raise ValueError("--drop-picture and --drop-text are shares, together at most 1")
         for name, allowed in (("precision", ("bf16", "no")), ("storage", ("full", "int8"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"--{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")

@@ -122,7 +122,8 @@ def train(
     short = replace(served, max_query_length=args.max_query_length, max_text_length=args.max_text_length)
     collator = Collator(Processor(short, processor.tokenizer), pictures)
     teachers = _teachers(args, accelerator)
-    sampler = BatchSampler(sources, args.batch_size, args.seed, augmentation or Augmentation())
+    augmentation = replace(augmentation or Augmentation(), drop_picture=args.drop_picture, drop_text=args.drop_text)
+    sampler = BatchSampler(sources, args.batch_size, args.seed, augmentation)
 
     pairs = Pairs(model)
     groups = parameter_groups(pairs, args)

@@ -95,7 +95,14 @@ def test_a_run_of_an_older_version_goes_on(toy_shop: Path, tiny_checkpoint: Path
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("--steps", "0"), ("--batch-size", "1"), ("--patches", "0"), ("--precision", "fp8"), ("--chunk", "-1")],
+    [
+        ("--steps", "0"),
+        ("--batch-size", "1"),
+        ("--patches", "0"),
+        ("--precision", "fp8"),
+        ("--chunk", "-1"),
+        ("--drop-text", "1.1"),
+    ],
 )
 def test_values_out_of_range_name_their_flag(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
