@@ -18,6 +18,10 @@ class Lexicon:
         self.words = Vocabulary()
         self.suggester = Suggester()
 
+    def __len__(self) -> int:
+        """Words and phrases."""
+        return len(self.words) + len(self.suggester)
+
     def learn(self, payload: Mapping[str, Any]) -> None:
         """Takes in a stored item."""
         self.suggester.add(_phrases(payload))

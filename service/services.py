@@ -15,7 +15,7 @@ import retriever
 from retriever import Retriever
 from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch, open_index
 from retriever.index.generations import Generation
-from service import demo
+from service import collector, demo
 from service.catalogue import Catalogue
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.disk import Disk
@@ -165,7 +165,11 @@ async def open_services(
         filling = demo.fill(first.catalogue, index, settings.data_dir)
         once.append(asyncio.create_task(filling, name="demonstration catalogue"))
     takeover = Takeover(generations, first, assemble, serve, device, settings.inference)
-    background = [*once, asyncio.create_task(takeover.run(after=once), name="takeover")]
+    background = [
+        *once,
+        asyncio.create_task(takeover.run(after=once), name="takeover"),
+        asyncio.create_task(collector.spare(lexicon, after=once), name="garbage collector"),
+    ]
     log.info("open %s", _address(settings))
     try:
         yield

@@ -38,6 +38,9 @@ class Suggester:
         self._starts: SortedSet = SortedSet()  # (phrase from one of its words on, whole phrase), folded
         self._queries: Counter[str] = Counter()
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def add(self, phrases: Iterable[Suggestion]) -> None:
         """Counts phrases of an item."""
         for phrase in phrases:

@@ -42,6 +42,9 @@ class Vocabulary:
         self._english = frozenset(_english())
         self.learn(_SEEN)
 
+    def __len__(self) -> int:
+        return len(self._own)
+
     def learn(self, text: str) -> None:
         """Takes in the words of a text."""
         words = set(re.findall(r"[^\W\d_]{3,}", text.casefold()))
