@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from benchmarks import encoding, ingest, search
-from benchmarks.measure import machine, table
+from benchmarks.measure import machine, medians, table
 from retriever.inference import Inference
 from retriever.retriever import find
 
@@ -52,12 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> Tables:
         add("encoding", encoding.rows(model, options.inference, options.batches, seconds=options.seconds / 4))
     if "search" in options.parts:
         for size in options.sizes:
-            measured = search.measure(options.output, model, size, options.clients, seconds=options.seconds)
+            measured = search.measure(
+                options.output, model, size, options.clients, seconds=options.seconds, rounds=options.rounds
+            )
             for name, rows in measured.items():
                 add(name, rows)
         plot_growth(tables, options.output / "growth.png")
     if "ingest" in options.parts:
-        add("ingest", ingest.rows(options.output, model, options.pictures, options.images))
+        rounds = [ingest.rows(options.output, model, options.pictures, options.images) for _ in range(options.rounds)]
+        add("ingest", medians(rounds))
     return tables
 
 
@@ -124,6 +127,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="a folder of pictures to ingest (drawings of 640 × 640 pixels)")
     parser.add_argument("--add", action="store_true", help="keep what earlier runs measured of other sizes and parts")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="services that are measured one after the other; medians are shown (3)"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/bench"), help="results, plot, catalogues (runs/bench)"
     )

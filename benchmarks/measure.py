@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
@@ -15,7 +16,7 @@ class Timing:
 
     median: float
     p99: float
-    cpu: float  # median of of the processor, all threads: what a busy machine changes least
+    cpu: float  # median, of the processor, all threads: what a busy machine changes least
 
 
 def timed(call: Callable[[], Any], *, seconds: float, warm_up: int = 2) -> Timing:
@@ -31,6 +32,20 @@ def timed(call: Callable[[], Any], *, seconds: float, warm_up: int = 2) -> Timin
         wall.append(1000 * (perf_counter() - started))
         cpu.append(1000 * (process_time() - spent))
     return Timing(float(np.median(wall)), float(np.percentile(wall, 99)), float(np.median(cpu)))
+
+
+def medians(rounds: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Rows of the same tables, measured several times by processes of their own, as one: the median of each number.
+
+    The same program is up to a third slower or faster in its next process, on one machine in one hour.
+    """
+    return [
+        {
+            name: value if all(one[name] == value for one in same) else median(one[name] for one in same)
+            for name, value in same[0].items()
+        }
+        for same in zip(*rounds, strict=True)
+    ]
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

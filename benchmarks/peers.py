@@ -17,7 +17,7 @@ import numpy as np
 
 import retriever
 from benchmarks.catalogue import queries
-from benchmarks.measure import machine, table
+from benchmarks.measure import machine, medians, table
 from benchmarks.peer_app import PAYLOADS, VECTORS
 from benchmarks.process import Server, free_port, service
 from benchmarks.search import bodies, catalogue
@@ -91,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--size", type=int, default=20_000, help="items in each catalogue (20000)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="at the same time (1 8)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="all servers in turn so often, and the medians (3)")
     parser.add_argument("--infinity", metavar="COMMAND", help="the command infinity_emb, if it is installed")
     parser.add_argument("--infinity-model", type=Path, metavar="FOLDER", help="all-MiniLM-L6-v2 with its graph")
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="results and catalogues (runs/bench)")
@@ -102,13 +103,18 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     options.output.mkdir(parents=True, exist_ok=True)
     about = machine()
     print(about)
-    measured = rows(
-        options.output,
-        find(options.model),
-        options.size,
-        options.clients,
-        seconds=options.seconds,
-        infinity=infinity,
+    measured = medians(
+        [
+            rows(
+                options.output,
+                find(options.model),
+                options.size,
+                options.clients,
+                seconds=options.seconds,
+                infinity=infinity,
+            )
+            for _ in range(options.rounds)
+        ]
     )
     print(f"\n{table(measured)}")
     results = {"machine": about, "size": options.size, "rows": measured}

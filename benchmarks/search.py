@@ -10,6 +10,7 @@ import numpy as np
 
 import retriever
 from benchmarks.catalogue import Generator, fill, queries
+from benchmarks.measure import medians
 from benchmarks.process import Server, service
 from retriever import Retriever
 from retriever.index import open_index
@@ -61,13 +62,27 @@ def generate(folder: Path, model: str | Path, sizes: Sequence[int]) -> None:
 
 
 def measure(
-    folder: Path, model: str | Path, size: int, clients: Sequence[int], *, seconds: float, **settings: str
+    folder: Path,
+    model: str | Path,
+    size: int,
+    clients: Sequence[int],
+    *,
+    seconds: float,
+    rounds: int,
+    **settings: str,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Tables of one catalogue size: `kinds`, `clients`, `arrivals`, `footprint`."""
+    """Tables of one catalogue size: `kinds`, `clients`, `arrivals`, `footprint`; medians of as many services."""
     loaded = retriever.load(model, inference="auto")
     data_dir = catalogue(folder, loaded, size)
     recall = asyncio.run(_recall(data_dir, loaded, size))
     del loaded
+    measured = [_one_round(data_dir, model, size, clients, seconds, recall, **settings) for _ in range(rounds)]
+    return {name: medians([tables[name] for tables in measured]) for name in measured[0]}
+
+
+def _one_round(
+    data_dir: Path, model: str | Path, size: int, clients: Sequence[int], seconds: float, recall: float, **settings: str
+) -> dict[str, list[dict[str, Any]]]:
     with service(data_dir, model, SEARCH_QUERY_CACHE="0", **settings) as server:
         server.settle()
         at_rest = server.memory_mb()

@@ -1,7 +1,7 @@
 """Keeps the garbage collector off what lives as long as the process.
 
-A full collection visits every object there is, and nobody is answered meanwhile: 0.1 to 0.2 s with the words and phrases
-of 20,000 items (docs/performance.md). Those go nowhere: once learned, they are frozen, and no longer visited.
+A full collection visits every object there is, and nobody is answered meanwhile: 0.1 to 0.2 s with the words and
+phrases of 20,000 items (docs/performance.md). Those go nowhere: once learned, they are frozen, and no longer visited.
 """
 
 import asyncio

@@ -33,10 +33,8 @@ class TrainArgs:
     patches: float = 0.5  # share of a picture's patch tokens that a step sees
     max_query_length: int = 16  # word pieces in training; what the model serves with is in its configuration
     max_text_length: int = 32
-    drop_picture: float = (
-        0.05  # modality dropout: share of pairs without their picture, so that a text alone is found …
-    )
-    drop_text: float = 0.1  # … and without their text, so that a picture alone is, and the model learns to look
+    drop_picture: float = 0.05  # modality dropout: share of pairs that are learned from by their text alone …
+    drop_text: float = 0.1  # … and by their picture alone, so that such items are found and the model learns to look
     views: int = 1  # of each picture: whole, and as random parts of it (see `training.features`)
     unfreeze: int = 0  # last blocks of the picture tower that learn too, from pictures read and cropped at each step
     lora: int = 0  # rank of updates to attention in the place of full training (see `training.trainable`); 0: full

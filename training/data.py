@@ -43,8 +43,8 @@ class Batch:
 class Augmentation:
     """How often a pair is changed before it is learned from; each a probability."""
 
-    drop_picture: float = 0.05  # modality dropout: keeps items that have only a text servable …
-    drop_text: float = 0.1  # … and those that have only a picture, and teaches the model to look
+    drop_picture: float = 0.05  # as in `training.arguments`
+    drop_text: float = 0.1
     drop_word: float = 0.15  # one word of a long query
     typo: float = 0.08  # two neighbouring letters swapped, or one lost or doubled
 

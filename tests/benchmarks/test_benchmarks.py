@@ -12,13 +12,24 @@ import pytest
 from benchmarks import peers, report
 from benchmarks.__main__ import main, merged
 from benchmarks.load import drive
-from benchmarks.measure import table, timed
+from benchmarks.measure import medians, table, timed
 
 
 @pytest.mark.slow
 def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) -> None:
     arguments = ["--model", str(tiny_checkpoint), "--output", str(tmp_path), "--sizes", "40", "--batches", "1,2"]
-    arguments += ["--inference", "torch,bf16", "--clients", "1,2", "--pictures", "3", "--seconds", "0.2"]
+    arguments += [
+        "--inference",
+        "torch,bf16",
+        "--clients",
+        "1,2",
+        "--pictures",
+        "3",
+        "--seconds",
+        "0.2",
+        "--rounds",
+        "2",
+    ]
     tables = main(arguments)
     assert {(row["input"], row["batch"], row["inference"]) for row in tables["encoding"]} == set(
         itertools.product(("query", "item"), (1, 2), ("torch", "bf16"))
@@ -53,7 +64,7 @@ def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) 
 @pytest.mark.slow
 def test_the_hand_written_peer_runs_beside_the_service(tiny_checkpoint: Path, tmp_path: Path) -> None:
     arguments = ["--model", str(tiny_checkpoint), "--output", str(tmp_path), "--size", "30", "--clients", "1"]
-    rows = peers.main([*arguments, "--seconds", "0.3"])
+    rows = peers.main([*arguments, "--seconds", "0.3", "--rounds", "1"])
     assert [row["server"] for row in rows] == [
         "hand-written: search",
         "hand-written: embedding alone",
@@ -100,6 +111,11 @@ def test_timing_repeats_and_leaves_the_warm_up_out() -> None:
     assert len(calls) == 4
     assert 20 <= one.median <= one.p99
     assert one.cpu < one.median
+
+
+def test_of_several_rounds_the_medians_are_shown() -> None:
+    rounds = [[{"way": "a", "items": 5, "ms": ms}, {"way": "b", "items": 5, "ms": 2 * ms}] for ms in (9, 1, 2)]
+    assert medians(rounds) == [{"way": "a", "items": 5, "ms": 2}, {"way": "b", "items": 5, "ms": 4}]
 
 
 def test_a_table_reads_well_as_text() -> None:
