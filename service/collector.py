@@ -15,12 +15,13 @@ _EVERY = 60.0  # seconds
 
 
 async def spare(lexicon: Lexicon, after: Sequence[asyncio.Task[Any]]) -> None:
-    """Freezes what is there once `after` is done, and again whenever the lexicon has doubled. Runs until cancelled."""
+    """Freezes once `after` is done, and again whenever the lexicon has doubled. Runs until it is cancelled."""
     if after:
         await asyncio.wait(after)
     frozen = 0
     while True:
         if (size := len(lexicon)) >= 2 * frozen:
+            gc.unfreeze()
             gc.collect()  # what is garbage by now would stay for ever
             gc.freeze()
             frozen = max(size, 1)

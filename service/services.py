@@ -165,6 +165,7 @@ async def open_services(
         filling = demo.fill(first.catalogue, index, settings.data_dir)
         once.append(asyncio.create_task(filling, name="demonstration catalogue"))
     takeover = Takeover(generations, first, assemble, serve, device, settings.inference)
+    del first, model, index  # which would keep a model that another has taken over from
     background = [
         *once,
         asyncio.create_task(takeover.run(after=once), name="takeover"),

@@ -1,8 +1,10 @@
 """Another model takes over inside one process: on a server, where the alias moves, and by the embedded index's note."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -121,6 +123,18 @@ def test_searches_and_writes_go_on_while_a_model_takes_over(
     until(lambda: old._users == set())
     assert client.delete("/items/waiting").status_code == 204
     assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 0, "it serves already"
+
+
+def test_a_model_that_another_took_over_from_is_let_go(settings: Settings, other_checkpoint: Any) -> None:
+    new = retriever.load(other_checkpoint)
+    with TestClient(create_app(settings)) as client:
+        old = weakref.ref(services(client).encoder.retriever)
+        until(gc.get_freeze_count)
+        generation = current(settings).followed_by(new.model_id, str(other_checkpoint), new.config.embed_dim)
+        move(settings, generation)
+        until(lambda: model_id(client) == new.model_id)
+        until(lambda: old() is None)
+    gc.unfreeze()
 
 
 def test_a_model_that_is_not_here_takes_nothing_over(shop: tuple[TestClient, Settings]) -> None:
