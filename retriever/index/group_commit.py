@@ -1,8 +1,8 @@
 """Writes of many callers, made together.
 
-An engine takes a batch for little more than it takes one item. Single writes that come while another is under way
-therefore wait for it, and all that wait go as one: nobody waits for a batch to fill, and what each caller sees is its
-own write.
+An engine takes a batch for less than its items one by one (docs/performance.md). Single writes that come while another
+is under way therefore wait for it, and all that wait go as one: nobody waits for a batch to fill, and what each caller
+sees is its own write.
 
 Source: group commit, DeWitt et al., "Implementation techniques for main memory database systems", SIGMOD 1984.
 """

@@ -228,7 +228,9 @@ class ServerIndex(ItemIndex):
             with server_errors():
                 return await self._client.query_batch_points(self._collection, requests)
 
-        total, items, best = await asyncio.gather(self.count(filter), self.count(), page.best(ask, ideal))
+        counted = [None] if filter is None else [None, filter]
+        counts, best = await asyncio.gather(asyncio.gather(*map(self.count, counted)), page.best(ask, ideal))
+        items, total = counts[0], counts[-1]
         if best is None or (words is not None and self._words.outgrown(items)):
             return None
         payloads = [(point.score, caller_payload(point.payload or {})) for point in best]

@@ -112,7 +112,7 @@ async def test_a_first_page_takes_one_request_beside_the_counts(
         monkeypatch.setattr(client, name, counted(getattr(client, name), name))
     found = await index.search(np.eye(DIM)[1], "red mug", limit=1, lexical_weight=50)
     assert (found.hits[0].payload, found.total) == ({"id": "a", "n": 1}, 2)
-    assert sorted(calls) == ["count", "count", "query_batch_points"]
+    assert sorted(calls) == ["count", "query_batch_points"]
 
 
 async def test_a_server_that_is_away(tmp_path: Path) -> None:
