@@ -221,6 +221,14 @@ async def test_items_without_the_field_come_last(index: ItemIndex) -> None:
         assert (await index.search(query(0), "", limit=9, sort=sort)).hits[-1].id == "gift card"
 
 
+async def test_an_item_of_several_numbers_stands_at_its_first(index: ItemIndex) -> None:
+    sizes = {"a": ["3"], "b": ["2", "9"], "c": ["7", "1"], "d": []}
+    await index.upsert([product(one, size=sizes[one]) for one in sizes])
+    for descending, expected in ((False, ["b", "a", "c", "d"]), (True, ["c", "a", "b", "d"])):
+        found = await index.search(query(0), "", limit=9, sort=[Sort(key("number", "size"), descending)])
+        assert [hit.id for hit in found.hits] == expected
+
+
 async def test_groups_show_their_best_item(index: ItemIndex) -> None:
     near = np.eye(DIM, dtype=np.float32)[0]
     shirts = [IndexedItem(f"shirt-{n}", (1 - n / 10) * near[None], "", {}, {"style": "Shirt 7"}) for n in range(4)]
