@@ -166,7 +166,7 @@ class Searcher:
                 offset = _offset(page, asked)
                 again = rerank if offset < rerank else 0  # pages behind the re-ranked hits are as they were
                 floor = page.relevance_floor
-                result = await self._index.search(
+                ranking = self._index.search(
                     asked.rows,
                     asked.text,
                     limit=max(again, offset + page.limit) if again else page.limit,
@@ -179,7 +179,11 @@ class Searcher:
                     relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
                     explain=explain,
                 )
-                facets = await self._index.facets(page.facets, condition, page.facet_size) if page.facets else {}
+                if page.facets:
+                    counting = self._index.facets(page.facets, condition, page.facet_size)
+                    result, facets = await asyncio.gather(ranking, counting)
+                else:
+                    result, facets = await ranking, {}
             except FilterError as error:
                 where = [{"field": f"body.{error.path}", "message": error.message}]
                 raise Problem(422, error.code, f"{error}.", errors=where) from error

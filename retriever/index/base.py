@@ -139,7 +139,9 @@ class ItemIndex(Listing):
             FilterError: an unknown field.
         """
         known = await self.fields(*names)
-        return {name: await self._field_facet(resolve(name, known, "facets"), filter, limit) for name in names}
+        fields = [resolve(name, known, "facets") for name in names]
+        found = await asyncio.gather(*(self._field_facet(field, filter, limit) for field in fields))
+        return dict(zip(names, found, strict=True))
 
     async def search(
         self,
@@ -290,8 +292,8 @@ class ItemIndex(Listing):
                 found = await self._counts(key(kind, name), filter, 4 * limit)
                 values += _merged(found)
         if number:
-            least = await self._ordered(key(number, name), filter, 1, descending=False)
-            most = await self._ordered(key(number, name), filter, 1, descending=True)
+            ends = (self._ordered(key(number, name), filter, 1, descending=down) for down in (False, True))
+            least, most = await asyncio.gather(*ends)
             if least and most:
                 low, high = least[0][1], most[0][1]
         return Facet(sorted(values, key=lambda one: (-one[1], one[0]))[:limit], low, high, number == "date")
