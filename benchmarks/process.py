@@ -62,14 +62,12 @@ class Server:
             before = now
 
     def cpu_seconds(self) -> float:
-        """What all its threads have taken so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """What all its threads, and those of the processes that it started, have taken so far."""
+        return sum(map(cpu_seconds, family(self.process.pid)))
 
     def memory_mb(self) -> float:
-        """Resident, files that are mapped included."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        """Resident, of it and the processes that it started, files that are mapped included."""
+        return sum(resident_bytes(pid, "VmRSS") for pid in family(self.process.pid)) / 2**20
 
     def load(
         self,
@@ -115,6 +113,23 @@ def service(data_dir: Path, model: str | Path, **settings: str) -> Iterator[Serv
         yield server
     finally:
         server.stop()
+
+
+def family(pid: int) -> list[int]:
+    """A process, and those that it and they started."""
+    children = [int(one) for task in Path(f"/proc/{pid}/task").glob("*/children") for one in task.read_text().split()]
+    return [pid, *(member for child in children for member in family(child))]
+
+
+def cpu_seconds(pid: int) -> float:
+    """What all threads of a process have taken so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_bytes(pid: int, kind: str) -> int:
+    """`VmRSS`, or `RssAnon`: without files that are mapped, whose pages are the kernel's to drop."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition(f"{kind}:")[2].split()[0]) * 1024
 
 
 def free_port() -> int:

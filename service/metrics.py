@@ -1,6 +1,6 @@
 """What Prometheus sees. One registry an application, so that two in one process do not share counters."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -22,6 +22,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
+        # The embedded engine has a process to itself, which holds the index.
+        self.engine_pid: Callable[[], int | None] = lambda: None
+        ProcessCollector("engine", lambda: self.engine_pid() or "none", registry=self.registry)
         self.requests = Counter(
             "search_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
         )

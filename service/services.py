@@ -154,6 +154,7 @@ async def open_services(
         served = opened.encoder.retriever
         described = {"model": name, "model_id": served.model_id, "device": device, "inference": served.inference}
         metrics.model.info(described)
+        metrics.engine_pid = lambda: opened.index.engine_pid
         publish(opened)
 
     first = assemble(model, index)

@@ -95,6 +95,11 @@ class ItemIndex(Listing):
         self._commits = GroupCommit(self._write)
         self._learning = asyncio.Lock()  # making a payload index is slow, and two writers often bring the same field
 
+    @property
+    def engine_pid(self) -> int | None:
+        """The process that the engine has to itself, while it runs; None of one that others run."""
+        return None
+
     async def upsert(self, items: Sequence[IndexedItem]) -> None:
         """Writes items; an id that is there already, or comes twice, keeps the last. When it returns, they are durable.
 

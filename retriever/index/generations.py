@@ -14,7 +14,8 @@ from typing import Any
 
 from retriever.files import write_whole
 from retriever.index.base import IndexUnavailable, ItemIndex
-from retriever.index.edge import CURRENT, EdgeIndex
+from retriever.index.edge import EdgeIndex
+from retriever.index.edge_shard import CURRENT
 
 NEXT = "next.json"  # what the process that owns the embedded index is asked to move to
 

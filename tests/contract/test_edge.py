@@ -270,18 +270,18 @@ async def test_counts_and_facets_are_asked_once_until_the_catalogue_changes(
     await index.upsert([branded(f"sku-{n}") for n in range(3)])
     of_nike = parse({"brand": "Nike"}, await index.fields())
     asked: list[str] = []
-    run = index._run
+    call = index._engine.call
 
-    async def counted(job: Callable[[], Any]) -> Any:
-        asked.append("engine")
-        return await run(job)
+    async def counted(method: str, *arguments: Any) -> Any:
+        asked.append(method)
+        return await call(method, *arguments)
 
     async def answers() -> tuple[int, list[tuple[str, int]]]:
         facets = await index.facets(["brand"], of_nike)
         return await index.count(of_nike), facets["brand"].values
 
     assert await answers() == (3, [("Nike", 3)])
-    monkeypatch.setattr(index, "_run", counted)
+    monkeypatch.setattr(index._engine, "call", counted)
     assert await answers() == (3, [("Nike", 3)])
     assert asked == []
     await index.upsert([branded("sku-3")])

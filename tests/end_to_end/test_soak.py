@@ -16,6 +16,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from benchmarks.process import family, resident_bytes
 from tests.end_to_end.serving import Server, running
 
 REQUESTS = int(os.environ.get("SOAK_REQUESTS", "1600"))
@@ -97,13 +98,13 @@ class Shopper:
 
 
 def footprint(server: Server) -> tuple[int, int]:
-    """Resident bytes that belong to the process alone, and open file descriptors.
+    """Resident bytes of the service and its engine, and open file descriptors.
 
     Pages of mapped files (the index) are the kernel's to drop, and no leak.
     """
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    kilobytes = int(status.partition("RssAnon:")[2].split()[0])
-    return kilobytes * 1024, len(os.listdir(f"/proc/{server.process.pid}/fd"))
+    members = family(server.process.pid)
+    files = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in members)
+    return sum(resident_bytes(pid, "RssAnon") for pid in members), files
 
 
 def load(server: Server, requests: int, seed: int) -> None:

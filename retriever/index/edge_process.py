@@ -1,0 +1,178 @@
+"""The embedded engine in a process of its own, and the way to it.
+
+The engine holds Python's global lock for as long as a call takes: a facet over 100,000 items stops every other thread
+for 60 ms. So it has an interpreter to itself. Requests and answers cross a socket, and are worked off one by one.
+
+The process ends with the one that started it, however that ended: what was acknowledged is in the engine's log. If it
+ends by itself (a panic of the engine, or no memory), calls that wait fail, and the next one starts it again.
+"""
+
+import asyncio
+import logging
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+from retriever.index.base import IndexUnavailable
+
+if TYPE_CHECKING:
+    from retriever.index.edge_shard import Shard
+
+log = logging.getLogger(__name__)
+
+_LENGTH = struct.Struct("<Q")  # before each answer
+_START = "from retriever.index.edge_process import serve; serve()"
+_CLOSING = 60.0  # seconds that the engine may take to write all that it holds
+
+
+class EngineProcess(asyncio.Protocol):
+    """A `Shard` elsewhere. It belongs to the event loop that starts it.
+
+    Args:
+        arguments: of `edge_shard.open_shard`.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        self._arguments = arguments
+        self._process: asyncio.subprocess.Process | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._asked = 0
+        self._received = bytearray()
+        self._starting = asyncio.Lock()
+        self._closed = False
+        self.items = 0  # in the index, as of the latest answer
+
+    @property
+    def pid(self) -> int | None:
+        """None where it has ended, or was never started."""
+        return self._process.pid if self._process is not None and self._transport is not None else None
+
+    async def start(self) -> None:
+        """Opens the shard. Raises as `open_shard`, and IndexUnavailable where no process can be started."""
+        await self._end()  # of one that ended by itself
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-c", _START, stdin=theirs.fileno()
+                )
+            except OSError as error:
+                ours.close()
+                raise IndexUnavailable(f"the embedded index's process cannot be started: {error}") from error
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+        try:
+            await self._opened
+        except BaseException:
+            await self._end()
+            raise
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """What a method of `Shard` returns or raises. Raises IndexUnavailable where the process has ended."""
+        if self._closed:
+            raise IndexUnavailable("the embedded index is closed")
+        if self._transport is None:
+            async with self._starting:
+                if self._transport is None:
+                    await self.start()
+        return await self._ask(method, arguments)
+
+    async def close(self) -> None:
+        """Waits for what is under way, and for the engine to write all that it holds. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._transport is not None:
+                await self._ask("close", ())
+        finally:
+            await self._end()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one without saying so
+        self._opened = self._ask("open", self._arguments)  # before anything else can be asked
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while len(self._received) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._received)
+            end = _LENGTH.size + length
+            if len(self._received) < end:
+                return
+            number, error, value, self.items = pickle.loads(memoryview(self._received)[_LENGTH.size : end])
+            del self._received[:end]
+            waiting = self._waiting.pop(number)
+            if waiting.done():  # whoever asked has gone
+                continue
+            if error is None:
+                waiting.set_result(value)
+            else:
+                waiting.set_exception(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._process is not None:
+            log.error("the embedded index's process ended by itself; the next call starts it again")
+        self._received.clear()
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            if not one.done():
+                one.set_exception(IndexUnavailable("the embedded index's process ended in the middle of its work"))
+
+    def _ask(self, method: str, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+        assert self._transport is not None
+        self._asked += 1
+        answer = self._waiting[self._asked] = asyncio.get_running_loop().create_future()
+        self._transport.write(pickle.dumps((self._asked, method, arguments), pickle.HIGHEST_PROTOCOL))
+        return answer
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if self._transport is not None:
+            self._transport.close()
+        if process is not None:
+            try:
+                await asyncio.wait_for(process.wait(), _CLOSING)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+def serve() -> None:
+    """The other end: a process that answers on its standard input, a socket, for as long as somebody asks."""
+    for stop in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a terminal or a service; who asks decides
+        signal.signal(stop, signal.SIG_IGN)
+    from retriever.index.edge_shard import open_shard
+
+    connection = socket.socket(fileno=0)
+    requests = connection.makefile("rb")
+    shard: Shard | None = None
+    while True:
+        try:
+            number, method, arguments = pickle.load(requests)
+        except (EOFError, OSError):
+            os._exit(0)  # At once: another process may be waiting for the folder, and the log has everything.
+        error = value = None
+        items = 0
+        try:
+            if method == "open":
+                shard = open_shard(*arguments)
+            elif shard is None:
+                raise IndexUnavailable("the embedded index could not be opened")
+            else:
+                value = getattr(shard, method)(*arguments)
+            if method != "close":
+                items = shard.items()
+        except Exception as caught:
+            error = caught
+        answer = pickle.dumps((number, error, value, items), pickle.HIGHEST_PROTOCOL)
+        try:
+            connection.sendall(_LENGTH.pack(len(answer)) + answer)
+        except OSError:
+            os._exit(0)

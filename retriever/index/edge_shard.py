@@ -1,0 +1,349 @@
+"""The embedded engine itself: Qdrant's own, over a folder. It runs in a process of its own (see `edge_process`).
+
+All that touches the engine is here: plain arguments in, plain values out, one call at a time.
+
+The `dense` vectors have no HNSW graph here: the engine would build it in `optimize()`, which stops everything else for
+many seconds. A scan of all of them in eight bits takes as long as a graph's work at 100,000 items, and needs neither
+building nor mending.
+"""
+
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import qdrant_edge as engine
+
+from retriever.index.base import IndexInUse, IndexUnavailable, ModelMismatch
+from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, key, kinds_of, parse_key, values_at
+from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
+from retriever.index.lexical import SparseVector
+from retriever.index.points import Payload, Point, Vector, caller_payload, dense_query, fields_of
+from retriever.index.selection import Values
+
+CURRENT = "current.json"  # beside the models' folders: which of them serves
+
+_NAMES_KEY = f"{SECTION}.fields"  # the payload keys of an item's fields
+_CALLERS = engine.PayloadSelector.Exclude([SECTION])  # the part of a payload that callers see
+_PATIENCE = 2.0  # seconds for the engine of a process that was killed to notice, and to let go of the folder
+
+
+class Shard:
+    """One folder of the engine, open. Every method raises `IndexUnavailable` where the engine fails."""
+
+    def __init__(self, shard: Any) -> None:
+        self._shard = shard
+
+    def items(self) -> int:
+        """Exact while there is one segment, and only `optimize()` makes more; a `CountRequest` visits every item."""
+        with _engine_errors():
+            every: int = self._shard.info().points_count
+        return every
+
+    def indexed(self) -> list[str]:
+        """The payload keys that have an index."""
+        with _engine_errors():
+            return list(self._shard.info().payload_schema)
+
+    def named(self) -> list[str]:
+        """The payload keys of all fields that items have."""
+        with _engine_errors():
+            answer = self._shard.facet(engine.FacetRequest(_NAMES_KEY, limit=MAX_FIELDS, exact=True))
+        return [hit.value for hit in answer.hits]
+
+    def make_index(self, payload_key: str) -> None:
+        field, _ = parse_key(payload_key) or ("keyword", "")
+        kind = engine.PayloadSchemaType.Float if field in ("number", "date") else engine.PayloadSchemaType.Keyword
+        with _engine_errors():
+            self._shard.update(engine.UpdateOperation.create_field_index(payload_key, kind))
+
+    def write(self, points: Sequence[Point]) -> None:
+        with _engine_errors():
+            self._shard.update(engine.UpdateOperation.upsert_points([_engine_point(point) for point in points]))
+
+    def delete(self, point_ids: list[str]) -> int:
+        """Returns how many of them were there."""
+        with _engine_errors():
+            there = [record.id for record in self._shard.retrieve(point_ids, False, False)]
+            self._shard.update(engine.UpdateOperation.delete_points(there))
+        return len(there)
+
+    def flush(self) -> None:
+        with _engine_errors():
+            self._shard.flush()
+
+    def close(self) -> None:
+        with _engine_errors():
+            self._shard.flush()
+            self._shard.close()
+
+    def count(self, filter: Condition) -> int:
+        with _engine_errors():
+            count: int = self._shard.count(engine.CountRequest(exact=True, filter=_engine_filter(filter)))
+        return count
+
+    def counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
+        """The commonest values of a field, and how many items have each. The key needs an index."""
+        request = engine.FacetRequest(payload_key, limit=limit, exact=True, filter=_engine_filter(filter))
+        with _engine_errors():
+            return [(hit.value, hit.count) for hit in self._shard.facet(request).hits]
+
+    def ordered(
+        self, payload_key: str, filter: Condition | None, limit: int, descending: bool, start: float | None
+    ) -> list[tuple[str, float]]:
+        """See `Listing._ordered`."""
+        direction = engine.Direction.Desc if descending else engine.Direction.Asc
+        order = engine.OrderBy(payload_key, direction=direction, start_from=start)
+        request = engine.ScrollRequest(limit=limit, filter=_engine_filter(filter), order_by=order, with_payload=False)
+        with _engine_errors():
+            records, _ = self._shard.scroll(request)
+        return [(str(record.id), float(record.order_value)) for record in records]
+
+    def scroll(self, cursor: str | None, limit: int, filter: Condition | None) -> tuple[list[Payload], str | None]:
+        """See `Listing._scroll`."""
+        request = engine.ScrollRequest(offset=cursor, limit=limit, with_payload=_CALLERS, filter=_engine_filter(filter))
+        with _engine_errors():
+            records, following = self._shard.scroll(request)
+        return [caller_payload(record.payload) for record in records], None if following is None else str(following)
+
+    def payloads(self, point_ids: list[str]) -> dict[str, Payload]:
+        with _engine_errors():
+            records = self._shard.retrieve(point_ids, _CALLERS, False)
+        return {str(record.id): caller_payload(record.payload) for record in records}
+
+    def tokens(self, point_ids: list[str]) -> dict[str, Vector]:
+        with _engine_errors():
+            records = self._shard.retrieve(point_ids, False, ["tokens"])
+        return {str(record.id): np.asarray(record.vector["tokens"], dtype=np.float32) for record in records}
+
+    def values(self, point_ids: list[str], keys: Sequence[str]) -> Values:
+        """See `Listing._values`. Keys of numbers and dates need an index."""
+        columns = {path: self._column(path, point_ids) for path in keys}
+        values: dict[str, dict[str, list[Any]]] = {}
+        if unread := [path for path, column in columns.items() if column is None]:
+            with _engine_errors():
+                records = self._shard.retrieve(point_ids, engine.PayloadSelector.Include(unread), False)
+            values = {str(record.id): values_at(record.payload, unread) for record in records}
+        for path, column in columns.items():
+            for point, value in (column or {}).items():
+                values.setdefault(point, {})[path] = [value]
+        return values
+
+    def candidates(
+        self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None
+    ) -> list[dict[int, float]]:
+        """Scores by point, of each depth: by meaning (by words, without a query), and then by words, if there are."""
+        allowed = _engine_filter(filter)
+        alike = None
+        if words is not None:
+            alike = engine.Query.Nearest(engine.SparseVector(words.indices, words.values), "lexical")
+        sources = [alike] if alike else []
+        rescore = alike
+        if query is not None:
+            sources = [engine.Query.Nearest(dense_query(query), "dense"), *sources]
+            rescore = engine.Query.Nearest(query.tolist(), "tokens")
+        requests = []
+        for depth in depths:
+            found = [engine.Prefetch(limit=depth, query=source, filter=allowed) for source in sources]
+            requests.append(engine.QueryRequest(limit=depth * len(found), query=rescore, prefetches=found))
+            if alike:
+                requests.append(engine.QueryRequest(limit=depth, query=alike, filter=allowed))
+        with _engine_errors():
+            answers = self._shard.query_batch(engine.QueryBatchRequest(requests))
+        return [{point.id.int: point.score for point in answer} for answer in answers]
+
+    def _column(self, payload_key: str, point_ids: list[str]) -> dict[str, float] | None:
+        """The numbers or dates that points have, out of their index: a fifth of the time that payloads take.
+
+        None of keywords, and where a point has several values: an index does not say which of them is the first.
+        """
+        kind, _ = parse_key(payload_key) or ("keyword", "")
+        if kind not in ("number", "date"):
+            return None
+        among = engine.Filter(must=[engine.HasIdCondition(set(point_ids))])
+        # One more than one value each: then some point has come twice.
+        request = engine.ScrollRequest(
+            limit=len(point_ids) + 1, filter=among, order_by=engine.OrderBy(payload_key), with_payload=False
+        )
+        with _engine_errors():
+            records, _ = self._shard.scroll(request)
+        column = {str(record.id): float(record.order_value) for record in records}
+        return column if len(column) == len(records) else None
+
+
+@contextlib.contextmanager
+def _engine_errors() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if not _is_engines(error):
+            raise
+        raise IndexUnavailable(f"the embedded index failed: {error}") from error
+
+
+def _is_engines(error: BaseException) -> bool:
+    """The engine raises bare `Exception`, and where it panics (over damaged files), what is not even that.
+
+    Anything more precise is a mistake of ours.
+    """
+    return type(error) is Exception or type(error).__name__ == "PanicException"
+
+
+def _engine_filter(condition: Condition | None) -> Any:
+    """The engine's own form of a condition."""
+    match condition:
+        case None:
+            return None
+        case And(parts):
+            return engine.Filter(must=[_engine_filter(part) for part in parts])
+        case Or(parts):
+            return engine.Filter(should=[_engine_filter(part) for part in parts])
+        case Not(part):
+            return engine.Filter(must_not=[_engine_filter(part)])
+        case AnyOf(key, values):
+            return engine.Filter(must=[engine.FieldCondition(key, match=engine.MatchAny(list(values)))])
+        case Range(key, gt, gte, lt, lte):
+            bounds = engine.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte)
+            return engine.Filter(must=[engine.FieldCondition(key, range=bounds)])
+
+
+def _engine_point(point: Point) -> Any:
+    names = [key(kind, name) for kind, name in kinds_of(fields_of(point))]
+    return engine.Point(
+        point.id,
+        {
+            "dense": point.dense.tolist(),
+            "tokens": point.tokens.tolist(),
+            "lexical": engine.SparseVector(point.lexical.indices, point.lexical.values),
+        },
+        {**point.payload, SECTION: {**point.payload[SECTION], "fields": names}},
+    )
+
+
+def _config(dim: int) -> Any:
+    """How a shard is made. One that is there is opened as it is: those of data format 1 have 32 bits throughout."""
+    # Dot throughout: `dense` has unit length already, and the length of a token carries its weight.
+    return engine.EdgeConfig(
+        vectors={
+            # Every search reads all of `dense`, and only to find candidates: eight bits (rotated, then rounded) find
+            # 99 in 100 of the nearest two hundred, in a quarter of the time.
+            "dense": engine.EdgeVectorParams(
+                size=dim, distance=engine.Distance.Dot, datatype=engine.VectorStorageDatatype.Turbo8
+            ),
+            # These rank: half precision moves a score by less than 0.001, and halves the folder.
+            "tokens": engine.EdgeVectorParams(
+                size=dim,
+                distance=engine.Distance.Dot,
+                datatype=engine.VectorStorageDatatype.Float16,
+                multivector_config=engine.MultiVectorConfig(engine.MultiVectorComparator.MaxSim),
+            ),
+        },
+        sparse_vectors={"lexical": engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)},
+        wal_enabled=True,
+    )
+
+
+def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
+    """A model's index in a folder, created if there is none.
+
+    Args:
+        beside: Another model's may serve from this folder.
+
+    Raises:
+        IndexInUse: another process has it open.
+        IndexUnavailable: its files cannot be read.
+        ModelMismatch: the index of another model serves from this folder.
+    """
+    ours = folder / model_id
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not beside and (serving := _serving(folder, model_id)) != model_id:
+            raise ModelMismatch(
+                f"the index in {folder} was written by the model {serving}, and this is the model {model_id}: their "
+                "vectors cannot be compared. Start with that model, and move the index to this one by `python -m "
+                f"service.reindex --model …`; or remove {folder / serving} and send the items again."
+            )
+        if not ours.exists():
+            _create_shard(ours, dim)
+    except OSError as error:
+        raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
+    # A part without this file the engine drops, with all its items, and says nothing.
+    if lost := [path for path in ours.glob("segments/*") if not (path / "version.info").exists()]:
+        raise _damaged(ours, f"{lost[0] / 'version.info'} is missing")
+    try:
+        shard = _load(ours)
+        # It opens over files that are gone, and fails when it is to read them: better now than at a shopper's search.
+        shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
+        if _NAMES_KEY not in shard.info().payload_schema:  # of a version that indexed every field as it came
+            _list_fields(shard)
+        return Shard(shard)
+    except BaseException as error:
+        if not _is_engines(error):
+            raise
+        if _in_use(error):
+            raise IndexInUse(
+                f"the embedded index in {ours} is open already, here or in another process, and takes one at a time. "
+                "Stop that process, use another data folder, or share a Qdrant server (QDRANT_URL)."
+            ) from error
+        raise _damaged(ours, error) from error
+
+
+def _load(folder: Path) -> Any:
+    """The engine over a folder. A process that was killed may have left it to an engine that is about to end."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return engine.EdgeShard.load(str(folder))
+        except Exception as error:
+            if not _in_use(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def _in_use(error: BaseException) -> bool:
+    return "WouldBlock" in str(error)
+
+
+def _damaged(folder: Path, reason: object) -> IndexUnavailable:
+    return IndexUnavailable(
+        f"the embedded index in {folder} cannot be opened: {reason}. If its files are damaged, move the whole data "
+        "folder away and restore a backup: `python -m service.backup --restore FILE`."
+    )
+
+
+def _serving(folder: Path, model_id: str) -> str:
+    """The model whose index serves from a folder; `model_id` itself where none does."""
+    others = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not others:
+        return model_id
+    if (folder / CURRENT).exists():
+        try:
+            named = str(json.loads((folder / CURRENT).read_bytes())["model_id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise IndexUnavailable(f"{folder / CURRENT}, which names the model, is damaged: {error}") from error
+        if named in others:  # and was not removed by hand
+            return named
+    return model_id if model_id in others else " and ".join(others)
+
+
+def _create_shard(folder: Path, dim: int) -> None:
+    """Makes a shard beside and moves it into place, so that a crash leaves all of it or nothing."""
+    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        shard = engine.EdgeShard.create(str(beside), _config(dim))
+        shard.update(engine.UpdateOperation.create_field_index(WORDS_KEY, engine.PayloadSchemaType.Integer))
+        _list_fields(shard)
+        shard.close()
+        if not folder.exists():  # another process may have been quicker
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _list_fields(shard: Any) -> None:
+    shard.update(engine.UpdateOperation.create_field_index(_NAMES_KEY, engine.PayloadSchemaType.Keyword))

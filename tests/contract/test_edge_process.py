@@ -1,0 +1,116 @@
+"""The embedded engine's process: it ends with its owner, and its owner outlives it."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from retriever.index import IndexUnavailable
+from retriever.index.edge import EdgeIndex
+from tests.contract.helpers import DIM, item, query
+
+pytestmark = pytest.mark.anyio
+
+# Opens an index, says which process the engine has, and waits to be killed.
+OWNER = """
+import asyncio, sys
+from pathlib import Path
+from retriever.index.edge import EdgeIndex
+
+async def main():
+    index = await EdgeIndex.open(Path(sys.argv[1]), int(sys.argv[2]), "model-a")
+    print(index.engine_pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def runs(pid: int) -> bool:
+    """A zombie, which nobody has waited for yet, does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def ends(pid: int) -> bool:
+    """Waits for it."""
+    until = time.monotonic() + 30
+    while runs(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not runs(pid)
+
+
+async def test_an_engine_that_is_killed_is_started_again_with_all_that_was_acknowledged(tmp_path: Path) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    await index.upsert([item(str(n), n=n) for n in range(20)])
+    killed = index.engine_pid
+    assert killed not in (None, os.getpid())
+    os.kill(killed, signal.SIGSTOP)  # so that what is asked now waits
+    waiting = [asyncio.create_task(index.search(query(0), "", limit=5)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    os.kill(killed, signal.SIGKILL)
+    for one in waiting:
+        with pytest.raises(IndexUnavailable, match="ended in the middle"):
+            await one
+    results = await asyncio.gather(*(index.search(query(0), "", limit=5) for _ in range(3)))
+    assert [found.total for found in results] == [20, 20, 20]
+    assert index.engine_pid not in (None, killed)
+    await index.upsert([item("late")])
+    assert await index.count() == 21
+    await index.close()
+
+
+async def test_the_engine_ends_with_its_owner(tmp_path: Path) -> None:
+    repository = Path(__file__).parents[2]
+    owner = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", OWNER, str(tmp_path), str(DIM)), stdout=asyncio.subprocess.PIPE, cwd=repository
+    )
+    assert owner.stdout is not None
+    engine = int(await owner.stdout.readline())
+    assert runs(engine)
+    owner.kill()
+    await owner.wait()
+    assert await asyncio.to_thread(ends, engine)
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    await index.close()
+
+
+async def test_signals_that_reach_all_processes_leave_the_engine_to_its_owner(tmp_path: Path) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    engine = index.engine_pid
+    assert engine is not None
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        os.kill(engine, stop)
+    await index.upsert([item("a")])
+    assert await index.count() == 1
+    await index.close()
+    assert not runs(engine)
+    await index.close()
+    with pytest.raises(IndexUnavailable, match="closed"):
+        await index.count()
+
+
+async def test_whoever_stops_waiting_does_not_take_anothers_answer(tmp_path: Path) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    await index.upsert([item(str(n)) for n in range(5)])
+    gone = asyncio.create_task(index.get(["0"]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert set(await index.get(["1", "2"])) == {"1", "2"}
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    await index.close()
+
+
+async def test_mistakes_in_the_engines_process_are_told(tmp_path: Path) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    with pytest.raises(AttributeError, match="no_such_method"):
+        await index._engine.call("no_such_method")
+    assert await index.count() == 0
+    await index.close()
