@@ -257,7 +257,7 @@ class ItemIndex(Listing):
         lexical_weight: float,
         filter: Condition | None,
     ) -> SearchResult | None:
-        """The first page, where an engine is far away and can do all of it in one request; None where it cannot."""
+        """The first page, where an engine is elsewhere and can do all of it in one request; None where it cannot."""
         return None
 
     async def _select(

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from retriever.index.base import Facet, ItemIndex
+from retriever.index import fusion
+from retriever.index.base import Facet, Hit, ItemIndex, SearchResult
 from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Condition, keys_of
-from retriever.index.fusion import Candidates, candidates
 from retriever.index.kept import Kept
 from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, chunks
@@ -158,9 +158,26 @@ class EdgeIndex(ItemIndex):
         page: tuple[list[Payload], str | None] = await self._engine.call("scroll", cursor, limit, filter)
         return page
 
+    async def _first_page(
+        self,
+        query: Vector,
+        text: str,
+        words: SparseVector | None,
+        limit: int,
+        lexical_weight: float,
+        filter: Condition | None,
+    ) -> SearchResult | None:
+        if limit > fusion.CANDIDATES:
+            return None
+        total, ideal = await self.count(filter), await self._ideal(text, words)
+        found = await self._engine.call(
+            "first_page", query, words, fusion.CANDIDATES, limit, lexical_weight, filter, ideal
+        )
+        return SearchResult([Hit(payload["id"], score, payload) for score, payload in found], total)
+
     async def _candidates(
         self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None
-    ) -> list[Candidates]:
+    ) -> list[fusion.Candidates]:
         await self._need(filter)
         scores = await self._engine.call("candidates", query, words, depths, filter)
-        return candidates(scores, by_meaning=query is not None, by_words=words is not None)
+        return fusion.candidates(scores, by_meaning=query is not None, by_words=words is not None)

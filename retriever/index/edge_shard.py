@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import qdrant_edge as engine
 
+from retriever.index import fusion
 from retriever.index.base import IndexInUse, IndexUnavailable, ModelMismatch
 from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, key, kinds_of, parse_key, values_at
 from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
@@ -156,6 +157,23 @@ class Shard:
         with _engine_errors():
             answers = self._shard.query_batch(engine.QueryBatchRequest(requests))
         return [{point.id.int: point.score for point in answer} for answer in answers]
+
+    def first_page(
+        self,
+        query: Vector,
+        words: SparseVector | None,
+        depth: int,
+        limit: int,
+        lexical_weight: float,
+        filter: Condition | None,
+        ideal: float,
+    ) -> list[tuple[float, Payload]]:
+        """The best candidates, with their scores: only a page of those that are ranked has to cross over."""
+        scores = self.candidates(query, words, [depth], filter)
+        tiers = fusion.candidates(scores, by_meaning=True, by_words=words is not None)
+        ranked = fusion.rank(tiers, lexical_weight, limit, ideal)
+        payloads = self.payloads([one.point_id for one in ranked])
+        return [(one.score, payloads[one.point_id]) for one in ranked]
 
     def _column(self, payload_key: str, point_ids: list[str]) -> dict[str, float] | None:
         """The numbers or dates that points have, out of their index: a fifth of the time that payloads take.
