@@ -153,13 +153,13 @@ def serve() -> None:
     connection = socket.socket(fileno=0)
     requests = connection.makefile("rb")
     shard: Shard | None = None
+    items = 0
     while True:
         try:
             number, method, arguments = pickle.load(requests)
-        except (EOFError, OSError):
-            os._exit(0)  # At once: another process may be waiting for the folder, and the log has everything.
+        except (EOFError, OSError, pickle.UnpicklingError):  # nobody asks any more, or not to the end
+            os._exit(0)  # at once: another process may be waiting for the folder, and the log has everything
         error = value = None
-        items = 0
         try:
             if method == "open":
                 shard = open_shard(*arguments)
