@@ -76,7 +76,8 @@ def resolve(name: str, fields: Fields, path: str) -> str:
         if candidate in fields:
             return candidate
     known = ", ".join(sorted(fields)[:20]) or "none yet"
-    raise FilterError("unknown_field", path, f"is no field of any item; there are: {known}")
+    what = "is" if path.endswith(name) else f"names {name!r}, which is"
+    raise FilterError("unknown_field", path, f"{what} no field of any item; there are: {known}")
 
 
 def parse(value: Any, fields: Fields, path: str = "filter") -> Condition | None:
