@@ -53,7 +53,7 @@ class EngineProcess(asyncio.Protocol):
         return self._process.pid if self._process is not None and self._transport is not None else None
 
     async def start(self) -> None:
-        """Opens the shard. Raises as `open_shard`, and IndexUnavailable where no process can be started."""
+        """Opens the shard. Raises as `EdgeIndex.open`, and IndexUnavailable where no process can be started."""
         await self._end()  # of one that ended by itself
         ours, theirs = socket.socketpair()
         with theirs:

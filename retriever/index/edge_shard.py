@@ -267,16 +267,7 @@ def _config(dim: int) -> Any:
 
 
 def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
-    """A model's index in a folder, created if there is none.
-
-    Args:
-        beside: Another model's may serve from this folder.
-
-    Raises:
-        IndexInUse: another process has it open.
-        IndexUnavailable: its files cannot be read.
-        ModelMismatch: the index of another model serves from this folder.
-    """
+    """A model's index in a folder, created if there is none. Takes and raises what `EdgeIndex.open` does."""
     ours = folder / model_id
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ _MOST = 1000  # answers
 
 
 class Kept:
-    """The latest answers, by question. Asked in the event loop; `forget` may be called from any thread."""
+    """The latest answers, by question. Used in the event loop alone."""
 
     def __init__(self) -> None:
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
