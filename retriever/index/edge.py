@@ -75,18 +75,18 @@ class EdgeIndex(ItemIndex):
 
     async def _write(self, points: Sequence[Point]) -> None:
         for chunk in chunks(points, _CHUNK):
-            await self._change("write", chunk, items=len(chunk))
+            await self._change("write", chunk)
 
     async def _delete(self, point_ids: list[str]) -> int:
-        deleted: int = await self._change("delete", point_ids, items=len(point_ids))
+        deleted: int = await self._change("delete", point_ids)
         return deleted
 
-    async def _change(self, method: str, what: Sequence[Any], *, items: int) -> Any:
+    async def _change(self, method: str, what: Sequence[Any]) -> Any:
         try:
             made = await self._engine.call(method, what)
         finally:  # of a change that fails, a part may have been made
             self._kept.forget()
-        self._unflushed += items
+        self._unflushed += len(what)
         if self._unflushed >= _FLUSH_EVERY:
             self._unflushed = 0
             await self._engine.call("flush")

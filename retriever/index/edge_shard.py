@@ -8,13 +8,14 @@ building nor mending.
 """
 
 import contextlib
+import fcntl
 import json
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import qdrant_edge as engine
@@ -37,8 +38,9 @@ _PATIENCE = 2.0  # seconds for the engine of a process that was killed to notice
 class Shard:
     """One folder of the engine, open. Every method raises `IndexUnavailable` where the engine fails."""
 
-    def __init__(self, shard: Any) -> None:
+    def __init__(self, shard: Any, lock: IO[bytes]) -> None:
         self._shard = shard
+        self._lock = lock
 
     def items(self) -> int:
         """Exact while there is one segment, and only `optimize()` makes more; a `CountRequest` visits every item."""
@@ -82,6 +84,7 @@ class Shard:
         with _engine_errors():
             self._shard.flush()
             self._shard.close()
+        self._lock.close()
 
     def count(self, filter: Condition) -> int:
         with _engine_errors():
@@ -277,45 +280,72 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
                 "vectors cannot be compared. Start with that model, and move the index to this one by `python -m "
                 f"service.reindex --model …`; or remove {folder / serving} and send the items again."
             )
+        lock = _lock(ours)
+    except OSError as error:
+        raise _not_created(ours, error) from error
+    try:
         if not ours.exists():
             _create_shard(ours, dim)
+        return Shard(_load(ours), lock)
     except OSError as error:
-        raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
+        lock.close()
+        raise _not_created(ours, error) from error
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _lock(folder: Path) -> IO[bytes]:
+    """Keeps other processes away from an index for as long as it is open.
+
+    The engine has a lock of its own, and takes it too late: a second one that opens a folder mends first what the first
+    one is in the middle of writing, and items are lost. A process that was killed may have left the folder to an engine
+    that is about to end.
+
+    Raises:
+        IndexInUse: another process has it.
+    """
+    lock = folder.with_name(f".{folder.name}.lock").open("ab")
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > until:
+                lock.close()
+                raise _in_use(folder) from None
+            time.sleep(0.05)
+
+
+def _load(folder: Path) -> Any:
     # A part without this file the engine drops, with all its items, and says nothing.
-    if lost := [path for path in ours.glob("segments/*") if not (path / "version.info").exists()]:
-        raise _damaged(ours, f"{lost[0] / 'version.info'} is missing")
+    if lost := [path for path in folder.glob("segments/*") if not (path / "version.info").exists()]:
+        raise _damaged(folder, f"{lost[0] / 'version.info'} is missing")
     try:
-        shard = _load(ours)
+        shard = engine.EdgeShard.load(str(folder))
         # It opens over files that are gone, and fails when it is to read them: better now than at a shopper's search.
         shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
         if _NAMES_KEY not in shard.info().payload_schema:  # of a version that indexed every field as it came
             _list_fields(shard)
-        return Shard(shard)
+        return shard
     except BaseException as error:
         if not _is_engines(error):
             raise
-        if _in_use(error):
-            raise IndexInUse(
-                f"the embedded index in {ours} is open already, here or in another process, and takes one at a time. "
-                "Stop that process, use another data folder, or share a Qdrant server (QDRANT_URL)."
-            ) from error
-        raise _damaged(ours, error) from error
+        if "WouldBlock" in str(error):  # a process of an earlier version, which knows no other lock
+            raise _in_use(folder) from error
+        raise _damaged(folder, error) from error
 
 
-def _load(folder: Path) -> Any:
-    """The engine over a folder. A process that was killed may have left it to an engine that is about to end."""
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return engine.EdgeShard.load(str(folder))
-        except Exception as error:
-            if not _in_use(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.05)
+def _in_use(folder: Path) -> IndexInUse:
+    return IndexInUse(
+        f"the embedded index in {folder} is open already, here or in another process, and takes one at a time. "
+        "Stop that process, use another data folder, or share a Qdrant server (QDRANT_URL)."
+    )
 
 
-def _in_use(error: BaseException) -> bool:
-    return "WouldBlock" in str(error)
+def _not_created(folder: Path, error: OSError) -> IndexUnavailable:
+    return IndexUnavailable(f"the embedded index in {folder} cannot be created: {error}")
 
 
 def _damaged(folder: Path, reason: object) -> IndexUnavailable:

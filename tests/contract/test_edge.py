@@ -1,6 +1,7 @@
 """What the embedded index adds to the contract: a folder that outlives the process, and one opener."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from retriever.index import IndexedItem, IndexUnavailable, ModelMismatch, Sort, edge, open_index
+from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ModelMismatch, Sort, edge, open_index
 from retriever.index.edge import EdgeIndex
 from retriever.index.fields import FieldValue, key
 from retriever.index.filters import parse
@@ -53,7 +54,7 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     try:
         async for line in writer.stdout:
             acknowledged = int(line)
-            if acknowledged == 20:
+            if acknowledged in (20, 150):
                 with pytest.raises(IndexUnavailable, match="open already"):
                     await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
             if acknowledged >= 300:
@@ -162,6 +163,18 @@ async def test_only_fields_that_are_asked_for_are_indexed_beyond_the_first(
         assert (facets["field 39"].values, facets["size"].low) == ([("yes", 2)], 1)
         asked = [key("number", "size"), key("date", "made"), key("keyword", "field 39")]
         assert made[early:] == asked, "each once"
+    await index.close()
+
+
+async def test_whoever_holds_the_lock_keeps_the_engine_away(tmp_path: Path) -> None:
+    """The engine's own lock comes too late: before it, a second engine mends what the first is writing."""
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    await index.close()
+    with (tmp_path / "index" / ".model-a.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(IndexInUse, match="open already"):
+            await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
     await index.close()
 
 
