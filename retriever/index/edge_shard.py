@@ -29,6 +29,7 @@ from retriever.index.points import Payload, Point, Vector, caller_payload, dense
 from retriever.index.selection import Values
 
 CURRENT = "current.json"  # beside the models' folders: which of them serves
+LOCK = "lock"  # in a model's folder: held by the process whose engine has it open
 
 _NAMES_KEY = f"{SECTION}.fields"  # the payload keys of an item's fields
 _CALLERS = engine.PayloadSelector.Exclude([SECTION])  # the part of a payload that callers see
@@ -280,16 +281,13 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
                 "vectors cannot be compared. Start with that model, and move the index to this one by `python -m "
                 f"service.reindex --model …`; or remove {folder / serving} and send the items again."
             )
-        lock = _lock(ours)
-    except OSError as error:
-        raise _not_created(ours, error) from error
-    try:
         if not ours.exists():
             _create_shard(ours, dim)
-        return Shard(_load(ours), lock)
+        lock = _lock(ours)
     except OSError as error:
-        lock.close()
-        raise _not_created(ours, error) from error
+        raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
+    try:
+        return Shard(_load(ours), lock)
     except BaseException:
         lock.close()
         raise
@@ -305,7 +303,7 @@ def _lock(folder: Path) -> IO[bytes]:
     Raises:
         IndexInUse: another process has it.
     """
-    lock = folder.with_name(f".{folder.name}.lock").open("ab")
+    lock = (folder / LOCK).open("ab")
     until = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -342,10 +340,6 @@ def _in_use(folder: Path) -> IndexInUse:
         f"the embedded index in {folder} is open already, here or in another process, and takes one at a time. "
         "Stop that process, use another data folder, or share a Qdrant server (QDRANT_URL)."
     )
-
-
-def _not_created(folder: Path, error: OSError) -> IndexUnavailable:
-    return IndexUnavailable(f"the embedded index in {folder} cannot be created: {error}")
 
 
 def _damaged(folder: Path, reason: object) -> IndexUnavailable:

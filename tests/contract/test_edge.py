@@ -14,6 +14,7 @@ import pytest
 
 from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ModelMismatch, Sort, edge, open_index
 from retriever.index.edge import EdgeIndex
+from retriever.index.edge_shard import LOCK
 from retriever.index.fields import FieldValue, key
 from retriever.index.filters import parse
 from retriever.index.kept import Kept
@@ -170,7 +171,7 @@ async def test_whoever_holds_the_lock_keeps_the_engine_away(tmp_path: Path) -> N
     """The engine's own lock comes too late: before it, a second engine mends what the first is writing."""
     index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
     await index.close()
-    with (tmp_path / "index" / ".model-a.lock").open("rb") as lock:
+    with (tmp_path / "index" / "model-a" / LOCK).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(IndexInUse, match="open already"):
             await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
