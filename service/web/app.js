@@ -280,6 +280,11 @@ document.addEventListener("keydown", (event) => {
     input.select();
   }
 });
+for (const skip of document.querySelectorAll(".skip"))
+  skip.addEventListener("click", (event) => {
+    event.preventDefault(); // it would be a step of the history, and search again under the focus
+    results.focus();
+  });
 window.addEventListener("popstate", restore);
 
 input.focus();
