@@ -4,17 +4,20 @@ The engine holds Python's global lock for as long as a call takes: a facet over 
 for 60 ms. So it has an interpreter to itself. Requests and answers cross a socket, and are worked off one by one.
 
 The process ends with the one that started it, however that ended: what was acknowledged is in the engine's log. If it
-ends by itself (a panic of the engine, or no memory), calls that wait fail, and the next one starts it again.
+ends by itself (a panic of the engine, or no memory), calls that wait fail, and the next one starts it again; but not
+twice within five seconds.
 """
 
 import asyncio
 import logging
+import math
 import os
 import pickle
 import signal
 import socket
 import struct
 import sys
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 from retriever.index.base import IndexUnavailable
@@ -27,6 +30,7 @@ log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<Q")  # before each answer
 _START = "from retriever.index.edge_process import serve; serve()"
 _CLOSING = 60.0  # seconds that the engine may take to write all that it holds
+_BETWEEN_RESTARTS = 5.0  # seconds at least: where it ends again and again, its starts must not take the whole machine
 
 
 class EngineProcess(asyncio.Protocol):
@@ -44,6 +48,7 @@ class EngineProcess(asyncio.Protocol):
         self._asked = 0
         self._received = bytearray()
         self._starting = asyncio.Lock()
+        self._restarted = -math.inf  # when, by the monotonic clock
         self._closed = False
         self.items = 0  # in the index, as of the latest answer
 
@@ -78,8 +83,17 @@ class EngineProcess(asyncio.Protocol):
         if self._transport is None:
             async with self._starting:
                 if self._transport is None:
-                    await self.start()
+                    await self._restart()
         return await self._ask(method, arguments)
+
+    async def _restart(self) -> None:
+        wait = self._restarted + _BETWEEN_RESTARTS - time.monotonic()
+        if wait > 0:
+            raise IndexUnavailable(
+                f"the embedded index's process ended, as it had just before; its next start is in {wait:.1f} seconds"
+            )
+        self._restarted = time.monotonic()
+        await self.start()
 
     async def close(self) -> None:
         """Waits for what is under way, and for the engine to write all that it holds. May be called twice."""

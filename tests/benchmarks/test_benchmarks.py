@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import peers, report
+from benchmarks import peers, real_gallery, report
 from benchmarks.__main__ import main, merged
 from benchmarks.load import drive
 from benchmarks.measure import medians, table, timed
+from training.formats import GalleryItem, read_gallery
 
 
 @pytest.mark.slow
@@ -139,3 +140,47 @@ def test_the_report_fits_the_document() -> None:
     names = re.findall(r"<!-- bench: ([a-z]+) -->", document)
     assert sorted(names) == sorted(["growth", "machine", "targets", *report.TABLES])
     assert document.count("<!-- end -->") == len(names)
+
+
+def test_a_gallery_of_real_texts_holds_every_answer_and_nothing_else_twice(tmp_path: Path) -> None:
+    lines = {
+        "fashion/attributes.gallery.jsonl": [
+            {"item_id": "a", "text": "Nike shirt"},
+            {"item_id": "b", "text": "Nike shirt"},
+        ],
+        "captions/dev.valid.jsonl": [
+            {"query_id": 1, "query_text": "vase", "item_ids": {"c": "A vase.", "d": "A vase."}}
+        ],
+        "captions/train.valid.jsonl": [
+            {"query_id": 2, "query_text": "pot", "item_ids": {"e": "a  VASE.", "f": "A pot."}}
+        ],
+        "fashion/items.train.jsonl": [
+            {
+                "item_id": "g",
+                "title": "Blue kurta",
+                "description": "It has a mandarin collar. Wash. Made of soft cotton cloth.",
+            }
+        ],
+        "household/items.jsonl": [{"item_id": "h", "title": "A pot.", "description": None}],
+        "grocery/items.jsonl": [{"item_id": "i", "title": "Granny Smith"}],
+    }
+    for name, records in lines.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("".join(json.dumps(record) + "\n" for record in records))
+    written = tmp_path / "gallery.jsonl"
+    real_gallery.main(["--data", str(tmp_path), str(written)])
+    assert list(read_gallery(written)) == [
+        GalleryItem("a", "Nike shirt"),
+        GalleryItem("b", "Nike shirt"),
+        GalleryItem("c", "A vase."),
+        GalleryItem("d", "A vase."),
+        GalleryItem("f", "A pot."),
+        GalleryItem("g", "Blue kurta"),
+        GalleryItem("i", "Granny Smith"),
+        GalleryItem("g-0-1", "It has a mandarin collar."),
+        GalleryItem("g-2-1", "Made of soft cotton cloth."),
+        GalleryItem("g-0-2", "It has a mandarin collar. Wash."),
+        GalleryItem("g-1-2", "Wash. Made of soft cotton cloth."),
+    ]
+    real_gallery.main(["--data", str(tmp_path), "--size", "3", str(written)])
+    assert len(list(read_gallery(written))) == 3

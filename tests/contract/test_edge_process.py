@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.index import IndexUnavailable
+from retriever.index import IndexUnavailable, edge_process
 from retriever.index.edge import EdgeIndex
 from tests.contract.helpers import DIM, item, query
 
@@ -63,6 +63,33 @@ async def test_an_engine_that_is_killed_is_started_again_with_all_that_was_ackno
     assert index.engine_pid not in (None, killed)
     await index.upsert([item("late")])
     assert await index.count() == 21
+    await index.close()
+
+
+async def test_an_engine_that_ends_again_and_again_is_not_started_for_every_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    await index.upsert([item("a")])
+
+    async def kill() -> None:
+        assert index.engine_pid is not None
+        os.kill(index.engine_pid, signal.SIGSTOP)
+        waiting = asyncio.create_task(index.get(["a"]))
+        await asyncio.sleep(0.05)
+        os.kill(index.engine_pid, signal.SIGKILL)
+        with pytest.raises(IndexUnavailable, match="ended in the middle"):
+            await waiting
+
+    await kill()
+    assert set(await index.get(["a"])) == {"a"}  # the first time at once
+    await kill()
+    for _ in range(3):
+        with pytest.raises(IndexUnavailable, match=r"next start is in \d\.\d seconds"):
+            await index.get(["a"])
+    assert index.engine_pid is None
+    monkeypatch.setattr(edge_process, "_BETWEEN_RESTARTS", 0.0)
+    assert set(await index.get(["a"])) == {"a"}
     await index.close()
 
 
