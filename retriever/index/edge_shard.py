@@ -33,6 +33,7 @@ LOCK = "lock"  # in a model's folder: held by the process whose engine has it op
 
 _NAMES_KEY = f"{SECTION}.fields"  # the payload keys of an item's fields
 _CALLERS = engine.PayloadSelector.Exclude([SECTION])  # the part of a payload that callers see
+_SORTED = 1000  # values of a field that are looked at for the commonest
 _PATIENCE = 2.0  # seconds for the engine of a process that was killed to notice, and to let go of the folder
 
 
@@ -56,9 +57,7 @@ class Shard:
 
     def named(self) -> list[str]:
         """The payload keys of all fields that items have."""
-        with _engine_errors():
-            answer = self._shard.facet(engine.FacetRequest(_NAMES_KEY, limit=MAX_FIELDS, exact=True))
-        return [hit.value for hit in answer.hits]
+        return [name for name, _ in self.counts(_NAMES_KEY, None, MAX_FIELDS)]
 
     def make_index(self, payload_key: str) -> None:
         field, _ = parse_key(payload_key) or ("keyword", "")
@@ -88,15 +87,25 @@ class Shard:
         self._lock.close()
 
     def count(self, filter: Condition) -> int:
+        # How many items have one value, an index knows without a look at them (see `counts`); of others it would guess.
+        exact = not (isinstance(filter, AnyOf) and len(filter.values) == 1)
         with _engine_errors():
-            count: int = self._shard.count(engine.CountRequest(exact=True, filter=_engine_filter(filter)))
+            count: int = self._shard.count(engine.CountRequest(exact=exact, filter=_engine_filter(filter)))
         return count
 
     def counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
-        """The commonest values of a field, and how many items have each. The key needs an index."""
-        request = engine.FacetRequest(payload_key, limit=limit, exact=True, filter=_engine_filter(filter))
+        """The commonest values of a field, and how many items have each. The key needs an index.
+
+        Of values that are equally common, the first by name; of more than `_SORTED` values, any.
+        """
+        # Not `exact`, which goes through the items once for each value. The index's own counts are off only where an
+        # item may be in two segments, and there is one (see `items`).
+        request = engine.FacetRequest(
+            payload_key, limit=max(limit, _SORTED), exact=False, filter=_engine_filter(filter)
+        )
         with _engine_errors():
-            return [(hit.value, hit.count) for hit in self._shard.facet(request).hits]
+            hits = self._shard.facet(request).hits
+        return sorted(((hit.value, hit.count) for hit in hits), key=lambda one: (-one[1], one[0]))[:limit]
 
     def ordered(
         self, payload_key: str, filter: Condition | None, limit: int, descending: bool, start: float | None

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -306,6 +308,37 @@ async def test_counts_and_facets_are_asked_once_until_the_catalogue_changes(
     await index.close()
     with pytest.raises(IndexUnavailable):
         await answers()
+
+
+async def test_counts_are_right_however_often_items_were_written(tmp_path: Path) -> None:
+    """Facets, and how many items have one value, are what the engine calls approximate, and have to be exact."""
+    random = Random(0)
+    items: dict[str, dict[str, Any]] = {}
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    for round in range(12):
+        for name in random.sample(range(300), 100):
+            colours: FieldValue = [["red"], ["Blue", "red"], ["green"]][random.randrange(3)]
+            items[str(name)] = {"brand": random.choice("ABCD"), "colour": colours, "price": random.randrange(10)}
+        await index.upsert([IndexedItem(name, item(name).tokens, "", {}, own) for name, own in items.items()])
+        gone = random.sample(sorted(items), 40)
+        await index.delete(gone)
+        items = {name: own for name, own in items.items() if name not in gone}
+        if round % 4 == 3:
+            await index.close()
+            index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+        for asked, lets_through in (
+            (None, lambda own: True),
+            ({"colour": "red"}, lambda own: "red" in own["colour"]),
+            ({"not": {"colour": "red"}}, lambda own: "red" not in own["colour"]),
+            ({"price": {"lt": 5}, "brand": ["A", "B"]}, lambda own: own["price"] < 5 and own["brand"] in "AB"),
+        ):
+            filter = parse(asked, await index.fields()) if asked else None
+            facets = await index.facets(["brand", "colour"], filter)
+            left = [own for own in items.values() if lets_through(own)]
+            assert await index.count(filter) == len(left), asked
+            assert dict(facets["brand"].values) == Counter(own["brand"] for own in left), asked
+            assert dict(facets["colour"].values) == Counter(colour for own in left for colour in own["colour"]), asked
+    await index.close()
 
 
 async def test_an_answer_that_a_write_overtook_is_not_kept() -> None:
