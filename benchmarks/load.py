@@ -25,7 +25,7 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
-    async def post(self, head: bytes, body: bytes) -> int:
+    async def send(self, head: bytes, body: bytes) -> int:
         """Sends a request and reads its answer; returns the status."""
         self._writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
         answer = await self._reader.readuntil(b"\r\n\r\n")
@@ -38,7 +38,14 @@ class Connection:
 
 
 async def drive(
-    url: str, bodies: Iterator[bytes], *, clients: int, seconds: float, rate: float = 0.0, media_type: str
+    url: str,
+    bodies: Iterator[bytes],
+    *,
+    clients: int,
+    seconds: float,
+    rate: float = 0.0,
+    media_type: str,
+    method: str = "POST",
 ) -> dict[str, float]:
     """Requests per second, milliseconds at the median and the 99th percentile, the shares refused (429) and failed.
 
@@ -48,7 +55,7 @@ async def drive(
         OSError, asyncio.IncompleteReadError: a connection was refused or cut.
     """
     address = urlsplit(url)
-    head = f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: {media_type}\r\n".encode()
+    head = f"{method} {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: {media_type}\r\n".encode()
     latencies: list[float] = []
     failed = refused = 0
     connections = [Connection(*await asyncio.open_connection(address.hostname, address.port)) for _ in range(clients)]
@@ -63,7 +70,7 @@ async def drive(
                 return
             if (wait := due - perf_counter()) > 0:
                 await asyncio.sleep(wait)
-            status = await connection.post(head, next(bodies))
+            status = await connection.send(head, next(bodies))
             latencies.append(1000 * (perf_counter() - due))
             refused += status == 429
             failed += status != 429 and not 200 <= status < 300
@@ -89,6 +96,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.0, help="requests a second, all clients together (0: no limit)")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--media-type", default="application/json")
+    parser.add_argument("--method", default="POST")
     options = parser.parse_args()
     bodies = [line.rstrip(b"\n") for line in sys.stdin.buffer]
     measured = drive(
@@ -98,6 +106,7 @@ def main() -> None:
         seconds=options.seconds,
         rate=options.rate,
         media_type=options.media_type,
+        method=options.method,
     )
     print(json.dumps(asyncio.run(measured)))
 

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+_LOAD = [sys.executable, "-m", "benchmarks.load"]
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -80,13 +81,28 @@ class Server:
         media_type: str = "application/json",
     ) -> dict[str, float]:
         """What `benchmarks.load` measured, and the server's own `CPU ms` for one request."""
-        command = [sys.executable, "-m", "benchmarks.load", self.url + path, "--media-type", media_type]
+        command = [*_LOAD, self.url + path, "--media-type", media_type]
         command += ["--clients", str(clients), "--rate", str(rate), "--seconds", str(seconds)]
         before = self.cpu_seconds()
         done = subprocess.run(command, input=b"\n".join(bodies), stdout=subprocess.PIPE, check=True)
         measured: dict[str, float] = json.loads(done.stdout)
         measured["CPU ms"] = 1000 * (self.cpu_seconds() - before) / measured.pop("requests")
         return measured
+
+    @contextlib.contextmanager
+    def changing(self, path: str, body: bytes, *, rate: float) -> Iterator[None]:
+        """`PATCH` requests meanwhile, so many a second. Raises urllib.error.HTTPError where they are refused."""
+        headers = {"Content-Type": "application/json"}
+        urllib.request.urlopen(urllib.request.Request(self.url + path, body, headers, method="PATCH")).close()
+        command = [*_LOAD, self.url + path, "--method", "PATCH", "--rate", str(rate), "--seconds", "3600"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as changes:
+            assert changes.stdin is not None
+            changes.stdin.write(body)
+            changes.stdin.close()
+            try:
+                yield
+            finally:
+                changes.kill()
 
     def stop(self) -> None:
         self.process.terminate()

@@ -1,6 +1,7 @@
 """`POST /search` end to end, over catalogues of growing size: latency, throughput, CPU, memory, start-up, recall."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import retriever
 from benchmarks.catalogue import Generator, fill, queries
 from benchmarks.measure import medians
 from benchmarks.process import Server, service
+from examples.demo_catalogue import products
 from retriever import Retriever
 from retriever.index import open_index
 
@@ -20,6 +22,8 @@ def _new_filter(number: int) -> dict[str, Any]:
     """One that nobody else has asked with: what an index keeps about a filter is of no use."""
     return {"filter": {"category": "Home", "price": {"lte": 40 + number / 1000}}}
 
+
+_WHILE_WRITTEN = "with 3 facets, 10 writes/s"  # an index forgets its counts at each of them
 
 # What is asked, beside the query, or how it follows from the query's number. The first is the baseline of the others.
 KINDS: dict[str, dict[str, Any] | Callable[[int], dict[str, Any]]] = {
@@ -33,6 +37,7 @@ KINDS: dict[str, dict[str, Any] | Callable[[int], dict[str, Any]]] = {
         **_new_filter(5000 + number),
         "facets": ["brand", "material", "price"],
     },
+    _WHILE_WRITTEN: {"facets": ["brand", "material", "price"]},
     "sorted by price": {"sort": [{"field": "price"}]},
     "explained": {"explain": True},
 }
@@ -104,7 +109,8 @@ def _one_round(
 def _kinds(server: Server, size: int, seconds: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for kind in KINDS:
-        one = server.load("/search", bodies(kind), seconds=seconds)
+        with _changes(server) if kind == _WHILE_WRITTEN else contextlib.nullcontext():
+            one = server.load("/search", bodies(kind), seconds=seconds)
         baseline = rows[0]["CPU ms"] if rows else one["CPU ms"]
         rows.append({"items": size, "search": kind, **one, "CPU ÷ hybrid": one["CPU ms"] / baseline})
     return rows
@@ -119,6 +125,11 @@ def under_load(
     crowds = _clients(server, size, clients, seconds)
     saturation = max(row["requests/s"] for row in crowds)
     return crowds, _arrivals(server, size, saturation, max(clients), seconds)
+
+
+def _changes(server: Server) -> contextlib.AbstractContextManager[None]:
+    """The stock of one item changes ten times a second, as some item's does in a shop."""
+    return server.changing(f"/items/{next(iter(products())).id}-0", b'{"stock": 3}', rate=10)
 
 
 def _clients(server: Server, size: int, clients: Sequence[int], seconds: float) -> list[dict[str, Any]]:
