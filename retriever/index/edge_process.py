@@ -1,7 +1,8 @@
 """The embedded engine in a process of its own, and the way to it.
 
-The engine holds Python's global lock for as long as a call takes: a facet over 100,000 items stops every other thread
-for 60 ms. So it has an interpreter to itself. Requests and answers cross a socket, and are worked off one by one.
+The engine holds Python's global lock for as long as a call takes: to count what a filter lets through of 100,000 items
+stops every other thread for up to 30 ms. So it has an interpreter to itself. Requests and answers cross a socket, and
+are worked off one by one.
 
 The process ends with the one that started it, however that ended: what was acknowledged is in the engine's log. If it
 ends by itself (a panic of the engine, or no memory), calls that wait fail, and the next one starts it again; but not
