@@ -29,7 +29,7 @@ def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) 
         "--seconds",
         "0.2",
         "--rounds",
-        "2",
+        "1",
     ]
     tables = main(arguments)
     assert {(row["input"], row["batch"], row["inference"]) for row in tables["encoding"]} == set(
