@@ -23,6 +23,7 @@ def _new_filter(number: int) -> dict[str, Any]:
     return {"filter": {"category": "Home", "price": {"lte": 40 + number / 1000}}}
 
 
+_FACETS = ["brand", "material", "price"]
 _WHILE_WRITTEN = "with 3 facets, 10 writes/s"  # an index forgets its counts at each of them
 
 # What is asked, beside the query, or how it follows from the query's number. The first is the baseline of the others.
@@ -32,12 +33,9 @@ KINDS: dict[str, dict[str, Any] | Callable[[int], dict[str, Any]]] = {
     "lexical": {"mode": "lexical"},
     "with a filter": {"filter": {"category": "Home", "price": {"lte": 40}}},
     "with a new filter": _new_filter,
-    "with 3 facets": {"facets": ["brand", "material", "price"]},
-    "with 3 facets, new filter": lambda number: {
-        **_new_filter(5000 + number),
-        "facets": ["brand", "material", "price"],
-    },
-    _WHILE_WRITTEN: {"facets": ["brand", "material", "price"]},
+    "with 3 facets": {"facets": _FACETS},
+    "with 3 facets, new filter": lambda number: {**_new_filter(5000 + number), "facets": _FACETS},
+    _WHILE_WRITTEN: {"facets": _FACETS},
     "sorted by price": {"sort": [{"field": "price"}]},
     "explained": {"explain": True},
 }
