@@ -146,6 +146,7 @@ def test_filters_are_skipped_by_keyboard(page: Page) -> None:
     skip = page.get_by_role("link", name="Skip the filters")
     expect(page.get_by_role("complementary", name="Filters")).to_be_visible()
     expect(page.locator(".card").first.get_by_role("button")).to_be_visible()  # they may come after the filters
+    page.wait_for_load_state("networkidle")  # and their pictures later still
     page.get_by_role("button", name="Add product").focus()
     page.keyboard.press("Tab")
     expect(skip).to_be_focused()
