@@ -227,7 +227,7 @@ async def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     [
         ("segments/*/version.info", Path.unlink),  # the engine would open it empty
         ("segments/*/segment.json", lambda path: path.write_bytes(b"\0" * 100)),
-        ("segments/*/vector_storage-tokens/vectors/status.dat", lambda path: path.write_bytes(b"")),  # it panics
+        ("segments/*/vector_storage-tokens/tq_vectors/status.dat", lambda path: path.write_bytes(b"")),  # it panics
         ("segments/*/vector_storage-dense/tq_vectors/chunk_0.mmap", Path.unlink),  # it opens, and fails at a search
         ("wal/open-1", lambda path: path.write_bytes(b"not a log" * 100)),
     ],
