@@ -52,7 +52,7 @@ def same(found: dict[str, Exported], expected: dict[str, Exported]) -> None:
         assert item.payload == expected[item_id].payload
         assert item.pictures == expected[item_id].pictures
         assert all(item.pictures or ())
-        np.testing.assert_array_equal(item.tokens, expected[item_id].tokens)  # type: ignore[arg-type]
+        np.testing.assert_allclose(item.tokens, expected[item_id].tokens, rtol=1e-6)  # type: ignore[arg-type]
 
 
 def elsewhere(settings: Settings, tmp_path: Path, name: str, **changed: Any) -> Settings:

@@ -118,7 +118,7 @@ def test_searches_and_writes_go_on_while_a_model_takes_over(
     assert {item["id"] for item in client.get("/items").json()["items"]} == {"a", "later", "waiting"}
     model = retriever.load(other_checkpoint)
     tokens = client.portal.call(services(client).index.tokens, ["waiting"])["waiting"]  # type: ignore[union-attr]
-    assert tokens == pytest.approx(model.encode_items([retriever.ItemInput(text="lamp")])[0], abs=1e-3)
+    assert tokens == pytest.approx(model.encode_items([retriever.ItemInput(text="lamp")])[0], abs=1e-2)
     assert current(settings).previous_id == old.encoder.retriever.model_id
     until(lambda: old._users == set())
     assert client.delete("/items/waiting").status_code == 204
