@@ -42,7 +42,7 @@ def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) 
     assert all(row["p50 ms"] <= row["p99 ms"] for row in searches)
     footprint = tables["footprint"][0]
     assert footprint["items"] == 40
-    assert footprint["recall@10"] == 1.0  # all forty are candidates
+    assert footprint["recall@10"] > 0.95  # all forty are candidates; in eight bits the tenth may be the eleventh
     assert [row["ingest"] for row in tables["ingest"]] == [
         "POST /items, 1 client",
         "POST /items, 8 clients",
