@@ -284,6 +284,8 @@ async def test_rows_of_a_query_add_up(index: ItemIndex) -> None:
     expected = {one.id: float((one.tokens @ rows.T).max(axis=0).sum()) for one in items}
     found = (await index.search(rows, "", limit=30, explain=True)).hits
     assert best_first([hit.id for hit in found], expected)
+    kept = {name: float((own @ rows.T).max(axis=0).sum()) for name, own in (await index.tokens([*expected])).items()}
+    assert [hit.id for hit in found] == sorted(kept, key=lambda one: -kept[one])
     assert found[0].semantic == pytest.approx(expected[found[0].id], abs=PRECISION)
 
 

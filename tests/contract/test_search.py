@@ -34,10 +34,14 @@ async def test_the_order_and_the_scores_are_those_of_exact_maxsim(index: ItemInd
     for seed in range(5):
         scores = exact(items, query(seed))
         found = await index.search(query(seed), "", limit=60, explain=True)
+        tokens = await index.tokens([one.id for one in items])
+        kept = exact([IndexedItem(name, own, "", {}) for name, own in tokens.items()], query(seed))
+        assert ids(found.hits) == sorted(kept, key=lambda one: -kept[one])
         assert best_first(ids(found.hits), scores)
         assert found.total == 60
         for hit in found.hits:
             assert hit.semantic == pytest.approx(scores[hit.id], abs=PRECISION)
+            assert hit.semantic == pytest.approx(kept[hit.id], abs=1e-4)
             assert (hit.score, hit.lexical) == (hit.semantic, 0)
 
 
