@@ -24,7 +24,7 @@ from retriever.torch_model import TorchModel
 from retriever.vision import PictureFeatures
 
 MOST_ROWS = 64  # a larger batch is cut: there the arithmetic takes longer than its launches
-MANY_QUERIES = 256  # from here on launching kernels one by one costs less than cutting queries into graphs' batches
+MANY_QUERIES = 512  # from here on launching kernels one by one costs less than cutting queries into graphs' batches
 LENGTH_STEP = 8  # word pieces of a query; attention with a mask likes multiples of eight
 TEXT_STEP = 32  # of an item: its picture is most of the work, and each shape costs a capture while others wait
 MOST_GRAPHS = 128  # kept, each with a few hundred kernels' arguments; the one that was not used for longest goes
