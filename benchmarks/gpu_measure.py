@@ -42,7 +42,10 @@ class Gpu:
         return 100 * flops / (milliseconds / 1000) / self.peak if flops and self.peak else ""
 
     def cell(self, about: Row, measure: Callable[[], Row]) -> Row:
-        """What was measured beside what it is about, and the peak of memory. A failure becomes a row that says so."""
+        """What was measured beside what it is about, torch's peak of memory, and what the card holds.
+
+        A failure becomes a row that says so.
+        """
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         try:
@@ -54,6 +57,8 @@ class Gpu:
             measured = {"failed": f"{type(error).__name__}: {str(error)[:80]}"}
         if self.device.type == "cuda":
             measured["peak GB"] = torch.cuda.max_memory_allocated(self.device) / 1e9
+            free, whole = torch.cuda.mem_get_info(self.device)
+            measured["card GB"] = (whole - free) / 1e9  # with what the driver and libraries took past torch
         if "failed" in measured:
             self.clear()  # what the failed call had allocated
         row = about | measured
