@@ -8,6 +8,7 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from retriever.index import beside
 from retriever.index.selection import RELEVANCE_FLOOR
 from service.schemas import MOST_FACET_VALUES, FacetResult, Item, PictureUrl, Text, Word, storable
 
@@ -159,7 +160,12 @@ class ImageSearchForm(Page):
         examples=["https://shop.example/mug.jpg"],
     )
     query: QueryText = Field(default="", description='Words to go with the picture: "this, but in red".')
-    words: float = Field(default=0.5, ge=0, le=1, description="How much the words count beside the picture.")
+    words: float = Field(
+        default=beside.WORDS,
+        ge=0,
+        le=1,
+        description="How much the words count beside the picture: at 0 it alone decides, at 1 they do.",
+    )
     filter: Annotated[dict[str, Any], BeforeValidator(_parsed)] = Field(default_factory=dict)
     facets: Annotated[list[Word], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=20)
     sort: Annotated[list[SortBy], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=3)

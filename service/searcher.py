@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from retriever.arrays import Floats
-from retriever.index import FilterError, Hit, ItemIndex, Sort
+from retriever.index import FilterError, Hit, ItemIndex, Sort, beside
 from retriever.index.fields import fold, key
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import weight_of
@@ -110,12 +110,9 @@ class Searcher:
         """
         started, search_id = perf_counter(), logs.begin_search()
         tokens = await self._catalogue.encode_picture(file)  # (Q, D)
-        rows = tokens / np.float32(len(tokens))
-        if form.query:
-            query = await self._encoder.encode_query(form.query)
-            rows = np.concatenate([(1 - form.words) * rows, form.words * query.embedding[None]])
-        weight = weight_of(form.query) * form.words if form.query else 0.0
-        asked = _Asked(rows.astype(np.float32), form.query, weight)
+        words = (await self._encoder.encode_query(form.query)).embedding if form.query else None
+        weight = beside.lexical_weight(form.query, form.words)
+        asked = _Asked(beside.rows(tokens, words, form.words), form.query, weight)
         return await self._answer(form, asked, started, search_id, explain=form.explain)
 
     async def similar(self, item_id: str, page: Page, condition: Condition | None = None) -> SearchResponse:
@@ -129,7 +126,7 @@ class Searcher:
         if tokens is None:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
         others = Not(AnyOf(key("keyword", "id"), (fold(item_id),)))
-        asked = _Asked(tokens / np.float32(len(tokens)), "", 0.0, conjoin(others, condition))
+        asked = _Asked(beside.rows(tokens), "", 0.0, conjoin(others, condition))
         return await self._answer(page, asked, started, search_id)
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+import torch
+
+from retriever.index import beside
+from retriever.index.fusion import CODE_WEIGHT, LEXICAL_WEIGHT
+from retriever.scoring import maxsim_sum
+
+
+def _unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    drawn = rng.normal(size=shape)
+    return (drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def test_picture_and_words_share_the_score() -> None:
+    rng = np.random.default_rng(0)
+    picture, words, items = _unit(rng, 4, 8), _unit(rng, 8), _unit(rng, 5, 4, 8)
+
+    def score(rows: np.ndarray) -> np.ndarray:
+        assert rows.dtype == np.float32  # what an index takes
+        return maxsim_sum(torch.from_numpy(rows), torch.from_numpy(items)).numpy()
+
+    alike, said = score(beside.rows(picture)), score(words[None])
+    assert score(beside.rows(picture, words, 0.3)) == pytest.approx(0.7 * alike + 0.3 * said, abs=1e-6)
+    assert score(beside.rows(picture, words, 1)) == pytest.approx(said, abs=1e-6)
+    assert maxsim_sum(torch.from_numpy(beside.rows(picture)), torch.from_numpy(picture[None])).item() == pytest.approx(
+        1
+    )
+
+
+def test_words_in_common_count_less_than_alone_but_for_article_numbers() -> None:
+    assert beside.lexical_weight("") == 0
+    assert 0 < beside.lexical_weight("in red", 1) < LEXICAL_WEIGHT
+    assert beside.lexical_weight("in red", 0.5) == pytest.approx(beside.lexical_weight("in red", 1) / 2)
+    assert beside.lexical_weight("AB-1234", 1) == CODE_WEIGHT
