@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import orjson
 
@@ -25,6 +25,8 @@ from service.search_schemas import Page, SearchResponse
 from service.searcher import cursor_offset
 
 log = logging.getLogger(__name__)
+
+By = Literal["words", "picture", "item"]  # what a search was by; pairs for training come from words alone
 
 SEGMENTS = 16  # that the bound is shared by: what is removed at once
 _MOST_WAITING = 16 << 20  # bytes
@@ -68,8 +70,12 @@ class EventLog:
         except OSError as error:
             raise Problem(507, "storage_failed", f"The events could not be stored: {error.strerror}.") from error
 
-    def searched(self, query: str, page: Page, response: SearchResponse) -> None:
-        """Note what a search showed, without waiting: no shopper waits for a disk. Lost if that does not keep up."""
+    def searched(self, query: str, page: Page, response: SearchResponse, by: By = "words") -> None:
+        """Note what a search showed, without waiting: no shopper waits for a disk. Lost if that does not keep up.
+
+        Args:
+            query: what was typed, beside a picture too; the item's id where items like one were asked for.
+        """
         if self._bytes_waiting > _MOST_WAITING:
             self._lost += 1
             if self._lost % 1000 == 1:
@@ -78,6 +84,7 @@ class EventLog:
         record = {
             "time": _now(),
             "kind": "search",
+            "by": by,
             "search_id": response.search_id,
             "query": response.corrected_query or query,
             "model_id": response.model_id,

@@ -99,7 +99,10 @@ async def similar(
     """By what pictures and texts show and say together; the item itself is left out."""
     condition = await condition_of(services, filter)
     page = Page(limit=limit, offset=offset)
-    return await while_connected(request, services.searcher.similar(item_id, page, condition))
+    response = await while_connected(request, services.searcher.similar(item_id, page, condition))
+    if services.events is not None:
+        services.events.searched(item_id, page, response, "item")
+    return response
 
 
 image_router = APIRouter(**_DOOR)  # takes larger bodies
@@ -123,4 +126,7 @@ async def search_image(
         (file,) = [form.image.file] if form.image else await fetcher.fetch_all([form.image_url or ""])
         return await services.searcher.search_image(form, file)
 
-    return await while_connected(request, found())
+    response = await while_connected(request, found())
+    if services.events is not None:
+        services.events.searched(form.query, form, response, "picture")
+    return response

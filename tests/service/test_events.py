@@ -16,7 +16,7 @@ from service.events import SEGMENTS, EventLog
 from service.problems import Problem
 from service.settings import Settings
 from tests.end_to_end.serving import running
-from tests.service.helpers import post_item
+from tests.service.helpers import picture_file, post_item
 
 SEARCH_ID = "0123456789abcdef" * 2
 
@@ -53,6 +53,7 @@ def test_events_are_kept_with_the_search_that_they_name(shop: TestClient, settin
     assert (answer.status_code, answer.json()) == (200, {"accepted": 4})
     first, second, *rest = kept(settings.data_dir)
     assert (first["kind"], first["query"], first["search_id"]) == ("search", "red mug", found["search_id"])
+    assert first["by"] == "words"
     assert (first["items"], first["offset"], first["model_id"]) == (shown, 0, found["model_id"])
     assert (second["search_id"], second["offset"]) == (more["search_id"], 2)
     assert [{name: one[name] for name in events[0]} for one in rest] == events
@@ -65,6 +66,21 @@ def test_searches_of_a_batch_are_kept(shop: TestClient, settings: Settings) -> N
     shop.post("/search/batch", json={"searches": [{"query": "red"}, {"query": "mug"}]})
     shop.post("/events", json={"events": [event()]})
     assert [one.get("query") for one in kept(settings.data_dir)] == ["red", "mug", None]
+
+
+def test_searches_by_a_picture_and_for_similar_items_are_kept(shop: TestClient, settings: Settings) -> None:
+    for name in ("red", "blue"):
+        post_item(shop, name, picture_file(name), title="mug")
+    parts = {"image": ("x.png", picture_file("red")), "query": (None, "in blue")}
+    by_picture = shop.post("/search/image", files=parts).json()
+    by_item = shop.get("/items/red/similar").json()
+    shop.post("/events", json={"events": [event(search_id=by_picture["search_id"], item_id="blue")]})
+    first, second, click = kept(settings.data_dir)
+    assert (first["by"], first["query"], first["search_id"]) == ("picture", "in blue", by_picture["search_id"])
+    assert first["items"] == [hit["id"] for hit in by_picture["hits"]]
+    assert (second["by"], second["query"], second["search_id"]) == ("item", "red", by_item["search_id"])
+    assert second["items"] == ["blue"]
+    assert click["search_id"] == first["search_id"]
 
 
 @pytest.mark.parametrize(

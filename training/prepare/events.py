@@ -106,9 +106,13 @@ def _read(database: sqlite3.Connection, log: Path, learned: Learned) -> None:
 def _store(database: sqlite3.Connection, record: Any, learned: Learned) -> None:
     if record["kind"] == "search":
         items = json.dumps([safe_id(item_id) for item_id in record["items"]])
-        search = (record["search_id"], clean_text(record["query"]).text, record["offset"], items)
+        by_words = (
+            record.get("by", "words") == "words"
+        )  # a picture is no query, and what was typed beside it half of one
+        query = clean_text(record["query"]).text if by_words else None
+        search = (record["search_id"], query, record["offset"], items)
         database.execute("INSERT OR IGNORE INTO searches VALUES (?, ?, ?, ?)", search)
-        learned.counts["searches"] += 1
+        learned.counts["searches" if by_words else "searches by pictures or items, left out"] += 1
     else:
         chosen = record["kind"] in CHOSEN
         told = (record["search_id"], safe_id(record["item_id"]), record["position"], chosen)

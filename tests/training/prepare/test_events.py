@@ -111,6 +111,18 @@ def test_what_does_not_fit_together_is_counted(shop: Path) -> None:
     assert found["pairs"] == 1
 
 
+def test_searches_by_pictures_and_items_make_no_pairs(shop: Path) -> None:
+    by_picture = search(1, "in red") | {"by": "picture"}
+    by_item = search(2, "item-3") | {"by": "item"}
+    by_words = search(3, "red mug") | {"by": "words"}
+    events = [event(1, 0), event(2, 1), event(3, 2), event(4, 0)]
+    found = learn(shop, [by_picture, by_item, by_words, *events], "--hold-out", "0")
+    assert [(pair.query, pair.image_id) for pair in read_train(shop / "out" / "train.json")] == [("red mug", "item-2")]
+    counts = found["counts"]
+    assert (counts["searches"], counts["searches by pictures or items, left out"]) == (1, 2)
+    assert counts["events without their search"] == 1
+
+
 def test_held_out_queries_are_never_trained_on(shop: Path) -> None:
     records: list[Any] = []
     for n in range(40):
