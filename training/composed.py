@@ -73,17 +73,18 @@ def products(path: Path, images: Path) -> list[Product]:
 
 def changes(shop: Sequence[Product], attribute: str, seed: int = 0) -> list[Change]:
     """One for each product that has the attribute, where another of its kind has another value of it."""
-    rng = np.random.default_rng(seed)
-    drawn = []
+    by_kind: dict[tuple[Any, ...], dict[str, set[int]]] = {}  # kind → value → products
     for number, product in enumerate(shop):
-        own, answers = product.values.get(attribute), {}  # type: ignore[var-annotated]
-        for other, candidate in enumerate(shop):
-            value = candidate.values.get(attribute)
-            if own and value and value != own and _of_a_kind(product, candidate, attribute):
-                answers.setdefault(value, set()).add(other)
-        if answers:
-            value = sorted(answers)[rng.integers(len(answers))]
-            drawn.append(Change(number, PHRASES.get(attribute, "{}").format(value), frozenset(answers[value])))
+        if value := product.values.get(attribute):
+            by_kind.setdefault(_kind(product, attribute), {}).setdefault(value, set()).add(number)
+    rng, drawn = np.random.default_rng(seed), []
+    for number, product in enumerate(shop):
+        own = product.values.get(attribute)
+        others = sorted(by_kind[_kind(product, attribute)].keys() - {own}) if own else []
+        if others:
+            value = others[rng.integers(len(others))]
+            answers = frozenset(by_kind[_kind(product, attribute)][value])
+            drawn.append(Change(number, PHRASES.get(attribute, "{}").format(value), answers))
     return drawn
 
 
@@ -133,9 +134,9 @@ def _encode(model: Retriever, shop: Sequence[Product], texts: Sequence[str | Non
     return np.concatenate(parts)  # (N, Q, D)
 
 
-def _of_a_kind(product: Product, other: Product, attribute: str) -> bool:
-    same_gender = attribute == "gender" or product.values.get("gender") == other.values.get("gender")
-    return product is not other and product.category == other.category and same_gender
+def _kind(product: Product, attribute: str) -> tuple[Any, ...]:
+    """What an answer has in common with the product when this attribute is changed."""
+    return product.category, None if attribute == "gender" else product.values.get("gender")
 
 
 def _category(value: Any) -> tuple[str, ...]:
@@ -173,9 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{options.items}: no two products of a category differ in {', '.join(options.attributes)}"
             )
         model = retriever.load(options.model)
-    except (ValueError, FileNotFoundError) as error:
+        found = asyncio.run(measure(model, shop, asked, options.words))
+    except (ValueError, OSError) as error:  # pictures that cannot be read among them
         parser.exit(2, f"{parser.prog}: {error}\n")
-    found = asyncio.run(measure(model, shop, asked, options.words))
     print(f"| changed (searches) | searched with | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
     for attribute, by_name in found.items():
         for name, metrics in by_name.items():
@@ -185,6 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             attribute: {name: {metric: own.tolist() for metric, own in metrics.items()} for name, metrics in by.items()}
             for attribute, by in found.items()
         }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(values))
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,13 @@ def test_what_cannot_be_measured_is_said(
         composed.main(["--items", str(items), "--images", str(toy_shop / "images"), *more])
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_read_is_named(
+    items: Path, toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(toy_shop / "images", tmp_path / "images")
+    (tmp_path / "images" / "mug-blue.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit):
+        composed.main(["--items", str(items), "--model", str(tiny_checkpoint)])
+    assert "mug-blue.png" in capsys.readouterr().err
