@@ -37,7 +37,7 @@ def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     An empty list of texts means that the item is to be found by its picture alone.
     """
     title, description = item.get("title") or "", item.get("description") or ""
-    category = _category(item.get("category"))
+    category = category_of(item.get("category"))
     attributes = {k: v for k, v in (item.get("attributes") or {}).items() if isinstance(v, str) and v.strip()}
     kind = _kind(category, title)
     openings = opening_texts(description, title)
@@ -112,7 +112,8 @@ def _without_colour(text: str) -> str:
     return " ".join(_COLOUR.sub(" ", text).split())
 
 
-def _category(value: Any) -> list[str]:
+def category_of(value: Any) -> list[str]:
+    """A category as a path, the widest first, whether it was written as one or as its narrowest name."""
     if isinstance(value, str):
         return [value]
     return [part for part in value or () if isinstance(part, str)]

@@ -62,7 +62,7 @@ def products(path: Path, images: Path) -> list[Product]:
     for item, (item_id, *_) in catalogue.items(path):
         if item_id not in folder:
             continue
-        category, attributes = _category(item.get("category")), item.get("attributes") or {}
+        category, attributes = tuple(catalogue.category_of(item.get("category"))), item.get("attributes") or {}
         text = item_text(item.get("title"), item.get("description"), category, attributes)
         values = {name.lower(): value.strip().lower() for name, value in attributes.items() if isinstance(value, str)}
         found.append(Product(item_id, folder.path(item_id), text, category, values))
@@ -137,10 +137,6 @@ def _encode(model: Retriever, shop: Sequence[Product], texts: Sequence[str | Non
 def _kind(product: Product, attribute: str) -> tuple[Any, ...]:
     """What an answer has in common with the product when this attribute is changed."""
     return product.category, None if attribute == "gender" else product.values.get("gender")
-
-
-def _category(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
 
 
 def _row(attribute: str, name: str, metrics: Mapping[str, Floats]) -> str:
