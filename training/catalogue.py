@@ -27,6 +27,7 @@ COLOURS = (
 )
 _COLOUR = re.compile(rf"\b({COLOURS})\b", re.IGNORECASE)
 _WORDS = re.compile(r"[a-z0-9'&-]+")
+MOST_ANSWERS = 12  # of a query to measure by: what more products answer is found by chance
 _NARROWING = ("pattern", "fabric", "material", "sleeve length", "neck", "design", "type", "ideal for", "shape")
 _KEEP_PLURAL = ("shoes", "jeans", "trousers", "pants", "shorts", "glasses", "leggings", "capris", "scissors", "body")
 
@@ -38,10 +39,10 @@ def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """
     title, description = item.get("title") or "", item.get("description") or ""
     category = category_of(item.get("category"))
-    attributes = {k: v for k, v in (item.get("attributes") or {}).items() if isinstance(v, str) and v.strip()}
+    attributes = _attributes(item)
     kind = _kind(category, title)
     openings = opening_texts(description, title)
-    colourless = [text for text in (_without_colour(title), *(_without_colour(part) for part in openings[:1])) if text]
+    colourless = _colourless(title, openings)
 
     yield title, [*openings, item_text(None, None, category, attributes)] if openings else []
     for caption in item.get("captions") or ():
@@ -50,6 +51,15 @@ def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         yield kind, colourless if openings else []
         for query in _narrowed(kind, attributes):
             yield query, colourless or [title]
+
+
+def _attributes(item: Mapping[str, Any]) -> dict[str, str]:
+    return {k: v for k, v in (item.get("attributes") or {}).items() if isinstance(v, str) and v.strip()}
+
+
+def _colourless(title: str, openings: Sequence[str]) -> list[str]:
+    """Texts without the colours that they name: the title, and the description's opening."""
+    return [text for text in (_without_colour(title), *(_without_colour(part) for part in openings[:1])) if text]
 
 
 def _narrowed(kind: str, attributes: Mapping[str, str]) -> Iterator[str]:
@@ -157,19 +167,43 @@ def item_rows(path: Path, hold_out: float) -> Iterator[dict[str, Any]]:
 
 
 def write_held_out(path: Path, share: float, output: Path) -> None:
-    """`X.valid.jsonl` and `X.gallery.jsonl` beside `X.json`: known-item search by title over what is held out."""
-    answers: dict[str, dict[str, str]] = {}
+    """Two sets to measure on beside `X.json`, of what is held out.
+
+    `X.valid.jsonl` and `X.gallery.jsonl`: known-item search by title over the openings of the descriptions.
+    `X.attributes.valid.jsonl` and `X.attributes.gallery.jsonl`, where the products have such fields: kinds narrowed by
+    them ("women's red printed kurta") over titles that name no colour, so that the picture has to show it. A query
+    that more than `MOST_ANSWERS` products answer is left out.
+    """
+    titles: dict[str, dict[str, str]] = {}
+    narrowed: dict[str, dict[str, str]] = {}
+    colourless: dict[str, str] = {}
     for item, image_ids in items(path):
-        if is_held_out(item, share) and item.get("title"):
-            text = next(iter(opening_texts(item.get("description") or "", item["title"])), "")
-            answers.setdefault(item["title"].lower(), {}).update(dict.fromkeys(image_ids, text))
-    with output.with_suffix(".valid.jsonl").open("w", encoding="utf-8") as file:
-        for number, (title, item_ids) in enumerate(answers.items()):
-            file.write(json.dumps({"query_id": number, "query_text": title, "item_ids": item_ids}) + "\n")
-    with output.with_suffix(".gallery.jsonl").open("w", encoding="utf-8") as file:
-        for item_ids in answers.values():
-            for item_id, text in item_ids.items():
-                file.write(json.dumps({"item_id": item_id, "text": text}) + "\n")
+        title = item.get("title") or ""
+        if not is_held_out(item, share):
+            continue
+        openings = opening_texts(item.get("description") or "", title)
+        colourless |= dict.fromkeys(image_ids, next(iter(_colourless(title, openings)), ""))
+        if title:
+            titles.setdefault(title.lower(), {}).update(dict.fromkeys(image_ids, next(iter(openings), "")))
+        if kind := _kind(category_of(item.get("category")), title):
+            for query in _narrowed(kind, _attributes(item)):
+                narrowed.setdefault(query, {}).update((image_id, colourless[image_id]) for image_id in image_ids)
+    known = {item_id: text for answers in titles.values() for item_id, text in answers.items()}
+    few = {query: answers for query, answers in narrowed.items() if len(answers) <= MOST_ANSWERS}
+    base = output.with_suffix("")
+    _write_set(f"{base}", titles, known)
+    if few:
+        _write_set(f"{base}.attributes", few, colourless)
+
+
+def _write_set(base: str, queries: Mapping[str, Mapping[str, str]], gallery: Mapping[str, str]) -> None:
+    """Queries with the texts of the items that answer each, by item id, and the gallery that they are asked over."""
+    with open(f"{base}.valid.jsonl", "w", encoding="utf-8") as file:
+        for number, (query, answers) in enumerate(queries.items()):
+            file.write(json.dumps({"query_id": number, "query_text": query, "item_ids": answers}) + "\n")
+    with open(f"{base}.gallery.jsonl", "w", encoding="utf-8") as file:
+        for item_id, text in gallery.items():
+            file.write(json.dumps({"item_id": item_id, "text": text}) + "\n")
 
 
 def caption_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -185,10 +219,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.catalogue", description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, help="items.jsonl of a catalogue, or queries in the seed's valid format")
     parser.add_argument("--output", type=Path, required=True, help="the training file to write (a JSON list)")
-    parser.add_argument("--hold-out", type=float, default=0.0, metavar="SHARE", help="keep this share for validation")
+    parser.add_argument("--hold-out", type=float, default=0.0, metavar="SHARE", help="keep this share to measure on")
     options = parser.parse_args(arguments)
-    if not 0 <= options.hold_out < 1:
-        parser.error(f"--hold-out is a share, at least 0 and below 1, not {options.hold_out}")
+    if not 0 <= options.hold_out <= 1:
+        parser.error(f"--hold-out is a share, from 0 to 1, not {options.hold_out}")
     if options.source.name.endswith(".valid.jsonl"):
         written = caption_rows(options.source)
     else:

@@ -5,6 +5,7 @@ import pytest
 
 from training import catalogue
 from training.catalogue import pairs
+from training.formats import read_gallery, read_valid
 
 SHIRT = {
     "item_id": "s1",
@@ -74,6 +75,27 @@ def test_held_out_titles_are_not_in_training(tmp_path: Path) -> None:
     assert all(len(query["item_ids"]) == 2 for query in held)
     gallery = {json.loads(line)["item_id"] for line in (tmp_path / "shop.gallery.jsonl").read_text().splitlines()}
     assert gallery == held_ids
+
+
+def test_held_out_products_are_asked_for_by_their_fields(tmp_path: Path) -> None:
+    source, output = tmp_path / "items.jsonl", tmp_path / "shop.json"
+    items = [SHIRT | {"item_id": str(i), "title": f"Nordwind Striped Blue Tshirts {i}"} for i in range(13)]
+    items[0] = items[0] | {"attributes": SHIRT["attributes"] | {"gender": "Women"}}
+    source.write_text("".join(json.dumps(item) + "\n" for item in items))
+    catalogue.main([str(source), "--output", str(output), "--hold-out", "1"])
+    assert json.loads(output.read_text()) == []
+    queries = {query.query: query.items for query in read_valid(tmp_path / "shop.attributes.valid.jsonl")}
+    assert set(queries["women's blue t-shirt"]) == {"0"}
+    assert set(queries["men's blue t-shirt"]) == {str(i) for i in range(1, 13)}
+    assert "blue t-shirt" not in queries, "all thirteen answer it"
+    gallery = {item.item_id: item.text for item in read_gallery(tmp_path / "shop.attributes.gallery.jsonl")}
+    assert gallery == {str(i): f"Nordwind Striped Tshirts {i}" for i in range(13)}
+
+
+def test_products_without_fields_give_no_such_questions(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text(json.dumps({"item_id": "leek", "title": "Leek"}) + "\n")
+    catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "shop.json"), "--hold-out", "1"])
+    assert {path.name for path in tmp_path.glob("shop.*")} == {"shop.json", "shop.valid.jsonl", "shop.gallery.jsonl"}
 
 
 def test_photographs_of_a_product_become_items(tmp_path: Path) -> None:
