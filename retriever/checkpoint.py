@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -39,12 +40,15 @@ def load_folder(folder: Path) -> tuple[FusedRetriever, Tokenizer]:
 
     Raises:
         FileNotFoundError: one of its files is missing; the message names all that are.
-        ValueError: the configuration or the weights do not fit this version of the model.
+        ValueError: the configuration or the weights do not fit this version of the model, or a file is damaged.
     """
     config = load_config(folder)
     model = FusedRetriever(config)
+    path = folder / "model.safetensors"
     try:
-        model.load_state_dict(_expand(load_file(folder / "model.safetensors")))
+        model.load_state_dict(_expand(load_file(path)))
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
     except RuntimeError as error:
         raise ValueError(f"{folder}: the weights do not fit config.json: {error}") from error
     return model.eval(), load_tokenizer(folder)

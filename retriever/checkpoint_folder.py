@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from retriever.arrays import Floats
@@ -27,17 +27,30 @@ def check(folder: Path) -> None:
 def load_config(folder: Path) -> RetrieverConfig:
     """Raises FileNotFoundError as `check`, and ValueError for a configuration that this version does not know."""
     check(folder)
-    return RetrieverConfig.from_dict(json.loads((folder / "config.json").read_text()))
+    path = folder / "config.json"
+    try:
+        return RetrieverConfig.from_dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    """Raises ValueError for a file that holds none."""
+    path = folder / "tokenizer.json"
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library has no narrower one
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def load_array(folder: Path, name: str) -> Floats:
-    """One tensor of a checkpoint that is no matrix, in float32."""
-    with safe_open(folder / "model.safetensors", "np") as file:
-        array: Floats = file.get_tensor(name).astype(np.float32)
+    """One tensor of a checkpoint that is no matrix, in float32. Raises ValueError for a damaged file."""
+    path = folder / "model.safetensors"
+    try:
+        with safe_open(path, "np") as file:
+            array: Floats = file.get_tensor(name).astype(np.float32)
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
     return array
 
 

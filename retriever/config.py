@@ -1,6 +1,6 @@
 """What a retriever is made of: one frozen dataclass, and the presets that ship with the project."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
 
@@ -62,10 +62,13 @@ class RetrieverConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RetrieverConfig":
-        """Raises ValueError for a field that this version does not know."""
+        """Raises ValueError for a field that this version does not know, and for one that is missing."""
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"unknown fields in the retriever's configuration: {', '.join(sorted(unknown))}")
+        needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+        if missing := needed - set(values):
+            raise ValueError(f"the retriever's configuration lacks {', '.join(sorted(missing))}")
         return cls(**values)
 
 

@@ -100,9 +100,13 @@ class Catalogue:
     def close(self) -> None:
         self._threads.shutdown()
 
-    def watch(self) -> set[str]:
-        """From now on, the ids of the items that are written or removed are added to this set."""
-        self._touched = set()
+    async def watch(self) -> set[str]:
+        """From now on, the ids of the items that are written or removed are added to this set.
+
+        Writes under way finish first: whoever reads the index afterwards finds each write there, or its id here.
+        """
+        async with self._gate.closed():
+            self._touched = set()
         return self._touched
 
     @contextlib.asynccontextmanager

@@ -185,7 +185,7 @@ class Encoder:
             kind, batch = self._take()
             if batch:
                 await self._encode(kind, batch)
-            else:
+            elif not any(self._waiting.values()):  # a batch is empty too where all who waited for it have gone
                 self._arrived.clear()
                 await self._arrived.wait()
 

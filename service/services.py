@@ -178,8 +178,12 @@ async def open_services(
     finally:
         for task in background:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await task
+            except asyncio.CancelledError:
+                pass
+            except Exception:  # the others, and what is open, are closed all the same
+                log.exception("%s had failed", task.get_name())
         await takeover.close()
         await generations.close()
         if events is not None:

@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 _AGAIN_SECONDS = 60  # before a model that could not be loaded is tried again
-CANNOT_OPEN = (OSError, ValueError, RuntimeError, IndexUnavailable)
 
 
 def generations_of(settings: Settings) -> Generations:
@@ -46,7 +45,7 @@ def generations_of(settings: Settings) -> Generations:
     from retriever.index.server_generations import ServerGenerations
 
     api_key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    return ServerGenerations(lambda: connect(url, api_key))
+    return ServerGenerations(lambda: connect(url, api_key), settings.cluster())
 
 
 def lasting_name(model: str) -> str:
@@ -100,6 +99,8 @@ class Takeover:
                 if not away:  # not every second
                     log.warning("whether another model is to take over is not known: %s", error)
                 away = True
+            except Exception:
+                log.exception("another model could not take over; it is tried again")
 
     async def close(self) -> None:
         """Closes what serves, and what still finishes."""
@@ -120,15 +121,15 @@ class Takeover:
             return
         try:
             new = await self._prepare(generation)
-        except CANNOT_OPEN as error:
-            log.error("the model %s cannot take over: %s", generation.model, error)
+        except Exception as error:  # whatever it is, the old model goes on
+            log.error("the model %s cannot take over: %r", generation.model, error)
             await generations.answer(str(error))
             return
         old = self._serving
         try:
             copy = Reindexing(new.index, old.catalogue.media, old.catalogue.disk, new.encoder.retriever)
             await copy.begin()
-            touched = old.catalogue.watch()
+            touched = await old.catalogue.watch()
             await copy.run(every_item(old.index))
             async with old.catalogue.handing_over() as hand_over:
                 await copy.follow(touched, old.index)
@@ -155,8 +156,8 @@ class Takeover:
         async with catalogue.handing_over() as hand_over:
             try:
                 new = await self._prepare(generation)
-            except CANNOT_OPEN as error:
-                log.error("the model %s cannot take over: %s; searches go on, writes are refused", generation, error)
+            except Exception as error:  # whatever it is, writes must not go to an index that nobody reads
+                log.error("the model %s cannot take over: %r; searches go on, writes are refused", generation, error)
                 catalogue.refusal = f"The index was moved to the model {generation.model_id}, which is not here yet."
                 self._failed, self._again_at = generation, monotonic() + _AGAIN_SECONDS
                 return

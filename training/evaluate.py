@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 import retriever
-from retriever.index import IndexUnavailable, ModelMismatch
+from retriever.index import IndexUnavailable
 from retriever.inference import Inference
 from training import formats, report
 from training.compare import compare, load_results
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     try:
         _run(options)
-    except (FormatError, OSError, IndexUnavailable, ModelMismatch) as error:
+    except (FormatError, OSError, IndexUnavailable) as error:
         sys.exit(f"training.evaluate: {error}")
 
 

@@ -1,8 +1,10 @@
 """The same queries through the index: how much recall the engine loses against exact scores."""
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import Sequence
+import uuid
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,29 +30,49 @@ def rank_through_index(
     "fused" and "hybrid". An item that is not among the first `DEPTH` hits counts as the last of the gallery.
 
     Args:
-        url: a Qdrant server to use; without one the embedded engine, in a folder that is removed afterwards.
+        url: a Qdrant server to use; without one the embedded engine. What is written is removed afterwards.
 
     Raises:
-        IndexUnavailable, ModelMismatch: the server does not answer, or serves another model.
+        IndexUnavailable: the server does not answer.
     """
     return asyncio.run(_rank(gallery, queries, url, api_key))
 
 
 async def _rank(gallery: EncodedGallery, queries: Sequence[ValidQuery], url: str | None, api_key: str | None) -> Ranks:
+    opened = _on_server(gallery, url, api_key) if url else _embedded(gallery)
+    async with opened as index:
+        await _fill(index, gallery)
+        return await _search(index, gallery, queries)
+
+
+@contextlib.asynccontextmanager
+async def _embedded(gallery: EncodedGallery) -> AsyncIterator[ItemIndex]:
     retriever = gallery.retriever
     with tempfile.TemporaryDirectory() as folder:
-        index = await open_index(
-            data_dir=Path(folder), dim=retriever.config.embed_dim, model_id=retriever.model_id, url=url, api_key=api_key
-        )
+        index = await open_index(data_dir=Path(folder), dim=retriever.config.embed_dim, model_id=retriever.model_id)
         try:
-            if url and await index.count():
-                raise ValueError(f"{url} holds items of this model: an evaluation would mix with them")
-            await _fill(index, gallery)
-            return await _search(index, gallery, queries)
+            yield index
         finally:
-            if url:
-                await index.delete([item.item_id for item in gallery.items])
             await index.close()
+
+
+@contextlib.asynccontextmanager
+async def _on_server(gallery: EncodedGallery, url: str, api_key: str | None) -> AsyncIterator[ItemIndex]:
+    """In a collection of its own: the server may be the one that serves a shop."""
+    from retriever.index import server  # the client takes a second to import
+
+    retriever, alias = gallery.retriever, f"evaluation-{uuid.uuid4().hex}"
+    dim, model_id = retriever.config.embed_dim, retriever.model_id
+    client = server.connect(url, api_key)
+    try:
+        index = await server.ServerIndex.open(client, dim, model_id, alias, beside=True)
+        try:
+            yield index
+        finally:
+            with server.server_errors():
+                await client.delete_collection(f"{alias}-{model_id}")
+    finally:
+        await client.close()
 
 
 async def _fill(index: ItemIndex, gallery: EncodedGallery) -> None:

@@ -6,15 +6,22 @@ from dataclasses import asdict
 from qdrant_client import AsyncQdrantClient, models
 
 from retriever.index.base import ItemIndex
+from retriever.index.cluster import Cluster
 from retriever.index.generations import Generation, Generations, generation_of
 from retriever.index.server import ALIAS, ServerIndex, server_errors
 
 
 class ServerGenerations(Generations):
-    """Collections `<alias>-<model_id>` that keep their generation in their metadata."""
+    """Collections `<alias>-<model_id>` that keep their generation in their metadata.
 
-    def __init__(self, connect: Callable[[], AsyncQdrantClient], alias: str = ALIAS) -> None:
-        self._connect, self._alias = connect, alias
+    Args:
+        cluster: How a collection is made that the server does not have yet.
+    """
+
+    def __init__(
+        self, connect: Callable[[], AsyncQdrantClient], cluster: Cluster | None = None, alias: str = ALIAS
+    ) -> None:
+        self._connect, self._cluster, self._alias = connect, cluster, alias
         self._client = connect()
 
     async def current(self) -> Generation | None:
@@ -28,7 +35,12 @@ class ServerGenerations(Generations):
         return generation_of({"model": "", "dim": 0, **known, "model_id": target.removeprefix(f"{self._alias}-")})
 
     async def open(self, model_id: str, dim: int) -> ItemIndex:
-        return await ServerIndex.open(self._connect(), dim, model_id, self._alias, beside=True)
+        client = self._connect()
+        try:
+            return await ServerIndex.open(client, dim, model_id, self._alias, self._cluster, beside=True)
+        except BaseException:
+            await client.close()
+            raise
 
     async def describe(self, generation: Generation) -> None:
         # Empty strings, since metadata is merged into what is there, and a null would leave the old value.

@@ -27,7 +27,7 @@ class Place:
         self._folder, self._client, self.alias = folder, client, f"contract-{uuid.uuid4().hex}"
         self.generations: Generations = EdgeGenerations(folder / "index")
         if client is not None:
-            self.generations = ServerGenerations(lambda: client, self.alias)
+            self.generations = ServerGenerations(lambda: client, alias=self.alias)
 
     async def serve(self, model_id: str, dim: int = DIM) -> ItemIndex:
         if self._client is None:

@@ -77,6 +77,23 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
         retriever.load(folder)
 
 
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_damaged_file_is_named(folder: Path, file: str) -> None:
+    """As a copy leaves it that was cut short."""
+    whole = (folder / file).read_bytes()
+    (folder / file).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=file):
+        retriever.load(folder)
+
+
+def test_a_field_that_is_missing_is_named(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["embed_dim"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="lacks embed_dim"):
+        retriever.load(folder)
+
+
 def test_a_field_of_a_newer_version_is_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"telepathy": True}))

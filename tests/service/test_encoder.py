@@ -117,6 +117,20 @@ def test_queries_and_items_take_turns(tiny_retriever: Retriever) -> None:
     scenario(tiny_retriever, play, max_batch=2)
 
 
+def test_who_stays_is_answered_when_all_others_in_turn_have_gone(tiny_retriever: Retriever) -> None:
+    async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
+        first = asyncio.create_task(encoder.encode_query("a"))
+        await until(lambda: len(gated.batches) == 1)
+        gone = asyncio.create_task(encoder.encode_items([ItemInput(None, "lamp")]))  # the items' turn
+        stays = asyncio.create_task(encoder.encode_query("b"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        gated.gate.set()
+        await asyncio.wait_for(asyncio.gather(first, stays), 10)
+
+    scenario(tiny_retriever, play)
+
+
 def test_who_has_gone_is_not_encoded(tiny_retriever: Retriever) -> None:
     async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
         first = asyncio.create_task(encoder.encode_query("a"))

@@ -2,16 +2,19 @@
 
 import asyncio
 import gc
+import shutil
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 import retriever
+from retriever.index import server
 from retriever.index.generations import EdgeGenerations, Generation
 from service import reindex, takeover
 from service.app import create_app
@@ -160,6 +163,73 @@ def test_a_model_that_is_not_here_takes_nothing_over(shop: tuple[TestClient, Set
     assert "a" in [hit["id"] for hit in client.post("/search", json={"query": "mug"}).json()["hits"]]
     assert model_id(client) == before
     assert post_item(client, "c", title="c").status_code == 201
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_damaged_model_takes_nothing_over(
+    shop: tuple[TestClient, Settings], other_checkpoint: Path, tmp_path: Path, file: str
+) -> None:
+    """Above all, nothing is written into an index on a server that this process does not read."""
+    client, settings = shop
+    damaged = tmp_path / "damaged"
+    shutil.copytree(other_checkpoint, damaged)
+    whole = (damaged / file).read_bytes()
+    (damaged / file).write_bytes(whole[: len(whole) // 2])
+    wanted = current(settings).followed_by(retriever.identify(damaged), str(damaged), 16)
+    generations = generations_of(settings)
+    if isinstance(generations, EdgeGenerations):
+        move(settings, wanted)
+        until(lambda: (asyncio.run(generations.asked()) or (None, None))[1])
+        assert file in str((asyncio.run(generations.asked()) or (None, None))[1])
+    else:
+        asyncio.run(generations.open(wanted.model_id, wanted.dim))
+        move(settings, wanted)
+        until(lambda: post_item(client, "b", title="b").status_code == 503)
+    assert client.post("/search", json={"query": "mug"}).json()["hits"]
+
+
+def test_what_is_under_way_when_writes_are_first_watched_is_not_missed(shop: tuple[TestClient, Settings]) -> None:
+    client, _ = shop
+
+    async def play() -> None:
+        catalogue, index = services(client).catalogue, services(client).index
+        upsert, entered, go = index.upsert, asyncio.Event(), asyncio.Event()
+
+        async def slow(items: Any) -> None:
+            entered.set()
+            await go.wait()
+            await upsert(items)
+
+        index.upsert = slow
+        write = asyncio.create_task(catalogue.store(await catalogue.prepare(ItemFields(id="b", title="lamp"))))
+        await entered.wait()
+        watching = asyncio.create_task(catalogue.watch())
+        await asyncio.sleep(0.05)
+        go.set()
+        touched = await watching
+        assert "b" in touched or await index.get(["b"]), "neither a pass over the index nor its end would see it"
+        await write
+
+    client.portal.call(play)  # type: ignore[union-attr]
+
+
+def test_an_index_beside_is_made_as_the_settings_say(
+    settings: Settings, memory_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, Any] = {}
+    client = server.connect("", None)
+    create = client.create_collection
+
+    async def spy(name: str, **how: Any) -> Any:
+        made.update(how)
+        return await create(name, **how)
+
+    monkeypatch.setattr(client, "create_collection", spy)
+    copies = {"qdrant_replicas": 2, "qdrant_write_consistency": 2, "qdrant_quantization": "int8"}
+    settings = settings.model_copy(update={"qdrant_url": memory_server, **copies})
+    asyncio.run(generations_of(settings).open("0123456789ab", 16))
+    assert (made["replication_factor"], made["write_consistency_factor"]) == (2, 2)
+    assert made["vectors_config"]["dense"].quantization_config is not None
 
 
 def test_there_is_nothing_to_go_back_to(

@@ -1,17 +1,22 @@
 """The evaluation command over generated pictures and a tiny random model: its table, its files and its errors."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from qdrant_client import AsyncQdrantClient
 
 from retriever import ItemInput, Processor, Retriever
+from retriever.index import IndexedItem, server
+from retriever.index.server import ServerIndex
 from retriever.model import FusedRetriever
 from retriever.scoring import maxsim
 from retriever.torch_model import TorchModel
@@ -19,6 +24,7 @@ from training import evaluate
 from training.formats import FormatError, GalleryItem, PictureFolder, ValidQuery, read_gallery, read_valid
 from training.gallery import EncodedGallery, View
 from training.metrics import METRICS
+from training.through_index import rank_through_index
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 160, 30)}
 THINGS = ["mug", "shirt", "lamp"]
@@ -345,3 +351,35 @@ def test_through_the_index_the_exact_ranking_comes_back(run: Callable[..., dict[
     assert [*modes] == [*MODES, "index", "index hybrid"]
     assert modes["index"]["hit@5"] == modes["fused"]["hit@5"]
     assert modes["index"]["ndcg@10"] == pytest.approx(modes["fused"]["ndcg@10"], abs=1e-3)
+
+
+def test_through_a_server_nothing_of_a_shop_is_touched(
+    tiny_retriever: Retriever, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the server that serves: the same model, and items of the same ids."""
+    client = AsyncQdrantClient(":memory:")
+    closed = AsyncMock()
+    monkeypatch.setattr(client, "close", closed)
+    monkeypatch.setattr(server, "connect", lambda url, api_key: client)
+    config, gallery = tiny_retriever.config, _encoded(tiny_retriever, shop)
+    queries = list(read_valid(shop / "shop.valid.jsonl"))
+
+    async def shops_own() -> ServerIndex:
+        return await ServerIndex.open(client, config.embed_dim, tiny_retriever.model_id)
+
+    async def fill() -> None:
+        sold = IndexedItem("mug-red", gallery.tokens(0), "sold", {})
+        await (await shops_own()).upsert([sold])
+
+    asyncio.run(fill())
+    ranks = rank_through_index(gallery, queries, "http://qdrant", None)
+    assert [r.tolist() for r in ranks["index"]] == [
+        r.tolist() for r in rank_through_index(gallery, queries)["index"]
+    ], "as embedded"
+    assert closed.await_count == 1
+
+    async def left() -> list[str]:
+        assert await (await shops_own()).count() == 1
+        return [one.name for one in (await client.get_collections()).collections]
+
+    assert asyncio.run(left()) == [f"items-{tiny_retriever.model_id}"]
