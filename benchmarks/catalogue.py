@@ -16,7 +16,7 @@ from examples.demo_catalogue.palette import COLOURS, PATTERNS
 from retriever import ItemInput, Retriever, item_text
 from retriever.arrays import Floats
 from retriever.index import IndexedItem, ItemIndex, open_index
-from service.catalogue import index_fields, lexical_text
+from service.payload import indexed
 from service.schemas import ItemFields
 
 _NOISE = 0.8  # length of what is added to a token of length 1
@@ -74,7 +74,7 @@ class Generator:
             "created_at": _MOMENT,
             "updated_at": _MOMENT,
         }
-        return IndexedItem(fields.id, self.tokens(number), lexical_text(fields), payload, index_fields(payload))
+        return indexed(payload, self.tokens(number))
 
 
 def fill(data_dir: Path, retriever: Retriever, count: int) -> None:

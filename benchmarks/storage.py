@@ -25,9 +25,9 @@ import retriever
 from benchmarks.process import cpu_seconds, resident_bytes
 from examples.demo_catalogue import products
 from retriever import ItemInput
-from retriever.index import IndexedItem, ItemIndex, open_index
-from service.catalogue import index_fields, lexical_text
+from retriever.index import ItemIndex, open_index
 from service.lexicon import Lexicon
+from service.payload import indexed
 from service.schemas import ItemFields
 from service.stock import take_stock
 
@@ -59,7 +59,7 @@ async def measure(folder: Path, args: argparse.Namespace) -> None:
             payload = {**fields.model_dump(), "id": f"item-{number}", **KEPT}
             payload_bytes += len(json.dumps(payload, ensure_ascii=False).encode())
             tokens = random.normal(size=(args.tokens, args.dim)).astype(np.float32)  # (T, D)
-            items.append(IndexedItem(payload["id"], tokens, lexical_text(fields), payload, index_fields(payload)))
+            items.append(indexed(payload, tokens))
         started = processor(index)
         await index.upsert(items)
         seconds += processor(index) - started
@@ -89,7 +89,7 @@ def encoding(source: list[ItemFields], count: int) -> float:
     """Seconds of one processor that the shipped model takes for an item with a picture."""
     model = retriever.load("compact", "cpu")
     picture = next(products()).picture()
-    items = [ItemInput(picture, lexical_text(fields)) for fields in itertools.islice(itertools.cycle(source), count)]
+    items = [ItemInput(picture, fields.text) for fields in itertools.islice(itertools.cycle(source), count)]
     model.encode_items(items[:1])  # the first run allocates
     started = time.process_time()
     for item in items:

@@ -11,6 +11,7 @@ Without its manifest a file is not a backup, so one that was cut off cannot pass
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from retriever.files import sync_folder
 from service.export import Exported
 
 FORMAT = 1
@@ -78,7 +80,10 @@ class Writer:
             self._write_part()
         self._write(_MANIFEST, json.dumps(asdict(self.manifest), indent=1).encode())
         self._tar.close()
+        with self._unfinished.open("rb") as file:
+            os.fsync(file.fileno())  # before it takes the place of an older one
         self._unfinished.replace(self._path)
+        sync_folder(self._path.parent)
 
     def abandon(self) -> None:
         """Removes what was written, if it was not finished."""

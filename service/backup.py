@@ -25,11 +25,11 @@ from retriever.files import write_whole
 from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ItemIndex, ModelMismatch
 from retriever.index.generations import Generation
 from service.archive import DamagedBackup, Manifest, Reader, Writer
-from service.catalogue import index_fields, lexical_text_of
 from service.data_folder import RESTORING, UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.export import Exported, export
 from service.media import MediaStore
+from service.payload import indexed
 from service.reindexing import encode_stored
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
 from service.services import device_of, open_index_of
@@ -187,11 +187,7 @@ def _restored(
         item.payload["images"] = kept
     payloads = [item.payload for item in items]
     vectors = [item.tokens for item in items] if model is None else encode_stored(model, media, payloads)
-    return [
-        IndexedItem(payload["id"], tokens, lexical_text_of(payload), payload, index_fields(payload))
-        for payload, tokens in zip(payloads, vectors, strict=True)
-        if tokens is not None
-    ]
+    return [indexed(payload, tokens) for payload, tokens in zip(payloads, vectors, strict=True) if tokens is not None]
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -26,9 +28,12 @@ from service.fetch import PictureFetcher
 from service.limits import Permit
 from service.multipart import parts_of
 from service.problems import Problem, problem_of
-from service.schemas import BulkLine, BulkResult, ItemFields
+from service.schemas import BulkLine, BulkResult, ItemFields, PatchLine
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Action = Literal["replace", "update"]
 
 AT_ONCE = 8  # lines decoded, encoded and stored at the same time
 _BUSY_SECONDS = 0.2  # before a line is tried again that found the model's queue full
@@ -123,13 +128,23 @@ async def _items_of_form(body: AsyncIterator[bytes], content_type: str, longest:
 
 
 class BulkIngest:
-    """Stores the items of a body's lines. One bad line fails alone."""
+    """Stores the items of a body's lines. One bad line fails alone.
+
+    Args:
+        action: `replace` takes whole items (`BulkLine`), `update` what changes about some (`PatchLine`).
+    """
 
     def __init__(
-        self, catalogue: Catalogue, fetcher: PictureFetcher, draining: asyncio.Event, *, longest_line: int
+        self,
+        catalogue: Catalogue,
+        fetcher: PictureFetcher,
+        draining: asyncio.Event,
+        *,
+        longest_line: int,
+        action: Action = "replace",
     ) -> None:
         self._catalogue, self._fetcher, self._draining = catalogue, fetcher, draining
-        self._longest = longest_line
+        self._longest, self._action = longest_line, action
 
     async def results(self, request: Request) -> AsyncIterator[BulkResult]:
         """One result an item, in their order.
@@ -139,7 +154,9 @@ class BulkIngest:
         """
         permit: Permit = request.state.permit
         number = 0
-        under_way: asyncio.Queue[asyncio.Task[BulkResult] | None] = asyncio.Queue(AT_ONCE)
+        latest: WeakValueDictionary[str, asyncio.Task[Any]] = WeakValueDictionary()  # by item id
+        # Two more are outside of the queue: one that waits to be put in, and one whose result is awaited.
+        under_way: asyncio.Queue[asyncio.Task[BulkResult] | None] = asyncio.Queue(AT_ONCE - 2)
 
         async def read() -> None:
             nonlocal number
@@ -152,7 +169,7 @@ class BulkIngest:
                     if item:
                         if number > 1:  # the first was counted when the request was let in
                             await permit.pace()
-                        await under_way.put(asyncio.create_task(self._store(number, item)))
+                        await under_way.put(asyncio.create_task(self._store(number, item, latest)))
             except Problem as problem:
                 await under_way.put(asyncio.create_task(_refuse(number + 1, problem)))
             finally:
@@ -172,15 +189,21 @@ class BulkIngest:
                 if task := under_way.get_nowait():
                     task.cancel()
 
-    async def _store(self, number: int, sent: Sent) -> BulkResult:
+    async def _store(self, number: int, sent: Sent, latest: MutableMapping[str, asyncio.Task[Any]]) -> BulkResult:
         if sent.line is None:
             detail = f"The item has more than {self._longest} bytes; SEARCH_MAX_BODY_BYTES sets the limit."
             return BulkResult(line=number, id=None, status=413, code="line_too_large", detail=detail)
         item_id = None
         try:
-            item = BulkLine.model_validate_json(sent.line)
+            line_type = BulkLine if self._action == "replace" else PatchLine
+            item: BulkLine | PatchLine = line_type.model_validate_json(sent.line)
             item_id = item.id
-            item.images += sent.pictures
+            # Tasks begin in the order of the lines: of those of one item, the last is to be the one that stays.
+            before, latest[item_id] = latest.get(item_id), asyncio.current_task()  # type: ignore[assignment]
+            if before is not None:
+                await asyncio.wait([before])
+            if sent.pictures:
+                item.images = [*(item.images or ()), *sent.pictures]
             created = await self._write(item)
             return BulkResult(line=number, id=item_id, status=201 if created else 200)
         except ValidationError as error:
@@ -198,22 +221,30 @@ class BulkIngest:
             detail = "Something went wrong in the service; its log has the details."
             return BulkResult(line=number, id=item_id, status=500, code="internal_error", detail=detail)
 
-    async def _write(self, item: BulkLine) -> bool:
+    async def _write(self, item: BulkLine | PatchLine) -> bool:
+        """Whether the item is new."""
+        sent = [io.BytesIO(picture) for picture in item.images or ()]
+        files = await self._fetcher.collect(sent, item.image_urls or ())
+        if isinstance(item, PatchLine):
+            pictures = None if item.images is None and item.image_urls is None else files
+            await self._when_free(lambda: self._catalogue.change(item.id, item, pictures=pictures), files)
+            return False
         fields = ItemFields.model_validate(item.model_dump(exclude={"images", "image_urls"}))
-        files = await self._fetcher.collect([io.BytesIO(picture) for picture in item.images], item.image_urls)
+        prepared = await self._when_free(lambda: self._catalogue.prepare(fields, files), files)
+        _, created = await self._catalogue.store(prepared)
+        return created
+
+    async def _when_free(self, work: Callable[[], Awaitable[T]], files: Sequence[BinaryIO]) -> T:
+        """Bulk waits where a single request is refused, for the model's queue is full: shoppers' queries come first."""
         while True:
             try:
-                prepared = await self._catalogue.prepare(fields, files)
-                break
+                return await work()
             except Problem as problem:
-                # Bulk waits where a single request is refused: shoppers' queries come first.
                 if problem.code != "overloaded":
                     raise
                 await asyncio.sleep(_BUSY_SECONDS)
                 for file in files:
                     file.seek(0)
-        _, created = await self._catalogue.store(prepared)
-        return created
 
 
 def _draining() -> Problem:

@@ -11,7 +11,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any, BinaryIO
@@ -19,21 +18,20 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from retriever import ItemInput, item_text
+from retriever import ItemInput
 from retriever.arrays import Floats
-from retriever.index import IndexedItem, ItemIndex
-from retriever.index.fields import FieldValue
+from retriever.index import ItemIndex, Payload
+from retriever.index.fields import field_name
 from retriever.index.filters import Condition
 from service.disk import Disk
 from service.encoder import Encoder
 from service.lexicon import Lexicon
 from service.media import MediaStore, Picture, decode
 from service.metrics import Metrics
+from service.payload import images_of, indexed, new_payload, stored_inputs, text_of
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
 from service.turnstile import Turnstile
-
-Payload = dict[str, Any]
 
 _DELETED_AT_ONCE = 100
 _UNSET: dict[str, Any] = {"title": "", "description": "", "category": []}  # what null in a patch means
@@ -71,7 +69,7 @@ ANY = Precondition()
 
 
 class Catalogue:
-    """Items by the shop's own id. Payloads are `schemas.Item`, with file names in place of the images' addresses."""
+    """Items by the shop's own id."""
 
     def __init__(
         self,
@@ -139,7 +137,7 @@ class Catalogue:
         Raises:
             Problem: `empty_item`, `invalid_image`, `image_too_large`, `file_too_large`, `overloaded`.
         """
-        text = item_text(fields.title, fields.description, fields.category, fields.attributes)
+        text = fields.text
         if not text and not files:
             raise _empty()
         with self._encoder.admit(max(1, len(files))):
@@ -182,7 +180,7 @@ class Catalogue:
         Raises:
             OSError: the picture is gone.
         """
-        text = item_text(*(payload[name] for name in ("title", "description", "category", "attributes"))) or None
+        text = text_of(payload) or None
         names = [image["file"] for image in payload["images"]]
         if not names:
             return ItemInput(text=text)
@@ -214,12 +212,11 @@ class Catalogue:
         return await self._successor.store(await self._successor._prepare_again(item), precondition)
 
     async def _prepare_again(self, item: PreparedItem) -> PreparedItem:
-        fields = item.fields
-        text = item_text(fields.title, fields.description, fields.category, fields.attributes)
-        inputs = [ItemInput(picture.image, text or None) for picture in item.pictures] or [ItemInput(text=text)]
+        text = item.fields.text or None
+        inputs = [ItemInput(picture.image, text) for picture in item.pictures] or [ItemInput(text=text)]
         # Past the queue's bound: it was admitted once.
         tokens = np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
-        return PreparedItem(fields, item.pictures, tokens)
+        return PreparedItem(item.fields, item.pictures, tokens)
 
     async def change(
         self,
@@ -245,38 +242,32 @@ class Catalogue:
             previous = await self.get(item_id)
             precondition.check(item_id, previous)
             changes = patch.model_dump(exclude_unset=True, exclude={"images", "image_urls"})
-            attributes = {**previous["attributes"], **(changes.pop("attributes", None) or {})}
+            given = changes.pop("attributes", None) or {}
+            replaced = {field_name(name) for name in given}  # "Brand" too, where "brand" is given
+            old = previous["attributes"].items()
+            kept = {name: value for name, value in old if name in given or field_name(name) not in replaced}
             fields = ItemFields.model_validate(
                 {
                     **{name: previous[name] for name in ItemFields.model_fields},
                     **{name: _UNSET.get(name) if value is None else value for name, value in changes.items()},
-                    "attributes": {name: value for name, value in attributes.items() if value is not None},
+                    "attributes": {name: value for name, value in (kept | given).items() if value is not None},
                 }
-            )
-            text, old_text = (
-                item_text(one.title, one.description, one.category, one.attributes)
-                for one in (
-                    fields,
-                    ItemFields.model_validate({name: previous[name] for name in ItemFields.model_fields}),
-                )
             )
             if pictures is not None:
                 prepared = await self.prepare(fields, pictures)
                 return await self._replace(fields, prepared.tokens, previous, prepared.pictures)
-            if text == old_text:
+            if fields.text == text_of(previous):
                 tokens = (await self._index.tokens([item_id]))[item_id]
             else:
-                tokens = await self._encode_again(text, previous)
+                tokens = await self._encode_again({**previous, **fields.model_dump()})
             return await self._replace(fields, tokens, previous, None)
 
-    async def _encode_again(self, text: str, previous: Payload) -> Floats:
+    async def _encode_again(self, changed: Payload) -> Floats:
         """The tokens of an item's kept pictures with another text."""
-        names = [image["file"] for image in previous["images"]]
-        if not text and not names:
+        if not changed["images"] and not text_of(changed):
             raise _empty()
-        with self._encoder.admit(max(1, len(names))):
-            kept = await asyncio.gather(*(asyncio.to_thread(self.media.load, name) for name in names))
-            inputs = [ItemInput(picture.image, text or None) for picture in kept] or [ItemInput(text=text)]
+        with self._encoder.admit(max(1, len(changed["images"]))):
+            inputs = await asyncio.to_thread(stored_inputs, self.media, changed)
             return np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
 
     async def _replace(
@@ -284,27 +275,16 @@ class Catalogue:
     ) -> Payload:
         """Writes an item whose lock is held; without `pictures`, it keeps those that it has."""
         started = perf_counter()
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
         images: list[dict[str, Any]] = previous["images"] if previous and pictures is None else []
         if pictures:
             try:
                 names = await asyncio.to_thread(self.media.save, fields.id, pictures)
             except OSError as error:
                 raise Problem(507, "storage_failed", f"The picture could not be stored: {error.strerror}.") from error
-            images = [
-                {"file": name, "width": picture.image.width, "height": picture.image.height, "sha256": picture.sha256}
-                for name, picture in zip(names, pictures, strict=True)
-            ]
-        payload: Payload = {
-            **fields.model_dump(),
-            "images": images,
-            "version": previous["version"] + 1 if previous else 1,
-            "created_at": previous["created_at"] if previous else now,
-            "updated_at": now,
-        }
-        item = IndexedItem(fields.id, tokens, lexical_text(fields), payload, index_fields(payload))
+            images = images_of(names, pictures)
+        payload = new_payload(fields, images, previous)
         self._touch(fields.id)
-        await self._index.upsert([item])
+        await self._index.upsert([indexed(payload, tokens)])
         if previous is not None:
             self._lexicon.forget(previous)
             if pictures is not None:
@@ -372,33 +352,3 @@ def _empty() -> Problem:
     return Problem(
         422, "empty_item", "An item needs a picture or some text: send image, title, description or category."
     )
-
-
-def index_fields(payload: Payload) -> dict[str, FieldValue]:
-    """What an item can be filtered, counted and sorted by: every attribute, and these of its own."""
-    steps = payload["category"]
-    own: dict[str, FieldValue | None] = {
-        "id": payload["id"],
-        "category": [" > ".join(steps[: n + 1]) for n in range(len(steps))],  # so that a path finds all below it
-        "price": payload["price"],
-        "stock": payload["stock"],
-        "available": payload["stock"] != 0,
-        "created_at": datetime.fromisoformat(payload["created_at"]),
-        "updated_at": datetime.fromisoformat(payload["updated_at"]),
-    }
-    return {**payload["attributes"], **{name: value for name, value in own.items() if value is not None}}
-
-
-def lexical_text_of(payload: Payload) -> str:
-    """`lexical_text` of a stored item."""
-    return lexical_text(ItemFields.model_construct(**{name: payload[name] for name in ItemFields.model_fields}))
-
-
-def lexical_text(fields: ItemFields) -> str:
-    """What BM25 sees: the model's text, the whole category, the id, and every attribute (article numbers, codes)."""
-    values: list[Any] = []
-    for value in fields.attributes.values():
-        values.extend(value if isinstance(value, list) else [value])
-    text = item_text(fields.title, fields.description, fields.category, fields.attributes)
-    codes = [str(value) for value in values if not isinstance(value, bool)]
-    return " ".join(part for part in [text, *fields.category, *codes, fields.id] if part)

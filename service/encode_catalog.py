@@ -36,7 +36,7 @@ from ray.data.checkpoint import CheckpointConfig
 from tqdm import tqdm
 
 import retriever
-from retriever import ItemInput, checkpoint_folder, item_text
+from retriever import ItemInput, checkpoint_folder
 from retriever.inference import Inference
 from retriever.retriever import find
 from service.encoded import DONE, ITEMS, SCHEMA, Folder, Manifest
@@ -229,7 +229,7 @@ def _prepare(row: Mapping[str, Any], images: Folder, limits: Limits) -> dict[str
     sources = sources if isinstance(sources, list) else [] if sources is None else [sources]
     if len(sources) > limits.pictures:
         raise ValueError(f"image: {len(sources)} pictures, and {limits.pictures} are allowed (SEARCH_MAX_PICTURES)")
-    if not sources and not item_text(fields.title, fields.description, fields.category, fields.attributes):
+    if not sources and not fields.text:
         raise ValueError("an item needs a picture or some text")
     pictures = []
     for number, source in enumerate(sources, start=1):
@@ -275,8 +275,7 @@ class Worker:
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
     def _inputs(self, row: Mapping[str, Any]) -> list[ItemInput]:
-        fields = ItemFields.model_validate_json(row["fields"])
-        text = item_text(fields.title, fields.description, fields.category, fields.attributes) or None
+        text = ItemFields.model_validate_json(row["fields"]).text or None
         pictures = [Image.open(io.BytesIO(picture["jpeg"]), formats=("JPEG",)) for picture in row["pictures"]]
         return [ItemInput(picture, text) for picture in pictures] or [ItemInput(text=text)]
 

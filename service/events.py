@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Literal
 
 import orjson
 
+from retriever.files import sync_folder
 from service.problems import Problem
 from service.search_schemas import Page, SearchResponse
 from service.searcher import cursor_offset
@@ -131,6 +132,8 @@ class EventLog:
                 self._wanted.set()
 
     def _write(self, data: bytes) -> None:
+        if self._file is not None and not os.fstat(self._file.fileno()).st_nlink:  # somebody has cleared the folder
+            self._end()
         try:
             file = self._file or self._begin()
             file.write(data)
@@ -147,25 +150,27 @@ class EventLog:
     def _begin(self) -> BinaryIO:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{next(self._numbers):06}.jsonl"
         self._file = (self._folder / name).open("ab")
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
         return self._file
 
     def _end(self) -> None:
-        if self._file is not None:
-            path = Path(self._file.name)
-            with contextlib.suppress(OSError):  # what could not be written was said to be lost already
-                self._file.close()
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        with contextlib.suppress(OSError):  # what could not be written was said to be lost already
+            file.close()
+        path = Path(file.name)
+        with contextlib.suppress(FileNotFoundError):
             self._sizes[path] = path.stat().st_size
-            self._file = None
 
     def _remove_oldest(self) -> None:
         while self._sizes and sum(self._sizes.values()) + (self._file.tell() if self._file else 0) > self._max_bytes:
             oldest = next(iter(self._sizes))
-            oldest.unlink(missing_ok=True)
+            try:
+                oldest.unlink(missing_ok=True)
+            except OSError as error:  # the events themselves are durable
+                log.error("the event log is full, and its oldest part cannot be removed: %s", error)
+                return
             log.warning("the event log is full: %s was removed (SEARCH_EVENTS_MAX_BYTES sets the bound)", oldest.name)
             del self._sizes[oldest]
 

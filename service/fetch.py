@@ -163,7 +163,10 @@ class PictureFetcher:
                 async with pool.stream("GET", address, headers=headers) as response:
                     if response.status in (301, 302, 303, 307, 308):
                         location = {name.lower(): value for name, value in response.headers}.get(b"location", b"")
-                        url = urljoin(url, location.decode("latin-1"))
+                        try:
+                            url = urljoin(url, location.decode("latin-1"))
+                        except ValueError:
+                            raise Refused("it leads on to what is not a URL") from None
                         continue
                     return await self._read(response, asked, allowance)
         raise Refused(f"it leads on more than {_REDIRECTS} times")

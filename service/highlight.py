@@ -2,6 +2,7 @@
 
 import html
 import re
+from functools import lru_cache
 
 from retriever.index.lexical import embed_query
 
@@ -21,13 +22,19 @@ def matched(query: str, text: str) -> list[str]:
     return [word for word, numbers in stems(query).items() if numbers & there]
 
 
+@lru_cache(maxsize=20_000)
+def _numbers(word: str) -> frozenset[int]:
+    """What BM25 knows a word by. Texts have the same words over and over."""
+    vector = embed_query(word)
+    return frozenset(vector.indices) if vector else frozenset()
+
+
 def highlighted(query: str, text: str) -> str:
     """A text as HTML, with `<mark>` around the words that the query has, in any form ("mugs" for "mug")."""
     wanted = set().union(*stems(query).values())
     parts, last = [], 0
     for match in _WORD.finditer(text):
-        vector = embed_query(match.group())
-        if vector and wanted & set(vector.indices):
+        if not wanted.isdisjoint(_numbers(match.group())):
             parts += [html.escape(text[last : match.start()]), f"<mark>{html.escape(match.group())}</mark>"]
             last = match.end()
     return "".join([*parts, html.escape(text[last:])])

@@ -9,6 +9,9 @@ from service.vocabulary import Vocabulary
 
 _CODE = re.compile(r"\d")  # article numbers and sizes are values too, and no suggestions
 _LONGEST_VALUE = 40
+# Of one item. It may have 200 lists of 200 values, and other requests wait while it is learned from.
+_MOST_VALUES = 200
+_LEARNED = 65_536  # characters
 
 
 class Lexicon:
@@ -25,8 +28,13 @@ class Lexicon:
     def learn(self, payload: Mapping[str, Any]) -> None:
         """Takes in a stored item."""
         self.suggester.add(_phrases(payload))
-        for text in (payload["title"], payload["description"], *payload["category"], *_values(payload)):
-            self.words.learn(text)
+        text = " ".join([payload["title"], *payload["category"], payload["description"], *_values(payload)])
+        self.words.learn(text[:_LEARNED])
+
+    def searched(self, query: str) -> None:
+        """Remembers a query to suggest, if all of its words are the catalogue's: nobody else's words, nor names."""
+        if self.words.is_its_own(query):
+            self.suggester.searched(query)
 
     def forget(self, payload: Mapping[str, Any]) -> None:
         """Takes an item out of the suggestions. Its words stay known: they are no mistakes."""
@@ -41,7 +49,8 @@ def _values(payload: Mapping[str, Any]) -> list[str]:
 
 
 def _phrases(payload: Mapping[str, Any]) -> list[Suggestion]:
-    values = {one for one in _values(payload) if len(one) <= _LONGEST_VALUE and not _CODE.search(one)}
+    told = [one for one in _values(payload) if len(one) <= _LONGEST_VALUE and not _CODE.search(one)]
+    values = dict.fromkeys(told[:_MOST_VALUES])
     return [
         *([Suggestion(payload["title"], "title")] if payload["title"] else []),
         *(Suggestion(step, "category") for step in payload["category"]),

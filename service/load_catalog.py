@@ -16,7 +16,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +25,13 @@ from tqdm import tqdm
 
 import retriever
 from retriever.arrays import Floats
-from retriever.index import IndexedItem, IndexUnavailable, ItemIndex, ModelMismatch, Payload
+from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch, Payload
 from retriever.index.generations import Generation
-from service.catalogue import index_fields, lexical_text
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.encoded import Folder
 from service.media import MediaStore, Picture
+from service.payload import images_of, indexed, new_payload
 from service.schemas import ItemFields
 from service.services import open_index_of
 from service.settings import Settings
@@ -139,25 +138,12 @@ async def _write(items: Sequence[Encoded], index: ItemIndex, media: MediaStore) 
     """
     there = await index.get([item.fields.id for item in items])
     changed = [item for item in items if not _is(there.get(item.fields.id), item)]
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     points = []
     for item in changed:
         previous = there.get(item.fields.id)
         names = await asyncio.to_thread(media.save, item.fields.id, item.pictures)
-        images = [
-            {"file": name, "width": picture.image.width, "height": picture.image.height, "sha256": picture.sha256}
-            for name, picture in zip(names, item.pictures, strict=True)
-        ]
-        payload: Payload = {
-            **item.fields.model_dump(),
-            "images": images,
-            "version": previous["version"] + 1 if previous else 1,
-            "created_at": previous["created_at"] if previous else now,
-            "updated_at": now,
-        }
-        points.append(
-            IndexedItem(item.fields.id, item.tokens, lexical_text(item.fields), payload, index_fields(payload))
-        )
+        payload = new_payload(item.fields, images_of(names, item.pictures), previous)
+        points.append(indexed(payload, item.tokens))
     await index.upsert(points)
     for point in points:
         if point.id in there:

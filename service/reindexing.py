@@ -5,20 +5,17 @@ whether that was seconds ago or before a kill.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 import numpy as np
 
-from retriever import ItemInput, Retriever, item_text
+from retriever import Retriever
 from retriever.arrays import Floats
-from retriever.index import IndexedItem, ItemIndex, Payload
-from service.catalogue import index_fields, lexical_text_of
+from retriever.index import ItemIndex, Payload
 from service.disk import Disk
 from service.media import MediaStore
+from service.payload import indexed, lexical_text, stored_inputs
 from service.stock import every_item
-
-log = logging.getLogger(__name__)
 
 Stamp = tuple[int, str]
 
@@ -91,7 +88,7 @@ class Reindexing:
         if abs(found - expected) > changed + expected // 20:
             return f"the new index holds {found} items, and the old one {expected}"
         sample = (await self._target.scroll(None, _SAMPLE))[0]
-        words = {item_id: lexical_text_of(payload) for item_id, payload in sample}
+        words = {item_id: lexical_text(payload) for item_id, payload in sample}
         missed = []
         for item_id, text in words.items():
             query = (await asyncio.to_thread(self._retriever.encode_queries, [text]))[0]  # (D,)
@@ -117,12 +114,7 @@ class Reindexing:
             if payload["id"] not in there or stamp(there[payload["id"]]) == self._copied.get(payload["id"])
         ]
         vectors = await asyncio.to_thread(encode_stored, self._retriever, self._media, ours)
-        await self._target.upsert(
-            [
-                IndexedItem(payload["id"], tokens, lexical_text_of(payload), payload, index_fields(payload))
-                for payload, tokens in zip(ours, vectors, strict=True)
-            ]
-        )
+        await self._target.upsert([indexed(payload, tokens) for payload, tokens in zip(ours, vectors, strict=True)])
         self._copied.update((payload["id"], stamp(payload)) for payload in ours)
         return len(ours)
 
@@ -137,22 +129,10 @@ class Reindexing:
 
 def encode_stored(retriever: Retriever, media: MediaStore, payloads: Sequence[Payload]) -> list[Floats]:
     """The tokens `(T, D)` of each stored item, from its words and its kept pictures. Blocking."""
-    inputs = [_inputs(media, payload) for payload in payloads]
+    inputs = [stored_inputs(media, payload) for payload in payloads]
     flat = [one for some in inputs for one in some]
     tokens: list[Floats] = []  # (Q, D) of each input
     for begin in range(0, len(flat), _AT_ONCE):
         tokens += list(retriever.encode_items(flat[begin : begin + _AT_ONCE]))
     ends = np.cumsum([len(some) for some in inputs])
     return [np.concatenate(tokens[end - len(some) : end]) for some, end in zip(inputs, ends, strict=True)]
-
-
-def _inputs(media: MediaStore, payload: Payload) -> list[ItemInput]:
-    text = item_text(payload["title"], payload["description"], payload["category"], payload["attributes"])
-    pictures = []
-    for image in payload["images"]:
-        try:
-            pictures.append(media.load(image["file"]).image)
-        except OSError as error:
-            # Replaced a moment ago, and then the next pass brings the new one; or lost, and the words must do.
-            log.warning("item %r: its picture %s cannot be read: %s", payload["id"], image["file"], error)
-    return [ItemInput(one, text or None) for one in pictures] or [ItemInput(text=text or payload["id"])]

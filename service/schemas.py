@@ -17,8 +17,10 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    field_validator,
 )
 
+from retriever import item_text
 from retriever.index import Facet
 
 
@@ -40,6 +42,7 @@ def _addressable(item_id: str) -> str:
 
 
 MOST_FACET_VALUES = 500
+_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_799  # of the years that ISO dates have
 LONGEST_TEXT = 65_536  # characters; in a form SEARCH_MAX_FIELD_BYTES may allow less
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(storable)]
@@ -97,13 +100,16 @@ PathItemId = Annotated[
 
 
 def parse_category(value: Any) -> Any:
-    """One string is a path (`Home > Kitchen`) or a JSON list; several are the path's steps."""
+    """A string is a path (`Home > Kitchen`) or a JSON list; a list has the path's steps, or the whole path as one.
+
+    What it gives it leaves as it is: fields are validated again where they are changed.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _parse_json(value)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith("["):
-        return _parse_json(value)
     return [step for step in (step.strip() for step in value.split(" > ")) if step]
 
 
@@ -164,11 +170,21 @@ class ItemContent(BaseModel):
         examples=[{"brand": "Kiln & Co", "article number": "KC-17"}],
     )
 
+    @property
+    def text(self) -> str:
+        """What the model reads of it."""
+        return item_text(self.title, self.description, self.category, self.attributes)
+
 
 class ItemFields(ItemContent):
     """What a shop says about an item, pictures aside."""
 
     id: ItemId = Field(description="The shop's own id; the same id again replaces the item.", examples=["mug-17"])
+
+
+def _sent_once(values: Any) -> Any:
+    # A form cannot say whether a field that was sent once is a value or a list of one.
+    return values[0] if isinstance(values, list) and len(values) == 1 else values
 
 
 def _without_empty(files: Any) -> Any:
@@ -208,6 +224,8 @@ class ItemForm(ItemFields):
     image: Pictures = Field(default_factory=list)
     image_url: PictureUrls = Field(default_factory=list)
 
+    _category_sent_once = field_validator("category", mode="before")(_sent_once)
+
 
 class PutForm(ItemContent):
     """`ItemForm` where the address has the id."""
@@ -216,6 +234,8 @@ class PutForm(ItemContent):
 
     image: Pictures = Field(default_factory=list)
     image_url: PictureUrls = Field(default_factory=list)
+
+    _category_sent_once = field_validator("category", mode="before")(_sent_once)
 
 
 class ItemImage(BaseModel):
@@ -261,6 +281,11 @@ class FacetValue(BaseModel):
     count: int = Field(examples=[12])
 
 
+def _iso(seconds: float) -> str:
+    # As a float, the last moment of the year 9999 is the first of 10000; in some zones, year 1 begins before it does.
+    return datetime.fromtimestamp(min(max(seconds, _FIRST_MOMENT), _LAST_MOMENT), UTC).isoformat()
+
+
 class FacetResult(BaseModel):
     values: list[FacetValue] = Field(default_factory=list, description="The most common values, with their items.")
     min: float | str | None = Field(default=None, description="Of numbers, or of dates as ISO times.")
@@ -271,7 +296,7 @@ class FacetResult(BaseModel):
         low: Any = facet.low
         high: Any = facet.high
         if facet.dates:
-            low, high = (value and datetime.fromtimestamp(value, UTC).isoformat() for value in (low, high))
+            low, high = (None if value is None else _iso(value) for value in (low, high))
         return cls(values=[FacetValue(value=value, count=count) for value, count in facet.values], min=low, max=high)
 
 
@@ -313,6 +338,14 @@ class BulkLine(ItemFields):
 
     images: Annotated[list[Base64Picture], Field(max_length=100)] = Field(default_factory=list)
     image_urls: PictureUrls = Field(default_factory=list)
+
+
+class PatchLine(ItemPatch):
+    """One line of a bulk update: `ItemPatch`, with the id of the item that changes."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"id": "mug-17", "price": 9.9}]})
+
+    id: ItemId
 
 
 class BulkResult(BaseModel):

@@ -212,7 +212,7 @@ class SearchHit(BaseModel):
 
 
 class TookMs(BaseModel):
-    """Milliseconds by stage; `queue` and `encode` are 0 where the query's embedding was cached."""
+    """Milliseconds by stage; `queue` and `encode` are those of words, 0 where their embedding was cached."""
 
     queue: float = Field(examples=[0.1])
     encode: float = Field(examples=[6.2])
@@ -225,7 +225,9 @@ class SearchResponse(BaseModel):
     total: int = Field(description="How many items the whole ranking holds.", examples=[300])
     next_cursor: str | None = Field(default=None, description="For the next page; null on the last one.")
     facets: Mapping[str, FacetResult] = Field(default_factory=dict)
-    corrected_query: str | None = Field(default=None, description="What was searched for, if spelling was corrected.")
+    corrected_query: str | None = Field(
+        default=None, description="What was searched for, if the query was corrected or completed."
+    )
     took_ms: TookMs
     model_id: str = Field(examples=["5e4c991110b6"])
     search_id: str = Field(description="Names this search in the log.", examples=["9d1c5f0e7b1d4c0c8a3d2f4b6e8a0c1d"])

@@ -6,6 +6,7 @@ import binascii
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -21,11 +22,12 @@ from retriever.index.fusion import weight_of
 from retriever.index.selection import RELEVANCE_FLOOR
 from service import logs
 from service import query as shopper
-from service.catalogue import Catalogue, lexical_text_of
+from service.catalogue import Catalogue
 from service.encoder import Encoder
 from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
+from service.payload import lexical_text
 from service.problems import Problem
 from service.schemas import FacetResult, Item
 from service.search_schemas import (
@@ -99,7 +101,7 @@ class Searcher:
         if text != parsed.text:
             response.corrected_query = text
         if response.hits and not request.offset and not request.cursor and not request.complete:
-            self._lexicon.suggester.searched(text)
+            self._lexicon.searched(text)
         return response
 
     async def search_image(self, form: ImageSearchForm, file: BinaryIO) -> SearchResponse:
@@ -195,9 +197,7 @@ class Searcher:
             if explain:
                 await self._explain(hits, ranked, asked)
         if highlight:
-            for hit in hits:
-                texts = {"title": hit.item.title, "description": hit.item.description}
-                hit.highlights = {name: highlighted(asked.text, text) for name, text in texts.items()}
+            await asyncio.to_thread(_highlight, hits, asked.text)  # long texts take their time
         ended = perf_counter()
         self._metrics.answers.labels("found" if hits else "empty").inc()
         following = offset + page.limit
@@ -247,14 +247,23 @@ class Searcher:
 
     async def _explain(self, hits: Sequence[SearchHit], ranked: Sequence[Hit], asked: _Asked) -> None:
         best = await self._best_pictures(ranked, asked)
-        for hit, one in zip(hits, ranked, strict=True):
+        texts = [lexical_text(one.payload) for one in ranked]
+        words = await asyncio.to_thread(lambda: [matched(asked.text, text) for text in texts])
+        for hit, one, found in zip(hits, ranked, words, strict=True):
             hit.explanation = Explanation(
                 semantic=one.semantic or 0.0,
                 lexical=one.lexical or 0.0,
                 lexical_weight=asked.lexical_weight,
-                words=matched(asked.text, lexical_text_of(one.payload)),
+                words=found,
                 picture=best.get(hit.id),
             )
+
+
+def _highlight(hits: Sequence[SearchHit], query: str) -> None:
+    """Blocking."""
+    for hit in hits:
+        texts = {"title": hit.item.title, "description": hit.item.description}
+        hit.highlights = {name: highlighted(query, text) for name, text in texts.items()}
 
 
 def _hit(hit: Hit, matches: Mapping[str, float]) -> SearchHit:
@@ -292,8 +301,10 @@ def cursor_offset(cursor: str) -> int:
 
 def _cursor_parts(cursor: str) -> tuple[str, str]:
     text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    offset, _, fingerprint = text.partition(":")
-    return offset, fingerprint
+    match = re.fullmatch(r"([0-9]{1,8}):([0-9a-f]+)", text)
+    if not match:
+        raise ValueError("this is no cursor")
+    return match[1], match[2]
 
 
 def _offset(page: Page, asked: _Asked) -> int:

@@ -70,7 +70,10 @@ class Suggester:
         if self._queries[folded] >= 2:
             self.add([Suggestion(folded, "query")])
         if len(self._queries) > _QUERIES:
-            self._queries = Counter(dict(self._queries.most_common(_QUERIES // 2)))
+            kept = Counter(dict(self._queries.most_common(_QUERIES // 2)))
+            for rare, count in (self._queries - kept).items():
+                self.remove([Suggestion(rare, "query")] * (count - 1))
+            self._queries = kept
 
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
         """The most common phrases with words that begin as typed; with one mistyped letter, if there are none."""

@@ -48,13 +48,19 @@ class Vocabulary:
     def learn(self, text: str) -> None:
         """Takes in the words of a text."""
         words = set(re.findall(r"[^\W\d_]{3,}", text.casefold()))
-        for word in words - self._own.keys():
-            self._sorted.add(word)
-            self._speller.create_dictionary_entry(word, _OWN_COUNT)
+        for word in words:
+            if word not in self._own:  # not the difference of two sets, which goes through all words that are known
+                self._sorted.add(word)
+                self._speller.create_dictionary_entry(word, _OWN_COUNT)
         self._own.update(words)
 
     def knows(self, word: str) -> bool:
         return word in self._own or word in self._english
+
+    def is_its_own(self, query: str) -> bool:
+        """Whether the catalogue's texts have every word of a query; those of one or two letters count for nothing."""
+        words = re.findall(r"\w+", query.casefold())
+        return all(word in self._own or (len(word) < 3 and word.isalpha()) for word in words)
 
     def correct(self, query: str) -> str:
         """The query with each unknown word replaced by the nearest known one, where one is near; else as it is."""

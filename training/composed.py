@@ -24,9 +24,8 @@ from retriever import ItemInput, Retriever, item_text
 from retriever.arrays import Floats
 from retriever.index import IndexedItem, ItemIndex, beside, open_index
 from training import catalogue
-from training.formats import PictureFolder
+from training.formats import PictureFolder, open_picture
 from training.metrics import bootstrap_intervals, first_rank_metrics
-from training.pictures import open_picture
 
 PHRASES = {"colour": "in {}", "color": "in {}", "gender": "for {}"}  # any other value is asked for as it is
 DEPTH = 100  # hits read; an answer behind them counts as the one after

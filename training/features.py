@@ -5,6 +5,7 @@ only. The cache is a folder named by the tower's weights, holding rows of float1
 after a kill at the last complete block.
 """
 
+import fcntl
 import hashlib
 import json
 import zlib
@@ -19,7 +20,8 @@ from tqdm import tqdm
 
 from retriever.processor import Processor
 from retriever.vision import PictureFeatures, VisionEncoder
-from training.pictures import crop, open_picture
+from training.formats import open_picture
+from training.pictures import crop
 
 BLOCK = 256  # pictures between two commits of the index
 
@@ -32,7 +34,7 @@ class FeatureCache:
             same in every run. Training draws one of them, so that it sees more than one of each product.
 
     Raises:
-        OSError: a picture cannot be read; the message names it.
+        FormatError: a picture cannot be decoded; the message names it.
     """
 
     def __init__(self, folder: Path, encoder: VisionEncoder, processor: Processor, views: int = 1) -> None:
@@ -42,12 +44,18 @@ class FeatureCache:
         self.folder = folder / _fingerprint(encoder, processor)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index_path = self.folder / "index.json"
-        index = json.loads(self._index_path.read_text()) if self._index_path.exists() else {"rows": {}, "shape": None}
-        self._rows: dict[str, int] = index["rows"]
-        self._shape: list[int] | None = index["shape"]  # [P, E, C]
+        self._rows: dict[str, int] = {}
+        self._shape: list[int] | None = None  # [P, E, C]
         self._open()
 
     def add(self, paths: Sequence[Path]) -> None:
+        """Computes what is missing. Another run that adds to the same folder is waited for."""
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            self._open()
+            self._add(paths)
+
+    def _add(self, paths: Sequence[Path]) -> None:
         every = [(path, view) for path in dict.fromkeys(paths) for view in range(self.views)]
         missing = [shown for shown in every if _key(*shown) not in self._rows]
         if not missing:
@@ -111,8 +119,11 @@ class FeatureCache:
         temporary.replace(self._index_path)
 
     def _open(self) -> None:
-        if self._shape is None:
+        """Reads what there is by now."""
+        if not self._index_path.exists():
             return
+        index = json.loads(self._index_path.read_text())
+        self._rows, self._shape = index["rows"], index["shape"]
         count, (patches, width, classes) = len(self._rows), self._shape
         self._arrays = (
             np.memmap(self.folder / "tokens.f16", np.float16, "r", shape=(count, patches, width)),
@@ -136,7 +147,8 @@ def _key(path: Path, view: int) -> str:
 
 
 def _fingerprint(encoder: VisionEncoder, processor: Processor) -> str:
-    digest = hashlib.sha256(repr((processor.config.image_size, processor.config.vision_pyramid)).encode())
+    seen = (processor.config.image_size, processor.config.vision_pyramid, "upright")
+    digest = hashlib.sha256(repr(seen).encode())
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().float().numpy().tobytes())

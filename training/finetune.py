@@ -265,7 +265,8 @@ def _save(output: Path, accelerator: Accelerator, scheduler: Any, done: int) -> 
 
 def _resume(output: Path, accelerator: Accelerator, scheduler: Any) -> int:
     """The step to go on from: 0, or where the newest whole state stands."""
-    for state in (output / "state", output / "state.new"):
+    # The new one first: it is whole once its progress is written, and the old one may be half removed by then.
+    for state in (output / "state.new", output / "state"):
         if (state / "progress.json").exists():
             progress = json.loads((state / "progress.json").read_text())
             accelerator.load_state(str(state))

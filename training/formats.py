@@ -177,13 +177,17 @@ class PictureFolder:
             raise FormatError(f"{self.folder}: no picture of {image_id} (looked for {tried})") from None
 
     def load(self, image_id: str) -> Image.Image:
-        """The decoded picture, upright, in RGB. Raises FormatError if there is none or it cannot be decoded."""
-        path = self.path(image_id)
-        try:
-            with Image.open(path) as picture:
-                return ImageOps.exif_transpose(picture).convert("RGB")
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's ways to say "broken file"
-            raise FormatError(f"{path}: this picture cannot be decoded ({error})") from error
+        """The decoded picture. Raises FormatError if there is none, and as `open_picture`."""
+        return open_picture(self.path(image_id))
+
+
+def open_picture(path: Path) -> Image.Image:
+    """The decoded picture, upright, in RGB. Raises FormatError if it cannot be decoded."""
+    try:
+        with Image.open(path) as picture:
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's ways to say "broken file"
+        raise FormatError(f"{path}: this picture cannot be decoded ({error})") from error
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from retriever import Processor
+from training.formats import open_picture
 
 AREA = (0.5, 1.0)  # share of a picture that a training crop shows, as BLIP-2 has it
 STRETCH = (3 / 4, 4 / 3)  # of a crop's sides against each other
@@ -20,7 +21,7 @@ class PictureReader:
     """The counterpart of `FeatureCache` for a tower that changes as it is trained.
 
     Raises:
-        OSError: a picture cannot be read; the message names it.
+        FormatError: a picture cannot be decoded; the message names it.
     """
 
     def __init__(self, processor: Processor) -> None:
@@ -42,15 +43,6 @@ class PictureReader:
         picture = open_picture(path)
         shown = picture if seed is None else crop(picture, np.random.default_rng(seed))
         return torch.from_numpy(self.processor.image(shown))
-
-
-def open_picture(path: Path) -> Image.Image:
-    """Raises OSError, naming the file."""
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except OSError as error:
-        raise OSError(f"{path}: the picture cannot be read ({error})") from error
 
 
 def crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:

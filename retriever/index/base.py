@@ -37,6 +37,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+READY_TIMEOUT = 5  # seconds: who asks whether all is well does not wait for long
+
 
 class IndexUnavailable(Exception):
     """The engine does not answer, refuses, or cannot be opened; the message says which and why."""

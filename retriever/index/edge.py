@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retriever.index import fusion
-from retriever.index.base import Facet, Hit, ItemIndex, SearchResult
+from retriever.index.base import READY_TIMEOUT, Facet, Hit, IndexUnavailable, ItemIndex, SearchResult
 from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Condition, keys_of
@@ -67,7 +67,11 @@ class EdgeIndex(ItemIndex):
         return count
 
     async def ready(self) -> None:
-        await self._engine.call("items")
+        try:
+            async with asyncio.timeout(READY_TIMEOUT):
+                await self._engine.call("items")
+        except TimeoutError as error:
+            raise IndexUnavailable(f"the embedded index does not answer within {READY_TIMEOUT} s") from error
 
     async def close(self) -> None:
         self._kept.forget()

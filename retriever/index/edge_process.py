@@ -48,7 +48,7 @@ class EngineProcess(asyncio.Protocol):
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._asked = 0
         self._received = bytearray()
-        self._starting = asyncio.Lock()
+        self._restarting: asyncio.Task[None] | None = None
         self._restarted = -math.inf  # when, by the monotonic clock
         self._closed = False
         self.items = 0  # in the index, as of the latest answer
@@ -82,9 +82,9 @@ class EngineProcess(asyncio.Protocol):
         if self._closed:
             raise IndexUnavailable("the embedded index is closed")
         if self._transport is None:
-            async with self._starting:
-                if self._transport is None:
-                    await self._restart()
+            if self._restarting is None or self._restarting.done():
+                self._restarting = asyncio.create_task(self._restart(), name="restart of the engine")
+            await asyncio.shield(self._restarting)  # others wait for it too, when whoever asked first has gone
         return await self._ask(method, arguments)
 
     async def _restart(self) -> None:
@@ -101,6 +101,8 @@ class EngineProcess(asyncio.Protocol):
         if self._closed:
             return
         self._closed = True
+        if self._restarting is not None:
+            await asyncio.wait([self._restarting])
         try:
             if self._transport is not None:
                 await self._ask("close", ())

@@ -6,6 +6,7 @@ is a conjunction; `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine
 its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of ISO dates.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +96,7 @@ def _conjunction(value: Any, fields: Fields, path: str, depth: int, budget: list
         raise FilterError("invalid_filter", path, 'must be an object such as {"colour": "red"}')
     if depth > _MAX_DEPTH:
         raise FilterError("invalid_filter", path, f"is nested more than {_MAX_DEPTH} deep")
-    parts = [_member(name, own, fields, f"{path}.{name}", depth, budget) for name, own in value.items()]
+    parts = [_member(_text(name, path), own, fields, f"{path}.{name}", depth, budget) for name, own in value.items()]
     return _joined(And, [part for part in parts if part is not None])
 
 
@@ -137,9 +138,10 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
         if isinstance(one, bool):
             keywords.setdefault(_checked("boolean", kinds, path), []).append(str(one).lower())
         elif isinstance(one, (int, float)):
-            parts.append(Range(key(_checked("number", kinds, path), name), gte=float(one), lte=float(one)))
+            number = _number(one, path)
+            parts.append(Range(key(_checked("number", kinds, path), name), gte=number, lte=number))
         elif isinstance(one, str):
-            keywords.setdefault(_checked("keyword", kinds, path), []).append(fold(one))
+            keywords.setdefault(_checked("keyword", kinds, path), []).append(fold(_text(one, path)))
         else:
             raise FilterError("invalid_filter", path, "must be a string, a number, true, false, a list or a range")
     parts += [AnyOf(key(kind, name), tuple(own)) for kind, own in keywords.items()]
@@ -150,7 +152,7 @@ def _range(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> 
     if not value or any(bound not in _BOUNDS for bound in value):
         raise FilterError("invalid_filter", path, f"must have bounds among {', '.join(_BOUNDS)}")
     if all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in value.values()):
-        numbers = {bound: float(number) for bound, number in value.items()}
+        numbers = {bound: _number(number, path) for bound, number in value.items()}
         return Range(key(_checked("number", kinds, path), name), **numbers)
     if all(isinstance(bound, str) for bound in value.values()):
         kind = _checked("date", kinds, path)
@@ -159,6 +161,25 @@ def _range(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> 
         except ValueError:
             raise FilterError("wrong_type", path, "must be bounded by ISO dates, such as 2026-01-31") from None
     raise FilterError("wrong_type", path, "must be bounded by numbers, or by ISO dates such as 2026-01-31")
+
+
+def _number(value: float, path: str) -> float:
+    """Engines end at what is no number, and no float holds the largest whole ones."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise FilterError("invalid_filter", path, "must be a finite number")
+    return number
+
+
+def _text(value: str, path: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise FilterError("invalid_filter", path, "must be Unicode text, without half of a surrogate pair") from None
+    return value
 
 
 def _checked(kind: Kind, kinds: set[Kind], path: str) -> Kind:

@@ -13,7 +13,7 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
 from retriever.index import fusion
-from retriever.index.base import Hit, IndexUnavailable, ItemIndex, ModelMismatch, SearchResult
+from retriever.index.base import READY_TIMEOUT, Hit, IndexUnavailable, ItemIndex, ModelMismatch, SearchResult
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
@@ -28,7 +28,6 @@ ALIAS = "items"  # names the collection of the model that serves
 # Token components in one request: 1 MB over gRPC. The client turns them into messages on the event loop: keep it short.
 _CHUNK = 256 * 1024
 _TIMEOUT = 30  # seconds
-_READY_TIMEOUT = 5  # seconds: who asks whether all is well does not wait for long
 
 
 class ServerIndex(ItemIndex):
@@ -116,12 +115,12 @@ class ServerIndex(ItemIndex):
 
     async def ready(self) -> None:
         try:
-            async with asyncio.timeout(_READY_TIMEOUT):
+            async with asyncio.timeout(READY_TIMEOUT):
                 with server_errors():
                     if not await self._client.collection_exists(self._collection):
                         raise IndexUnavailable(f"the server has no collection {self._collection!r} any more")
         except TimeoutError as error:
-            raise IndexUnavailable(f"the Qdrant server does not answer within {_READY_TIMEOUT} s") from error
+            raise IndexUnavailable(f"the Qdrant server does not answer within {READY_TIMEOUT} s") from error
 
     async def close(self) -> None:
         await self._client.close()

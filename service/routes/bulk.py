@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from service.access import INGEST_KEY, GuardedRoute
-from service.bulk import BulkIngest, NdjsonResponse
+from service.bulk import Action, BulkIngest, NdjsonResponse
 from service.fetch import FetcherDep
 from service.metrics import Metrics
 from service.problems import responses
@@ -31,7 +31,15 @@ _EXAMPLE = '{"id": "mug-17", "title": "Stoneware mug", "price": 12.5}\n{"id": "m
 _ANSWER = '{"line": 1, "id": "mug-17", "status": 201}\n{"line": 2, "id": "mug-18", "status": 201}\n'
 
 
-def bulk_ingest(request: Request, services: ServicesDep, fetcher: FetcherDep) -> BulkIngest:
+def bulk_ingest(
+    request: Request,
+    services: ServicesDep,
+    fetcher: FetcherDep,
+    action: Annotated[
+        Action,
+        Query(description="`update` changes some of items that are there: each line has an id and what changes."),
+    ] = "replace",
+) -> BulkIngest:
     """Raises Problem (`overloaded`): a queue that is full at the start is told to bulk as to a single item."""
     with services.encoder.admit(1):
         pass
@@ -40,6 +48,7 @@ def bulk_ingest(request: Request, services: ServicesDep, fetcher: FetcherDep) ->
         fetcher,
         request.app.state.draining,
         longest_line=services.settings.max_body_bytes,
+        action=action,
     )
 
 
@@ -53,7 +62,7 @@ def bulk_ingest(request: Request, services: ServicesDep, fetcher: FetcherDep) ->
             "description": "One result a line, as soon as it is durable.",
             "content": {"application/x-ndjson": {"schema": BulkResult.model_json_schema(), "example": _ANSWER}},
         },
-        **responses(415, 503),
+        **responses(415, 422, 503),
     },
     openapi_extra={
         "requestBody": {
@@ -64,7 +73,7 @@ def bulk_ingest(request: Request, services: ServicesDep, fetcher: FetcherDep) ->
             },
         }
     },
-    summary="Add or replace many items",
+    summary="Add, replace or change many items",
 )
 async def bulk(
     request: Request, services: ServicesDep, ingest: Annotated[BulkIngest, Depends(bulk_ingest)]
@@ -72,7 +81,11 @@ async def bulk(
     """Each line is an item with its pictures in base64 (`images`); each line of the answer says what became of one.
     Or a form: each part `item` is a line, and each part `image` after it a picture of it, as it is.
 
-    Send as many as you like: the service reads as fast as it can store. One bad line fails alone.
+    Send as many as you like: the service reads as fast as it can store. One bad line fails alone. Of an item's lines,
+    the last one stays.
+
+    With `action=update` a line is what `PATCH /items/{id}` takes, and the id: `{"id": "mug-17", "price": 9.9}`. Prices
+    and stock of a whole catalogue cost no run of the model.
     """
     return NdjsonResponse(_counted(ingest.results(request), services.metrics))
 

@@ -13,11 +13,11 @@ from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response, 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from retriever.index import FilterError, Sort
+from retriever.index import FilterError, Payload, Sort
 from retriever.index.fields import Kind, key
 from retriever.index.filters import Condition, parse, resolve
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
-from service.catalogue import Payload, Precondition, PreparedItem
+from service.catalogue import Precondition, PreparedItem
 from service.fetch import FetcherDep
 from service.problems import Problem, responses
 from service.requests import body_of, while_connected
@@ -75,7 +75,7 @@ def _answer(payload: Payload, response: Response) -> Item:
 
 async def condition_of(services: ServicesDep, text: str | None) -> Condition | None:
     """The condition of a `filter` parameter. Raises Problem (`invalid_filter`, `unknown_field`, `wrong_type`)."""
-    if not text:
+    if text is None:  # an empty one is no filter: it may be a variable that was not set, of a client that deletes
         return None
     try:
         value = json.loads(text)
@@ -149,7 +149,7 @@ async def put_item(
     condition: PreconditionDep,
 ) -> Item:
     """As `POST /items`, with the id in the address alone."""
-    whole = ItemForm.model_validate({**dict(form), "id": item_id})
+    whole = ItemForm.model_construct(**dict(form), id=item_id)  # both are validated
     return await post_item(whole, request, response, services, fetcher, condition)
 
 
@@ -167,7 +167,9 @@ async def patch_item(
     fetcher: FetcherDep,
     condition: PreconditionDep,
 ) -> Item:
-    """What is not sent stays. Price, stock and attributes cost no run of the model; texts and pictures do."""
+    """What is not sent stays. Price and stock cost no run of the model; pictures, texts, the category and attributes in
+    words do, where they change.
+    """
     pictures = None
     if patch.images is not None or patch.image_urls is not None:
         sent = [io.BytesIO(picture) for picture in patch.images or ()]

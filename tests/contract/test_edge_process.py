@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.index import IndexUnavailable, edge_process
+from retriever.index import IndexUnavailable, edge, edge_process
 from retriever.index.edge import EdgeIndex
 from tests.contract.helpers import DIM, item, query
 
@@ -63,6 +63,33 @@ async def test_an_engine_that_is_killed_is_started_again_with_all_that_was_ackno
     assert index.engine_pid not in (None, killed)
     await index.upsert([item("late")])
     assert await index.count() == 21
+    await index.close()
+
+
+async def test_a_start_goes_on_when_whoever_asked_for_it_has_gone(tmp_path: Path) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    await index.upsert([item("a")])
+    killed = index.engine_pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    while index.engine_pid is not None:  # noqa: ASYNC110 (nothing tells when the socket is closed)
+        await asyncio.sleep(0.01)
+    gone = asyncio.create_task(index.get(["a"]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert set(await index.get(["a"])) == {"a"}
+    await index.close()
+
+
+async def test_an_engine_that_does_not_answer_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "READY_TIMEOUT", 0.2)
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    assert index.engine_pid is not None
+    os.kill(index.engine_pid, signal.SIGSTOP)  # as a disk that hangs stops it
+    with pytest.raises(IndexUnavailable, match="does not answer"):
+        await index.ready()
+    os.kill(index.engine_pid, signal.SIGCONT)
+    await index.ready()
     await index.close()
 
 

@@ -1,6 +1,7 @@
 """What filters let through, how fields are counted, and orders other than relevance: the same on every engine."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -88,6 +89,12 @@ async def test_filters(index: ItemIndex, filter: dict[str, Any], expected: list[
         ({"or": [{"nope": 1}]}, "unknown_field", r"filter.or\[0\].nope"),
         ({"not": {}}, "invalid_filter", "filter.not"),
         ([], "invalid_filter", "must be an object"),
+        ({"price": math.nan}, "invalid_filter", "finite"),
+        ({"price": {"gte": math.nan}}, "invalid_filter", "finite"),
+        ({"price": {"lt": 10**400}}, "invalid_filter", "finite"),
+        ({"price": [10**400]}, "invalid_filter", "finite"),
+        ({"colour": "\ud800"}, "invalid_filter", "surrogate"),
+        ({"\ud800": "red"}, "invalid_filter", "surrogate"),
     ],
 )
 async def test_filters_that_cannot_be(index: ItemIndex, filter: Any, code: str, message: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.encoder import Encoder
+from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
 
@@ -135,10 +136,26 @@ def test_list_and_delete_by_filter(client: TestClient) -> None:
     assert client.get("/items", params={"filter": '{"nope": 1}'}).json()["code"] == "unknown_field"
     assert client.get("/items", params={"filter": "{"}).json()["code"] == "invalid_filter"
     assert client.delete("/items").status_code == 422, "nobody deletes everything by mistake"
+    assert client.delete("/items", params={"filter": ""}).json()["code"] == "invalid_filter", "nor by an unset variable"
     assert client.delete("/items", params={"filter": cheap}).json() == {"deleted": 3}
     assert client.get("/items").json()["total"] == 2
     assert client.get("/items/0/image").status_code == 404
     assert client.delete("/items", params={"filter": "{}"}).json() == {"deleted": 2}
+
+
+def test_an_attribute_is_not_taken_for_an_items_own_field(client: TestClient) -> None:
+    """Names are the same whatever their letter case, and `DELETE` with a filter must not remove another item."""
+    post_item(client, "17", title="lamp", price="5")
+    post_item(client, "mug", title="mug", price="7", attributes=json.dumps({"ID": "17", "Price": 900, "Stock": "many"}))
+
+    def found(filter: dict[str, Any]) -> list[str]:
+        page = client.post("/search", json={"query": "mug lamp", "filter": filter, "mode": "semantic"}).json()
+        return sorted(hit["id"] for hit in page["hits"])
+
+    assert found({"id": "17"}) == ["17"]
+    assert found({"price": {"gt": 6}}) == ["mug"]
+    assert found({"price": {"gt": 100}}) == []
+    assert found({"stock": "many"}) == ["mug"], "an item without a stock of its own"
 
 
 def test_the_list_sorts_by_a_field(client: TestClient) -> None:
@@ -179,10 +196,69 @@ def test_the_list_sorts_by_a_field(client: TestClient) -> None:
         assert problem["code"] == code, problem
 
 
-def bulk(client: TestClient, lines: Any) -> list[dict[str, Any]]:
-    answer = client.post("/items/bulk", content=lines, headers={"Content-Type": "application/x-ndjson"})
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
+
+def bulk(client: TestClient, lines: Any, **query: str) -> list[dict[str, Any]]:
+    answer = client.post("/items/bulk", params=query, content=lines, headers=NDJSON)
     assert answer.status_code == 200, answer.text
     return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_prices_of_a_whole_catalogue_cost_no_run_of_the_model(client: TestClient, encoded: list[int]) -> None:
+    for n in range(3):
+        post_item(
+            client,
+            str(n),
+            picture_file(),
+            title="mug",
+            price=10,
+            attributes='{"brand": "Kiln", "shelf": 3, "code": "K17"}',
+        )
+    encoded.clear()
+    lines = [
+        {"id": "0", "price": 1},
+        {"id": "1", "stock": 0, "attributes": {"code": None, "shelf": 7}},
+        {"id": "nobody", "price": 3},
+        {"id": "2", "price": -1},
+        {"id": "2", "colour": "red"},
+        {"id": "0", "price": 2},
+    ]
+    results = bulk(client, "\n".join(map(json.dumps, lines)), action="update")
+    assert [one["status"] for one in results] == [200, 200, 404, 422, 422, 200]
+    items = [client.get(f"/items/{n}").json() for n in range(3)]
+    assert [(one["price"], one["stock"], one["version"]) for one in items] == [(2, None, 3), (10, 0, 2), (10, None, 1)]
+    assert items[1]["attributes"] == {"brand": "Kiln", "shelf": 7}
+    assert all(len(one["images"]) == 1 for one in items)
+    assert encoded == []
+    red = base64.b64encode(picture_file("red")).decode()
+    (result,) = bulk(client, json.dumps({"id": "2", "title": "cup", "images": [red, red]}), action="update")
+    assert (result["status"], len(client.get("/items/2").json()["images"])) == (200, 2)
+    assert client.post("/items/bulk?action=upsert", content="", headers=NDJSON).status_code == 422
+
+
+def test_of_an_items_lines_the_last_one_stays(client: TestClient) -> None:
+    """Though the first takes longer: it has pictures to decode and to encode."""
+    pictures = [base64.b64encode(picture_file((n, 0, 0), size=(900, 900))).decode() for n in range(4)]
+    lines = [{"id": "mug", "title": "first", "images": pictures}, {"id": "mug", "title": "second", "price": 2}]
+    results = bulk(client, "\n".join(map(json.dumps, lines)))
+    assert [one["status"] for one in results] == [201, 200]
+    item = client.get("/items/mug").json()
+    assert (item["title"], item["price"], item["version"]) == ("second", 2, 2)
+
+
+def test_a_patch_replaces_an_attribute_however_its_name_is_written(client: TestClient) -> None:
+    post_item(client, "mug", title="mug", attributes='{"Brand": "Old", "colour": "red"}')
+    changed = client.patch("/items/mug", json={"attributes": {"brand": "New"}}).json()
+    assert changed["attributes"] == {"colour": "red", "brand": "New"}
+    assert client.patch("/items/mug", json={"attributes": {"COLOUR": None}}).json()["attributes"] == {"brand": "New"}
+
+
+def test_words_of_an_item_whose_picture_is_lost_can_be_changed(client: TestClient, settings: Settings) -> None:
+    post_item(client, "mug", picture_file(), title="mug")
+    for path in (settings.data_dir / "media").rglob("*.jpg"):
+        path.unlink()
+    assert client.patch("/items/mug", json={"title": "cup"}).json()["title"] == "cup"
 
 
 def test_one_bad_line_fails_alone(client: TestClient) -> None:

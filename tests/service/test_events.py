@@ -145,6 +145,25 @@ def test_the_log_is_rotated_and_bounded(tmp_path: Path) -> None:
     assert 0 < positions[0] < 1399
 
 
+def test_a_folder_that_somebody_clears_goes_on(tmp_path: Path) -> None:
+    def clear() -> int:
+        """How many events were there."""
+        paths = list(tmp_path.glob("*.jsonl"))
+        events = sum(len(path.read_text().splitlines()) for path in paths)
+        for path in paths:
+            path.unlink()
+        return events
+
+    async def main() -> None:
+        log = EventLog(tmp_path, max_bytes=SEGMENTS * 1000)
+        for size in (1, 1, 2000, 1):  # within a segment, and as one ends
+            await asyncio.wait_for(log.append([{"padding": "x" * size}]), 10)
+            assert clear() == 1
+        await log.close()
+
+    asyncio.run(main())
+
+
 def test_many_at_once_share_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     fsync = os.fsync

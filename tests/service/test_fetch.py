@@ -38,6 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "/to-loopback": f"http://localhost:{port}/secret",
             "/to-file": "file:///etc/passwd",
             "/round": "/round",
+            "/to-nothing": "http://[",
         }
         if self.path in redirects:
             self.send_response(302)
@@ -198,7 +199,7 @@ def test_what_is_no_public_url(url: str) -> None:
     assert "10.0.0.1" not in problem.detail.replace(url, "").replace(repr(url), ""), "not what the name led to"
 
 
-@pytest.mark.parametrize("path", ["/to-private", "/to-loopback", "/to-file", "/round"])
+@pytest.mark.parametrize("path", ["/to-private", "/to-loopback", "/to-file", "/round", "/to-nothing"])
 def test_every_redirect_is_judged(web: int, path: str) -> None:
     names = {"shop.example": ["127.0.0.1"], "localhost": ["::1"]}
     problem = problem_of(fetcher(web, permitted=on_loopback, names=names), f"http://shop.example:{web}{path}")

@@ -1,6 +1,7 @@
 """The life of an item: put in, read, listed, replaced, removed."""
 
 import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
@@ -46,6 +47,18 @@ def test_a_new_item_is_answered_as_it_is_stored(client: TestClient) -> None:
 )
 def test_category_may_be_written_three_ways(client: TestClient, category: list[str]) -> None:
     assert post_item(client, "a", title="mug", category=category).json()["category"] == ["Home", "Kitchen"]
+
+
+def test_a_category_is_read_once(client: TestClient) -> None:
+    """What looks like JSON, or like a path, after it was read stays as it is when the item is changed."""
+    steps = ["[Sale] Shoes"]
+    assert post_item(client, "a", title="shoe", category=json.dumps(steps)).json()["category"] == steps
+    form = {"title": (None, "shoe"), "category": (None, json.dumps(steps))}
+    assert client.put("/items/a", files=form).json()["category"] == steps
+    assert client.patch("/items/a", json={"price": 3}).json()["category"] == steps
+    line = json.dumps({"id": "b", "title": "shoe", "category": steps})
+    assert "201" in client.post("/items/bulk", content=line, headers={"Content-Type": "application/x-ndjson"}).text
+    assert client.get("/items/b").json()["category"] == steps
 
 
 def test_the_same_id_replaces(client: TestClient, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from service.highlight import highlighted, matched
+from service.lexicon import Lexicon
 from service.query import parse
 from service.suggest import Suggester, Suggestion
 from service.vocabulary import Vocabulary
@@ -129,6 +130,28 @@ def test_a_query_is_suggested_when_it_comes_again(suggester: Suggester) -> None:
     assert "mug for my wife" not in texts(suggester, "mug")
     suggester.searched("Mug for  my wife")
     assert suggester.suggest("mug", 1) == [Suggestion("mug for my wife", "query")]
+
+
+def test_past_queries_are_forgotten_in_the_end(suggester: Suggester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.suggest._QUERIES", 10)
+    for n in range(100):
+        suggester.searched(f"mug {n}")
+        suggester.searched(f"mug {n}")
+    suggester.searched("mug 99")
+    assert len(suggester) < 20
+    assert "mug 99" in texts(suggester, "mug", limit=20)
+    assert texts(suggester, "enamel") == ["Enamel Mug"]
+
+
+def test_only_queries_in_the_catalogues_words_are_suggested() -> None:
+    """What a visitor types is shown to others: neither their names nor what they think of the shop."""
+    lexicon = Lexicon()
+    lexicon.learn({"title": "Red mug", "description": "A gift for men.", "category": [], "attributes": {}})
+    for query in ("gift for men", "mug by eve@shop.example", "red mug of a scam", "red mug 4711"):
+        lexicon.searched(query)
+        lexicon.searched(query)
+    suggested = [one.text for typed in ("gift", "mug", "red") for one in lexicon.suggester.suggest(typed, 9)]
+    assert set(suggested) == {"gift for men", "Red mug"}
 
 
 def test_words_are_marked_in_every_form() -> None:

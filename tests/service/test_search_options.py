@@ -1,5 +1,6 @@
 """What POST /search and its sisters take beside a query, over the real index."""
 
+import base64
 import io
 import json
 from typing import Any
@@ -52,6 +53,24 @@ def test_filters_facets_and_totals_agree(shop: TestClient) -> None:
     assert answer["facets"]["category"]["values"][0] == {"value": "Home", "count": 2}
     assert ids(search(shop, filter={"available": False})) == ["mug-2"]
     assert sorted(ids(search(shop, filter={"updated_at": {"gte": "2026-01-01"}}))) == sorted(ids(search(shop)))
+
+
+@pytest.mark.parametrize(
+    "moment", ["9999-12-31T23:59:59.9999999", "9999-12-31T23:59:59.999999", "0001-01-01T00:00+01:00"]
+)
+def test_dates_at_the_ends_of_the_calendar(client: TestClient, moment: str) -> None:
+    post_item(client, "mug", title="mug", attributes=json.dumps({"valid to": moment}))
+    facet = search(client, facets=["valid to"])["facets"]["valid to"]
+    assert facet["max"][:4] == moment[:4]
+
+
+@pytest.mark.parametrize("offset", ["-5", "-1", "9" * 20, "1_0", " 3"])
+def test_a_forged_cursor_is_none(shop: TestClient, offset: str) -> None:
+    cursor = search(shop, limit=1)["next_cursor"]
+    _, mark = base64.urlsafe_b64decode(cursor + "==").decode().split(":")
+    forged = base64.urlsafe_b64encode(f"{offset}:{mark}".encode()).decode().rstrip("=")
+    answer = shop.post("/search", json={"query": "mug", "limit": 1, "cursor": forged})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
 
 
 def test_dates_come_back_as_dates(shop: TestClient) -> None:

@@ -3,11 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 from retriever import Retriever
 from training import features
 from training.collate import Collator
 from training.features import FeatureCache
+from training.formats import FormatError
 
 
 def pictures(shop: Path) -> list[Path]:
@@ -19,8 +21,6 @@ def test_features_are_what_the_tower_says(tiny_retriever: Retriever, toy_shop: P
     paths = pictures(toy_shop)
     cache.add(paths)
     cached = cache.read(paths)
-    from PIL import Image
-
     with torch.inference_mode():
         images = torch.from_numpy(tiny_retriever.processor.images([Image.open(path) for path in paths]))
         direct = tiny_retriever.model.encode_pictures(images)
@@ -55,6 +55,34 @@ def test_what_a_killed_run_left_half_written_is_overwritten(
     assert torch.allclose(resumed.read(paths).tokens, whole.read(paths).tokens, atol=0.05)
 
 
+def test_two_runs_share_a_folder(tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path) -> None:
+    """Both opened it when it was empty."""
+    paths = pictures(toy_shop)
+    first, second = (FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor) for _ in range(2))
+    first.add(paths[:2])
+    second.add(paths[2:4])
+    first.add(paths)
+    alone = FeatureCache(tmp_path / "other", tiny_retriever.model.vision, tiny_retriever.processor)
+    alone.add(paths)
+    assert torch.allclose(first.read(paths).tokens, alone.read(paths).tokens, atol=0.05)
+    assert torch.equal(second.read(paths[2:4]).tokens, first.read(paths[2:4]).tokens)
+
+
+def test_pictures_are_seen_upright(tiny_retriever: Retriever, tmp_path: Path) -> None:
+    """As the service and the evaluation see them, whichever way the telephone was held."""
+    upright = Image.new("RGB", (60, 40), "red")
+    upright.paste("blue", (0, 0, 20, 40))
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "held.png", exif=exif)
+    cache = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
+    paths = [tmp_path / "upright.png", tmp_path / "held.png"]
+    cache.add(paths)
+    one, other = cache.read(paths).tokens
+    assert torch.equal(one, other)
+
+
 def test_a_share_of_the_patches(tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
     cache.add(pictures(toy_shop))
@@ -67,7 +95,7 @@ def test_a_share_of_the_patches(tiny_retriever: Retriever, toy_shop: Path, tmp_p
 def test_a_broken_picture_is_named(tiny_retriever: Retriever, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not a picture")
-    with pytest.raises(OSError, match=r"broken\.png"):
+    with pytest.raises(FormatError, match=r"broken\.png"):
         FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor).add([broken])
 
 

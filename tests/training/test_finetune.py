@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -67,6 +68,16 @@ def test_a_killed_run_goes_on_to_the_same_weights(toy_shop: Path, tiny_checkpoin
     assert retriever.load(killed).model_id == retriever.load(whole).model_id
     steps = [json.loads(line)["step"] for line in (killed / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
+
+
+def test_a_kill_while_the_old_state_is_removed(tmp_path: Path) -> None:
+    """The new one stands beside what is left of it, and is whole."""
+    for name, done in (("state", 5), ("state.new", 10)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "progress.json").write_text(json.dumps({"done": done, "scheduler": {}}))
+    accelerator, scheduler = Mock(), Mock()
+    assert finetune._resume(tmp_path, accelerator, scheduler) == 10
+    accelerator.load_state.assert_called_once_with(str(tmp_path / "state.new"))
 
 
 def test_another_runs_folder_is_not_overwritten(

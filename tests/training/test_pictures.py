@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from retriever import Retriever
+from training.formats import FormatError
 from training.pictures import PictureReader, crop
 
 
@@ -37,5 +38,5 @@ def test_a_crop_shows_at_least_half() -> None:
 def test_an_unreadable_picture_is_named(tiny_retriever: Retriever, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    with pytest.raises(OSError, match=r"broken\.png: the picture cannot be read"):
+    with pytest.raises(FormatError, match=r"broken\.png: this picture cannot be decoded"):
         PictureReader(tiny_retriever.processor).read([broken])
