@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from retriever.files import sync_folder
+from retriever.pictures import upright_rgb
 from service.problems import Problem
 
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -67,7 +67,7 @@ def decode(
         raise _too_large(name, max_pixels)
     try:
         image.draft("RGB", (max_side, max_side))  # JPEG: decodes at 1/2, 1/4 or 1/8, where that is large enough still
-        image = _flatten(image, max_side)
+        image = upright_rgb(image, max_side)
     except MemoryError:
         raise
     except Exception as error:  # parsers of broken files raise whatever they stumble over
@@ -78,22 +78,6 @@ def decode(
     kept = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
     kept.load()
     return Picture(kept, jpeg, hashlib.sha256(data).hexdigest())
-
-
-def _flatten(image: Image.Image, max_side: int) -> Image.Image:
-    """Any mode → upright RGB of bounded size."""
-    if image.mode.startswith("I"):  # 16-bit grey, which `convert` would clip to white
-        image.load()
-        grey = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255).astype(np.uint8)
-        info, image = image.info, Image.fromarray(grey)
-        image.info.update({key: value for key, value in info.items() if key == "exif"})
-    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGBA":
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("RGB")
-    return image
 
 
 def _invalid(name: str) -> Problem:

@@ -24,7 +24,7 @@ from training.features import FeatureCache
 from training.finetune import ContrastiveLoss, train
 from training.losses import itc, symmetric
 from training.metrics import Floats, paired_difference
-from training.validation import Validation
+from training.validation import open_validations
 
 REFERENCE = "reference"
 
@@ -111,9 +111,8 @@ def run(args: TrainArgs, names: Sequence[str]) -> dict[str, dict[str, Floats]]:
     values: dict[str, dict[str, Floats]] = {}
     for name in names:
         row, folder = ROWS[name], output / name
-        if not (folder / "model.safetensors").exists():
-            print(f"{name}: {row.what}", flush=True)
-            train(replace(args, output=str(folder), valid=(), **row.args(args)), row.loss, row.augmentation)
+        print(f"{name}: {row.what}", flush=True)
+        train(replace(args, output=str(folder), valid=(), **row.args(args)), row.loss, row.augmentation)
         values[name] = measure(args, folder)
     return values
 
@@ -121,8 +120,9 @@ def run(args: TrainArgs, names: Sequence[str]) -> dict[str, dict[str, Floats]]:
 def measure(args: TrainArgs, folder: Path) -> dict[str, Floats]:
     loaded = retriever.load(folder)
     cache = FeatureCache(Path(args.features), loaded.model.vision, loaded.processor)
-    sets = [Validation(Collator(loaded.processor, cache), *map(Path, path.split(":", 1))) for path in args.valid]
-    return {one.name: one.by_query(loaded.model)["mean"] for one in sets}
+    paths = [[Path(part) for part in path.split(":", 1)] for path in args.valid]
+    sets = open_validations(Collator(loaded.processor, cache), paths)
+    return {name: one.by_query(loaded.model)["mean"] for name, one in sets.items()}
 
 
 def table(values: dict[str, dict[str, Floats]]) -> str:

@@ -1,6 +1,7 @@
 """What decides a training run, and the command line that sets it."""
 
 import argparse
+import math
 from dataclasses import dataclass
 
 LISTS = ("train", "valid", "negatives", "teacher")  # flags that take several values
@@ -56,17 +57,20 @@ class TrainArgs:
             "views": 1,
             "unfreeze": 0,
             "lora": 0,
+            "max_query_length": 3,  # a word between [CLS] and [SEP]
+            "max_text_length": 3,
         }
         for name, least in counts.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
-        if self.itm < 0:
-            raise ValueError(f"--itm must be 0 or above, not {self.itm}")
+        for name in ("itm", "lr", "lr_new", "weight_decay", "dropout"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"--{name.replace('_', '-')} must be 0 or above, not {getattr(self, name)}")
         if self.negatives and len(self.negatives) != len(self.train):
             raise ValueError(f"--negatives has {len(self.negatives)} files for the {len(self.train)} of --train")
         if not 0 < self.patches <= 1:
             raise ValueError(f"--patches is a share, above 0 and at most 1, not {self.patches}")
-        if min(self.drop_picture, self.drop_text) < 0 or self.drop_picture + self.drop_text > 1:
+        if not (self.drop_picture >= 0 and self.drop_text >= 0 and self.drop_picture + self.drop_text <= 1):
             raise ValueError("--drop-picture and --drop-text are shares, together at most 1")
         for name, allowed in (("precision", ("bf16", "no")), ("storage", ("full", "int8"))):
             if getattr(self, name) not in allowed:

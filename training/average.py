@@ -32,6 +32,8 @@ def average(models: Mapping[str, float], output: Path, storage: str = "full") ->
     for model, share in others:
         for name, weight in _floats(model).items():
             weights[name] += share * weight
+    if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+        raise ValueError(f"{broken[0]} holds what is no number: one of the models is broken")
     first[0].model.load_state_dict(weights, strict=False)  # whole numbers stay the first's
     return checkpoint.save(first[0].model, first[0].processor.tokenizer, output, storage)  # type: ignore[arg-type]
 
@@ -56,8 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     try:
+        if len(dict(options.models)) < len(options.models):
+            raise ValueError("a model is named twice: add its shares up")
         model_id = average(dict(options.models), options.output, options.storage)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     print(f"{options.output}: model {model_id}")
 

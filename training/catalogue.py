@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,8 @@ def items(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
             try:
                 item = json.loads(line)
                 image_id = str(item["item_id"])
+                if not isinstance(item.get("attributes") or {}, dict):
+                    raise TypeError("attributes must be an object")
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path}, line {number}: not an item with an item_id ({error})") from error
             yield item, [image_id, *photos.get(image_id, ())]
@@ -215,6 +217,17 @@ def caption_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield {"query_text": record["query_text"], "image_id": item_id, "text_input": [caption]}
 
 
+def write_rows(rows: Iterable[Mapping[str, Any]], output: Path) -> int:
+    """Writes a training file, one row a line, and returns how many there are."""
+    count = 0
+    with output.open("w", encoding="utf-8") as file:
+        file.write("[")
+        for count, row in enumerate(rows, start=1):
+            file.write((",\n" if count > 1 else "\n") + json.dumps({"query_id": count, **row}, ensure_ascii=False))
+        file.write("\n]\n")
+    return count
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.catalogue", description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, help="items.jsonl of a catalogue, or queries in the seed's valid format")
@@ -227,15 +240,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         written = caption_rows(options.source)
     else:
         written = item_rows(options.source, options.hold_out)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with options.output.open("w", encoding="utf-8") as file:
-        file.write("[")
-        for count, row in enumerate(written, start=1):
-            file.write((",\n" if count > 1 else "\n") + json.dumps({"query_id": count} | row, ensure_ascii=False))
-        file.write("\n]\n")
-    if options.hold_out:
-        write_held_out(options.source, options.hold_out, options.output)
+    try:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        count = write_rows(written, options.output)
+        if options.hold_out:
+            write_held_out(options.source, options.hold_out, options.output)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     print(f"{options.output}: {count:,} pairs")
 
 

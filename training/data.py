@@ -53,7 +53,8 @@ class Source:
     """The pairs of one training file, with the pictures of one folder (or none: captions without pictures).
 
     Raises:
-        FormatError: the file is not in the training format, or a row has neither a picture nor a text.
+        FormatError: the file is not in the training format, a row has neither a picture nor a text, or no item has a
+            picture in `images`.
     """
 
     def __init__(self, path: Path, images: Path | None = None) -> None:
@@ -76,6 +77,8 @@ class Source:
             self.pairs[item].append((record.query, record.captions))
             weights[item].append(record.weight)
             self.items_of.setdefault(normalise(record.query), set()).add(item)
+        if folder is not None and not any(self.pictures):
+            raise FormatError(f"{images}: none of the {len(rows)} items of {path} has a picture here")
 
         self.ids = list(rows)  # by item
         self.negatives: dict[str, list[int]] = {}  # normalised query → items that do not answer it, but seem to

@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     try:
         _run(options)
-    except (FormatError, OSError, IndexUnavailable) as error:
+    except (ValueError, OSError, IndexUnavailable) as error:
         sys.exit(f"training.evaluate: {error}")
 
 
@@ -98,8 +98,10 @@ def _run(options: argparse.Namespace) -> None:
 
     try:
         model = retriever.load(options.model, options.device, options.inference)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # no such model, or no such device
         sys.exit(f"training.evaluate: {error}")
+    if options.rerank and not model.config.matching:
+        sys.exit(f"training.evaluate: {options.model} was not trained to match (training.finetune --itm): no --rerank")
     gallery = EncodedGallery(model, items, pictures, batch_size=options.batch_size)
     ranks = rank(gallery, queries)
     if options.through_index:
@@ -178,7 +180,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="how the model is run: what a faster way costs in recall (torch, the reference)",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--batch-size", type=int, default=32, help="items encoded at once (32)")
+    parser.add_argument("--batch-size", type=_count, default=32, help="items encoded at once (32)")
     options = parser.parse_args(arguments)
     if options.rerank and options.inference not in ("torch", "bf16", "graphs"):
         parser.error("--rerank runs in torch: leave out --inference")

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 import retriever
 from retriever import PRESETS, Processor, checkpoint
+from retriever.files import write_whole
 from retriever.model import FusedRetriever
 from training import backbones
 from training.arguments import LISTS, TrainArgs, command_line
@@ -37,7 +38,7 @@ from training.pairs import Pairs
 from training.pictures import PictureReader
 from training.processes import average_gradients, gather
 from training.trainable import choose, parameter_groups
-from training.validation import Validation
+from training.validation import open_validations
 
 if TYPE_CHECKING:
     from training.teacher import Teacher
@@ -82,13 +83,14 @@ def learning_rate(step: int, args: TrainArgs) -> float:
 def train(
     args: TrainArgs, contrastive_loss: ContrastiveLoss = itc, augmentation: Augmentation | None = None
 ) -> dict[str, float]:
-    """Run or resume a training run; returns the last validation, empty without --valid.
+    """Run or resume a training run; returns the last validation, empty without --valid or where it was finished.
 
     Args:
         contrastive_loss, augmentation: what `training.ablation` changes; no flag does.
 
     Raises:
-        ValueError: the output folder holds a run with other arguments, or a batch cannot be shared by the processes.
+        ValueError: the output folder holds a run with other arguments, a batch cannot be shared by the processes, or
+            the loss is no number any more.
         OSError: the teacher or a picture cannot be read.
     """
     accelerator = Accelerator(
@@ -99,7 +101,10 @@ def train(
     set_seed(args.seed, device_specific=True)
     output = Path(args.output)
     with accelerator.main_process_first():
-        _check_same_run(output, args)
+        finished = _check_same_run(output, args)
+    if finished:
+        accelerator.print(f"{output}: this run is finished; to train again, choose another --output")
+        return {}
 
     model, processor = build(args)
     for module in model.modules():
@@ -115,7 +120,7 @@ def train(
     lora = choose(model, args)
     with accelerator.main_process_first():  # the others read what it computed
         pictures = _pictures(model, processor, accelerator, args)
-        validations = [Validation(Collator(processor, pictures), *_paths(path)) for path in args.valid]
+        validations = open_validations(Collator(processor, pictures), [_paths(path) for path in args.valid])
         for source in sources:
             pictures.add([picture for picture in source.pictures if picture])
     served = processor.config
@@ -152,12 +157,14 @@ def train(
         done = step + 1
         if logbook and done % LOG_EVERY == 0:
             values = {name: value.item() for name, value in losses.items()}
+            if not math.isfinite(values["loss"]):
+                raise ValueError(f"the loss of step {step} is {values['loss']}: try a lower --lr, or --precision no")
             logbook.add(step, {**values, "temperature": pairs.temperature().item()})
             shown = {name: f"{value:.1f}" for name, value in last.items()}
             steps.set_postfix({"loss": f"{values['loss']:.3f}"} | shown)
         if done % args.save_every == 0 or done == args.steps:
             if logbook:
-                measured = {v.name: v.measure(pairs.model) for v in validations}
+                measured = {name: one.measure(pairs.model) for name, one in validations.items()}
                 logbook.add(step, {f"{name}/{k}": x for name, values in measured.items() for k, x in values.items()})
                 last = {name: values["mean"] for name, values in measured.items()}
             _save(output, accelerator, scheduler, done)
@@ -233,19 +240,22 @@ def _paths(argument: str) -> list[Path]:
     return [Path(part) for part in argument.split(":", maxsplit=1)]
 
 
-def _check_same_run(output: Path, args: TrainArgs) -> None:
-    """A folder in which nothing was saved yet may be started anew, with whatever arguments."""
+def _check_same_run(output: Path, args: TrainArgs) -> bool:
+    """Whether the run was finished. A folder in which nothing was saved yet may be begun with whatever arguments."""
     path = output / "args.json"
-    begun = any((output / name).exists() for name in ("state", "state.new", "model.safetensors"))
+    state = any((output / name).exists() for name in ("state", "state.new"))
+    finished = (output / "model.safetensors").exists() and not state
     ours = json.loads(json.dumps(asdict(args)))
     # What an older version did not write had the default.
     theirs = {field.name: field.default for field in fields(args) if field.default is not MISSING}
     theirs = json.loads(json.dumps(theirs)) | (json.loads(path.read_text()) if path.exists() else ours)
-    changed = sorted(name for name in ours if ours[name] != theirs.get(name))
-    if begun and changed:
+    # A folder may have been moved.
+    changed = sorted(name for name in ours if name != "output" and ours[name] != theirs.get(name))
+    if (state or finished) and changed:
         raise ValueError(f"{output} holds a run with other arguments ({', '.join(changed)}); choose another --output")
     output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(ours, indent=2) + "\n")
+    write_whole(path, (json.dumps(ours, indent=2) + "\n").encode())
+    return finished
 
 
 def _save(output: Path, accelerator: Accelerator, scheduler: Any, done: int) -> None:

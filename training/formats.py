@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
-from PIL import Image, ImageOps
+from PIL import Image
+
+from retriever.pictures import upright_rgb
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -182,10 +184,10 @@ class PictureFolder:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The decoded picture, upright, in RGB. Raises FormatError if it cannot be decoded."""
+    """The decoded picture, as `upright_rgb` makes it. Raises FormatError if it cannot be decoded."""
     try:
         with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
+            return upright_rgb(picture)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's ways to say "broken file"
         raise FormatError(f"{path}: this picture cannot be decoded ({error})") from error
 

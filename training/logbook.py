@@ -13,7 +13,7 @@ class Logbook:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "log.jsonl"
         if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] < first_step]
+            kept = [line for line in self.path.read_text().splitlines() if _is_before(line, first_step)]
             self.path.write_text("".join(line + "\n" for line in kept))
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
@@ -52,3 +52,10 @@ class Logbook:
             pyplot.close(figure)
             written.append(path)
         return written
+
+
+def _is_before(line: str, step: int) -> bool:
+    try:
+        return bool(json.loads(line)["step"] < step)
+    except ValueError:  # a kill, or a full disk, cut it off
+        return False

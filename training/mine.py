@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 import retriever
 from retriever import Retriever
+from retriever.files import write_whole
 from retriever.scoring import maxsim
 from training.collate import Collator
 from training.data import Source
@@ -65,15 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         source = Source(*map(Path, options.train.split(":", maxsplit=1)))
         model = retriever.load(options.model, device="cuda" if torch.cuda.is_available() else "cpu")
-    except (ValueError, FileNotFoundError) as error:
+        found = dict(mine(model, source, options.features))
+        rows = [{"query_text": query, "image_ids": [source.ids[item] for item in own]} for query, own in found.items()]
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(options.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+    except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with options.output.open("w", encoding="utf-8") as file:
-        for count, (query, found) in enumerate(mine(model, source, options.features), start=1):  # noqa: B007
-            record = {"query_text": query, "image_ids": [source.ids[item] for item in found]}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    print(f"{options.output}: negatives of {count:,} of {len(source.items_of):,} queries")
+    print(f"{options.output}: negatives of {len(rows):,} of {len(source.items_of):,} queries")
 
 
 if __name__ == "__main__":

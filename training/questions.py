@@ -118,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         source = Source(options.train)
         teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
         queries = draw(source, options.count, options.seed)

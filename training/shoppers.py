@@ -27,7 +27,7 @@ from training.collate import Collator
 from training.data import normalise
 from training.encode import encode_items, encode_queries
 from training.features import FeatureCache
-from training.formats import PictureFolder, read_gallery, read_valid
+from training.formats import FormatError, PictureFolder, read_gallery, read_valid
 
 SHOWN = 20  # hits on a page
 ETA = 1.0  # how fast attention falls
@@ -61,18 +61,20 @@ def known_answers(items: Path, item_ids: Sequence[str], excluded: set[str]) -> d
 
 @torch.inference_mode()
 def open_shop(options: argparse.Namespace) -> Shop:
-    """Raises FormatError, FileNotFoundError: a file is missing or not in its format."""
+    """Raises FormatError, FileNotFoundError: a file is missing or not in its format, or both have no item in common."""
     gallery = list(read_gallery(options.gallery))
     item_ids = [item.item_id for item in gallery]
     excluded = {normalise(query.query) for path in options.without for query in read_valid(path)}
     answers = known_answers(options.items, item_ids, excluded)
+    if not answers:
+        raise FormatError(f"no field of {options.items} makes a query for an item of {options.gallery}")
     model = retriever.load(options.model)
     pictures = PictureFolder(options.images)
-    paths = [pictures.path(item_id) for item_id in item_ids]
+    paths = [pictures.path(item_id) if item_id in pictures else None for item_id in item_ids]
     cache = FeatureCache(options.features, model.model.vision, model.processor)
-    cache.add(paths)
+    cache.add([path for path in paths if path])
     collator = Collator(model.processor, cache)
-    tokens = encode_items(model.model, collator, [item.text for item in gallery], list(paths))  # (N, Q, D)
+    tokens = encode_items(model.model, collator, [item.text for item in gallery], paths)  # (N, Q, D)
     queries = list(answers)
     scores = maxsim(encode_queries(model.model, collator, queries), tokens)  # (M, N)
     return Shop(item_ids, queries, list(answers.values()), scores.argsort(dim=1, descending=True).numpy())
@@ -105,6 +107,12 @@ def sessions(shop: Shop, count: int, seed: int) -> Iterator[dict[str, Any]]:
                     yield {**event, "kind": "purchase"}
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
+    return int(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.shoppers", description="Simulated shoppers' event log.")
     parser.add_argument("--model", default="compact", help="what ranks for them (compact)")
@@ -112,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--gallery", type=Path, required=True, help="gallery file: the texts that items are found by")
     parser.add_argument("--images", type=Path, required=True, help="folder of pictures")
     parser.add_argument("--without", type=Path, nargs="*", default=[], help="valid files whose queries nobody types")
-    parser.add_argument("--sessions", type=int, default=20_000, help="searches (20000)")
+    parser.add_argument("--sessions", type=_count, default=20_000, help="searches (20000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, required=True, help="folder of the log to write")
     parser.add_argument("--features", type=Path, default=Path("runs/features"), help="where picture features are kept")

@@ -29,6 +29,7 @@ from transformers import get_cosine_schedule_with_warmup
 import retriever
 from retriever import ItemInput
 from retriever.arrays import Floats
+from retriever.retriever import SHIPPED
 from retriever.scoring import maxsim
 from training.data import Augmentation, BatchSampler, Source
 from training.formats import gallery_of, read_valid
@@ -110,12 +111,13 @@ class FusedTeacher:
 
 
 def open_teacher(name: str, device: torch.device | str = "cpu") -> TextTeacher | FusedTeacher:
-    """Whichever the folder holds; a name that is no folder is a sentence encoder's on the hub.
+    """A fused retriever, by its folder or shipped name, or a sentence encoder, by its folder or its name on the hub.
 
     Raises:
         OSError, ValueError: as the two.
     """
-    config = Path(name) / "config.json"
+    shipped = SHIPPED / name / "config.json"
+    config = shipped if shipped.exists() else Path(name) / "config.json"
     fused = config.exists() and "vision_backbone" in json.loads(config.read_text())
     return FusedTeacher(name, device) if fused else TextTeacher(name, device)
 

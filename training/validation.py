@@ -15,7 +15,7 @@ from retriever.scoring import maxsim
 from training.collate import Collator
 from training.encode import encode_items, encode_queries
 from training.features import FeatureCache
-from training.formats import PictureFolder, gallery_of, read_gallery, read_valid
+from training.formats import FormatError, PictureFolder, gallery_of, read_gallery, read_valid
 from training.metrics import Floats, positive_ranks, query_metrics
 
 SHOWN = ("hit@1", "hit@5", "hit@10", "mean")
@@ -27,7 +27,7 @@ class Validation:
     A gallery beside the queries is found by name: `X.valid.jsonl` goes with `X.gallery.jsonl`.
 
     Raises:
-        FormatError: one of the files is not in its format, or a picture is missing.
+        FormatError: one of the files is not in its format, the gallery lacks an answer, or no item has a picture.
     """
 
     def __init__(self, collator: Collator, queries: Path, images: Path | None = None) -> None:
@@ -38,9 +38,16 @@ class Validation:
         gallery = queries.with_name(f"{stem}.gallery.jsonl")
         self.items = list(read_gallery(gallery)) if gallery.exists() else gallery_of(self.queries)
         folder = PictureFolder(images) if images else None
-        self.pictures = [folder.path(item.item_id) if folder else None for item in self.items]
+        self.pictures = [
+            folder.path(item.item_id) if folder is not None and item.item_id in folder else None for item in self.items
+        ]
+        if folder is not None and not any(self.pictures):
+            raise FormatError(f"{images}: none of the {len(self.items)} items of {queries} has a picture here")
         collator.pictures.add([picture for picture in self.pictures if picture])
         column = {item.item_id: i for i, item in enumerate(self.items)}
+        for query in self.queries:
+            if missing := [item_id for item_id in query.items if item_id not in column]:
+                raise FormatError(f"{gallery}: item {missing[0]} answers query {query.query_id} but is not in it")
         self.positives = [[column[item_id] for item_id in query.items] for query in self.queries]
 
     def measure(self, model: FusedRetriever) -> dict[str, float]:
@@ -58,6 +65,22 @@ class Validation:
         model.train(was_training)
         scores = maxsim(queries, items).cpu().numpy()
         return query_metrics(positive_ranks(scores, self.positives))
+
+
+def open_validations(collator: Collator, sets: Sequence[Sequence[Path]]) -> dict[str, Validation]:
+    """Validations of (queries, pictures) by name; sets of one name are told apart by their folders.
+
+    Raises:
+        FormatError: as `Validation`; a set is named twice.
+    """
+    opened: dict[str, Validation] = {}
+    for paths in sets:
+        one = Validation(collator, *paths)
+        name = one.name if one.name not in opened else f"{paths[0].resolve().parent.name}/{one.name}"
+        if name in opened:
+            raise FormatError(f"{paths[0]}: there is a set of this name already; rename one")
+        opened[name] = one
+    return opened
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

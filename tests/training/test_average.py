@@ -31,11 +31,16 @@ def test_what_cannot_be_averaged_is_refused(
 ) -> None:
     wider = tmp_path / "wider"
     checkpoint.save(FusedRetriever(replace(TINY, num_query_tokens=6)), tiny_tokenizer(), wider)
+    broken, model = tmp_path / "broken", FusedRetriever(TINY)
+    torch.nn.init.constant_(model.query_tokens, torch.nan)
+    checkpoint.save(model, tiny_tokenizer(), broken)
     for models, message in (
         ([f"{tiny_checkpoint}:0.75", f"{other}:0.5"], "add up to 1, not 1.25"),
         ([f"{tiny_checkpoint}:0.5", f"{wider}:0.5"], "another configuration"),
         ([f"{tiny_checkpoint}:0.5", "nowhere/at/all:0.5"], "nowhere/at/all"),
         ([str(tiny_checkpoint)], "MODEL:SHARE"),
+        ([f"{tiny_checkpoint}:0.5", f"{tiny_checkpoint}:0.5"], "named twice"),
+        ([f"{tiny_checkpoint}:0.5", f"{broken}:0.5"], "no number"),
     ):
         with pytest.raises(SystemExit):
             average.main([*models, "--output", str(tmp_path / "mean")])

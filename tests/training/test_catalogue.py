@@ -105,7 +105,10 @@ def test_photographs_of_a_product_become_items(tmp_path: Path) -> None:
     assert {row["image_id"] for row in json.loads((tmp_path / "pairs.json").read_text())} == {"leek", "leek-01"}
 
 
-def test_a_broken_line_is_named(tmp_path: Path) -> None:
+def test_a_broken_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "listed.jsonl").write_text('{"item_id": "a", "title": "b", "attributes": ["red"]}\n')
     (tmp_path / "items.jsonl").write_text('{"item_id": "a"}\n{"title": "no id"}\n')
-    with pytest.raises(ValueError, match="line 2"):
-        catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "pairs.json")])
+    for source, message in (("items.jsonl", "line 2"), ("listed.jsonl", "line 1"), ("nothing.jsonl", "nothing.jsonl")):
+        with pytest.raises(SystemExit):
+            catalogue.main([str(tmp_path / source), "--output", str(tmp_path / "pairs.json")])
+        assert message in capsys.readouterr().err

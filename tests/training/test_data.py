@@ -65,3 +65,9 @@ def test_pairs_without_picture_and_text_are_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"query_id": 1, "query_text": "mug", "image_id": "a", "text_input": []}]))
     with pytest.raises(FormatError, match="neither a picture"):
         Source(path)
+
+
+def test_a_folder_of_other_pictures_is_refused(toy_shop: Path, tmp_path: Path) -> None:
+    """It would be trained on the texts alone."""
+    with pytest.raises(FormatError, match="none of the 12 items"):
+        Source(toy_shop / "pairs.json", tmp_path)

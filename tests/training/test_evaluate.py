@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -136,10 +137,19 @@ def test_scores_are_those_of_the_retriever(tiny_retriever: Retriever, shop: Path
     assert np.abs(fused - text).max() > 1e-3  # the picture does change the fused score
 
 
+@pytest.fixture
+def matching_checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """The same weights, of which the configuration says that they were trained to match."""
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "matching"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"matching": True}))
+    return folder
+
+
 def test_the_first_items_are_put_into_the_order_of_their_matching(
-    run: Callable[..., dict[str, Any]], tiny_retriever: Retriever, shop: Path
+    run: Callable[..., dict[str, Any]], tiny_retriever: Retriever, shop: Path, matching_checkpoint: Path
 ) -> None:
-    results = run("--rerank", "4")
+    results = run("--rerank", "4", "--model", str(matching_checkpoint))
     assert list(results["modes"]) == [*MODES, "reranked"]
 
     gallery = _encoded(tiny_retriever, shop)
@@ -154,14 +164,23 @@ def test_the_first_items_are_put_into_the_order_of_their_matching(
         assert results["per_query"]["reranked"][query.query_id] == expected
 
 
-def test_as_many_are_matched_as_there_are(run: Callable[..., dict[str, Any]]) -> None:
-    assert run("--rerank", "999")["modes"]["reranked"]["hit@10"] == 100
+def test_as_many_are_matched_as_there_are(run: Callable[..., dict[str, Any]], matching_checkpoint: Path) -> None:
+    results = run("--rerank", "999", "--model", str(matching_checkpoint))
+    assert results["modes"]["reranked"]["hit@10"] == 100
+
+
+def test_a_model_that_was_not_trained_to_match_is_not_measured_so(run: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(SystemExit, match="not trained to match"):
+        run("--rerank", "4")
 
 
 def test_a_depth_must_be_a_count(run: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("--rerank", "0")
     assert "--rerank" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("--batch-size", "-3")
+    assert "--batch-size" in capsys.readouterr().err
 
 
 def test_equal_texts_tie_exactly_and_ties_do_not_follow_the_file(tiny_retriever: Retriever) -> None:

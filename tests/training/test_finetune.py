@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,6 +15,7 @@ import retriever
 from training import finetune
 from training.arguments import TrainArgs
 from training.finetune import learning_rate
+from training.logbook import Logbook
 
 
 def arguments(shop: Path, model: Path, output: Path, *more: str) -> list[str]:
@@ -70,6 +72,43 @@ def test_a_killed_run_goes_on_to_the_same_weights(toy_shop: Path, tiny_checkpoin
     assert steps == sorted(steps)
 
 
+def test_a_finished_run_is_not_trained_again(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is its log begun anew: whoever starts jobs may start one twice."""
+    command = arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "10")
+    finetune.main(command)
+    log = (tmp_path / "run" / "log.jsonl").read_bytes()
+    finetune.main(command)
+    assert "finished" in capsys.readouterr().out
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == log
+
+
+def test_a_run_goes_on_in_another_place(tmp_path: Path) -> None:
+    args = TrainArgs(train=("pairs.json",), output=str(tmp_path / "old"))
+    assert not finetune._check_same_run(tmp_path / "old", args)
+    (tmp_path / "old" / "state").mkdir()
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert not finetune._check_same_run(tmp_path / "new", replace(args, output=str(tmp_path / "new")))
+    with pytest.raises(ValueError, match="other arguments \\(lr\\)"):
+        finetune._check_same_run(tmp_path / "new", replace(args, lr=1e-3))
+
+
+def test_a_line_of_the_log_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    Logbook(tmp_path, 5).close()
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 1, "loss": 2.0}\n'
+
+
+def test_a_loss_that_is_no_number_ends_the_run(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "30", "--lr", "1e30"))
+    assert "lower --lr" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_a_kill_while_the_old_state_is_removed(tmp_path: Path) -> None:
     """The new one stands beside what is left of it, and is whole."""
     for name, done in (("state", 5), ("state.new", 10)):
@@ -113,6 +152,12 @@ def test_a_run_of_an_older_version_goes_on(toy_shop: Path, tiny_checkpoint: Path
         ("--precision", "fp8"),
         ("--chunk", "-1"),
         ("--drop-text", "1.1"),
+        ("--drop-text", "nan"),
+        ("--lr", "nan"),
+        ("--lr-new", "-1"),
+        ("--weight-decay", "-1"),
+        ("--itm", "nan"),
+        ("--max-text-length", "0"),
     ],
 )
 def test_values_out_of_range_name_their_flag(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:

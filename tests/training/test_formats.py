@@ -151,6 +151,12 @@ def test_a_picture_is_turned_upright(tmp_path: Path) -> None:
     assert PictureFolder(tmp_path).load("1").size == (6, 8)
 
 
+def test_a_transparent_picture_stands_on_white(tmp_path: Path) -> None:
+    """As in the service; without its alpha, what is transparent is black in most files."""
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "mug.png")
+    assert PictureFolder(tmp_path).load("mug").getpixel((1, 1)) == (255, 255, 255)
+
+
 def test_missing_broken_and_ambiguous_pictures_are_named(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"\xff\xd8 not a jpeg")
     pictures = PictureFolder(tmp_path)

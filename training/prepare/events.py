@@ -66,7 +66,10 @@ def learn(job: Job, log: Path, output: Path, hold_out: float = 0.1, *, corrected
         JobError: the job's catalogue has not been read and cleaned.
         NothingLeft: nobody clicked on an item of the catalogue.
         OSError: the log cannot be read, or the folder not be written.
+        ValueError: hold_out is no share.
     """
+    if not 0 <= hold_out < 1:
+        raise ValueError(f"--hold-out is a share, at least 0 and below 1, not {hold_out}")
     job.check("events")
     output.mkdir(parents=True, exist_ok=True)
     scratch = output / "events.sqlite"

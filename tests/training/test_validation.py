@@ -1,0 +1,55 @@
+"""Recall while training goes on: on sets as shops have them, and with errors that name the file."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from retriever import Retriever
+from training.collate import Collator
+from training.features import FeatureCache
+from training.formats import FormatError
+from training.validation import Validation, open_validations
+
+
+@pytest.fixture
+def shop(toy_shop: Path, tmp_path: Path) -> Path:
+    """A shop that a test may spoil."""
+    return Path(shutil.copytree(toy_shop, tmp_path / "shop"))
+
+
+@pytest.fixture
+def collator(tiny_retriever: Retriever, tmp_path: Path) -> Collator:
+    cache = FeatureCache(tmp_path / "features", tiny_retriever.model.vision, tiny_retriever.processor)
+    return Collator(tiny_retriever.processor, cache)
+
+
+def test_items_without_a_picture_are_ranked_by_their_text(
+    shop: Path, collator: Collator, tiny_retriever: Retriever
+) -> None:
+    (shop / "images" / "mug-red.png").unlink()
+    validation = Validation(collator, shop / "toy.valid.jsonl", shop / "images")
+    assert sum(picture is None for picture in validation.pictures) == 1
+    assert validation.measure(tiny_retriever.model)["hit@10"] > 0
+
+
+def test_a_folder_of_other_pictures_is_refused(shop: Path, collator: Collator, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FormatError, match="none of the 12 items"):
+        Validation(collator, shop / "toy.valid.jsonl", tmp_path / "empty")
+
+
+def test_an_answer_that_the_gallery_lacks_is_named(shop: Path, collator: Collator) -> None:
+    lines = (shop / "toy.gallery.jsonl").read_text().splitlines()
+    (shop / "toy.gallery.jsonl").write_text("\n".join(lines[1:]))
+    with pytest.raises(FormatError, match=f"item {json.loads(lines[0])['item_id']} answers query"):
+        Validation(collator, shop / "toy.valid.jsonl", shop / "images")
+
+
+def test_sets_of_one_name_are_told_apart(shop: Path, toy_shop: Path, collator: Collator) -> None:
+    """As `training.prepare` names every shop's."""
+    sets = [[folder / "toy.valid.jsonl", folder / "images"] for folder in (toy_shop, shop)]
+    assert list(open_validations(collator, sets)) == ["toy", "shop/toy"]
+    with pytest.raises(FormatError, match="rename one"):
+        open_validations(collator, [sets[0], sets[1], sets[1]])
