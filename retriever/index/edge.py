@@ -6,12 +6,13 @@ as they come, and each of the others when it is first asked for. Which fields th
 """
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from retriever.index import fusion
-from retriever.index.base import READY_TIMEOUT, Facet, Hit, IndexUnavailable, ItemIndex, SearchResult
+from retriever.index.base import READY_TIMEOUT, Facet, Hit, IndexInUse, IndexUnavailable, ItemIndex, SearchResult
 from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Condition, keys_of
@@ -24,15 +25,17 @@ _CHUNK = 128 * 1024  # token components in one write: a few milliseconds
 # The write-ahead log makes each write outlive the process. Without a flush now and then it would grow for ever, and be
 # replayed whole at the next start; a flush takes about as long as writing a thousand items.
 _FLUSH_EVERY = 4096  # items
+# The engine makes files of tens of MiB when it opens a folder or makes an index, and is killed where the disk is full.
+_ROOM = 64 << 20
 _INDEXED_AT_ONCE = 16  # fields: an item's own, and as many attributes as most shops have
 
 
 class EdgeIndex(ItemIndex):
     """Items in `<folder>/<model_id>`."""
 
-    def __init__(self, engine: EngineProcess, dim: int, model_id: str) -> None:
+    def __init__(self, engine: EngineProcess, folder: Path, dim: int, model_id: str) -> None:
         super().__init__(dim, model_id)
-        self._engine = engine
+        self._engine, self._folder = engine, folder
         self._unflushed = 0
         self._kept = Kept()
         self._making = asyncio.Lock()  # of payload indexes
@@ -52,8 +55,13 @@ class EdgeIndex(ItemIndex):
             ModelMismatch: the index of another model serves from this folder.
         """
         engine = EngineProcess(folder, dim, model_id, beside)
-        await engine.start()
-        return cls(engine, dim, model_id)
+        try:
+            await engine.start()
+        except IndexUnavailable as error:
+            if (free := _free(folder)) < _ROOM and not isinstance(error, IndexInUse):
+                raise IndexUnavailable(f"{error}: the disk of {folder} has {free >> 20} MiB left; make room") from error
+            raise
+        return cls(engine, folder, dim, model_id)
 
     @property
     def engine_pid(self) -> int | None:
@@ -135,6 +143,11 @@ class EdgeIndex(ItemIndex):
                         self._indexed.add(field)
 
     async def _make_index(self, payload_key: str) -> None:
+        if (free := _free(self._folder)) < _ROOM:
+            raise IndexUnavailable(
+                f"no item was filtered, counted or sorted by {payload_key} before, and its index needs room: the disk "
+                f"of {self._folder} has {free >> 20} MiB left"
+            )
         await self._engine.call("make_index", payload_key)
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
@@ -185,3 +198,10 @@ class EdgeIndex(ItemIndex):
         await self._need(filter)
         scores = await self._engine.call("candidates", query, words, depths, filter)
         return fusion.candidates(scores, by_meaning=query is not None, by_words=words is not None)
+
+
+def _free(folder: Path) -> int:
+    """Bytes that the disk under a folder has left; of one that is not there yet, under the nearest that is."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

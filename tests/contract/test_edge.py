@@ -170,6 +170,27 @@ async def test_only_fields_that_are_asked_for_are_indexed_beyond_the_first(
     await index.close()
 
 
+async def test_a_full_disk_is_named_where_the_engine_would_need_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be killed by it, and then not even start."""
+    monkeypatch.setattr(edge, "_INDEXED_AT_ONCE", 0)
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
+    await index.upsert([IndexedItem("a", item("a").tokens, "", {}, {"colour": "red", "brand": "Nord"})])
+    assert (await index.facets(["colour"], None, 10))["colour"].values == [("red", 1)]
+    monkeypatch.setattr(edge, "_ROOM", 1 << 60)
+    with pytest.raises(IndexUnavailable, match="MiB left"):
+        await index.facets(["brand"], None, 10)
+    assert (await index.facets(["colour"], None, 10))["colour"].values == [("red", 1)]
+    assert (await index.search(query(0), "", limit=1)).hits
+    await index.close()
+    for name in (tmp_path / "index" / "m").iterdir():
+        if name.is_file():
+            name.write_bytes(b"cut off")
+    with pytest.raises(IndexUnavailable, match="make room"):
+        await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
+
+
 async def test_whoever_holds_the_lock_keeps_the_engine_away(tmp_path: Path) -> None:
     """The engine's own lock comes too late: before it, a second engine mends what the first is writing."""
     index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
