@@ -16,7 +16,7 @@ import numpy as np
 
 from retriever.arrays import Floats
 from retriever.index import FilterError, Hit, ItemIndex, Sort, beside
-from retriever.index.fields import fold, key
+from retriever.index.fields import key, keyword
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import weight_of
 from retriever.index.selection import RELEVANCE_FLOOR
@@ -127,7 +127,7 @@ class Searcher:
         tokens = (await self._index.tokens([item_id])).get(item_id)
         if tokens is None:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
-        others = Not(AnyOf(key("keyword", "id"), (fold(item_id),)))
+        others = Not(AnyOf(key("keyword", "id"), (keyword("id", item_id),)))
         asked = _Asked(beside.rows(tokens), "", 0.0, conjoin(others, condition))
         return await self._answer(page, asked, started, search_id)
 

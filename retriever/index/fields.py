@@ -24,6 +24,9 @@ _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
+EXACT = frozenset({"id"})  # fields whose keywords differ by letter case, too: two items are never taken for one
+
+
 def field_name(name: str) -> str:
     """The form in which names are the same field: letter case, spaces around and double quotes do not count."""
     return " ".join(name.casefold().replace('"', "'").split())
@@ -32,6 +35,11 @@ def field_name(name: str) -> str:
 def fold(value: str) -> str:
     """The form in which two keywords are the same value."""
     return value.strip().casefold()
+
+
+def keyword(field: str, value: str) -> str:
+    """The form in which a keyword of a field is looked for."""
+    return value.strip() if field in EXACT else fold(value)
 
 
 def key(kind: Kind, name: str) -> str:
@@ -50,7 +58,7 @@ def store(values: Mapping[str, FieldValue]) -> Stored:
     stored: Stored = {}
     for given, value in values.items():
         name = field_name(given)
-        for kind, own in _by_kind(value).items():
+        for kind, own in _by_kind(value, folded=name not in EXACT).items():
             if name and own:
                 stored.setdefault(kind, {}).setdefault(name, []).extend(own)
     return stored
@@ -66,7 +74,7 @@ def timestamp(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _by_kind(value: FieldValue) -> dict[Kind, list[Any]]:
+def _by_kind(value: FieldValue, *, folded: bool) -> dict[Kind, list[Any]]:
     if isinstance(value, bool):
         return {"boolean": [str(value).lower()]}
     if isinstance(value, (int, float)):
@@ -75,7 +83,8 @@ def _by_kind(value: FieldValue) -> dict[Kind, list[Any]]:
         return {"date": [timestamp(value.isoformat())]}
     texts = [value] if isinstance(value, str) else list(value)
     keywords = [text.strip() for text in texts if 0 < len(text.strip()) <= MAX_KEYWORD]
-    kinds: dict[Kind, list[Any]] = {"keyword": list(dict.fromkeys([*keywords, *map(fold, keywords)]))}
+    looked_for = [*keywords, *(map(fold, keywords) if folded else ())]
+    kinds: dict[Kind, list[Any]] = {"keyword": list(dict.fromkeys(looked_for))}
     # Catalogues come from spreadsheets, where numbers and dates are text: both readings can be asked for.
     numbers = [float(text) for text in keywords if _NUMBER.fullmatch(text)]
     dates = [moment for text in keywords if (moment := _moment(text)) is not None]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retriever.index.fields import Kind, field_name, fold, key, timestamp
+from retriever.index.fields import Kind, field_name, key, keyword, timestamp
 
 Fields = Mapping[str, set[Kind]]  # name → kinds of its values
 
@@ -141,7 +141,7 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
             number = _number(one, path)
             parts.append(Range(key(_checked("number", kinds, path), name), gte=number, lte=number))
         elif isinstance(one, str):
-            keywords.setdefault(_checked("keyword", kinds, path), []).append(fold(_text(one, path)))
+            keywords.setdefault(_checked("keyword", kinds, path), []).append(keyword(name, _text(one, path)))
         else:
             raise FilterError("invalid_filter", path, "must be a string, a number, true, false, a list or a range")
     parts += [AnyOf(key(kind, name), tuple(own)) for kind, own in keywords.items()]

@@ -153,6 +153,10 @@ def test_an_attribute_is_not_taken_for_an_items_own_field(client: TestClient) ->
         return sorted(hit["id"] for hit in page["hits"])
 
     assert found({"id": "17"}) == ["17"]
+    post_item(client, "MUG", title="mug")
+    assert found({"id": "mug"}) == ["mug"], "ids are not words: their letter case counts"
+    assert [hit["id"] for hit in client.get("/items/mug/similar").json()["hits"]] == ["MUG", "17"]
+    assert client.delete("/items", params={"filter": '{"id": "MUG"}'}).json() == {"deleted": 1}
     assert found({"price": {"gt": 6}}) == ["mug"]
     assert found({"price": {"gt": 100}}) == []
     assert found({"stock": "many"}) == ["mug"], "an item without a stock of its own"
