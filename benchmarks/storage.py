@@ -29,7 +29,7 @@ from retriever.index import ItemIndex, open_index
 from service.lexicon import Lexicon
 from service.payload import indexed
 from service.schemas import ItemFields
-from service.stock import take_stock
+from service.stocktaking import take_stock
 
 BATCH = 64
 

@@ -34,10 +34,6 @@ class Processor:
         pixels: Floats = (np.asarray(resized, dtype=np.float32) / 255.0 - self._mean) / self._std  # (S, S, 3)
         return pixels.transpose(2, 0, 1)
 
-    def images(self, pictures: Sequence[Image.Image]) -> Floats:
-        """`(B, 3, S, S)`."""
-        return np.stack([self.image(picture) for picture in pictures])
-
     def queries(self, texts: Sequence[str]) -> tuple[Ids, Ids]:
         """Token ids and attention mask of shoppers' keywords, each `(B, T)` with T ≤ `max_query_length`."""
         return self._tokenise(texts, self.config.max_query_length)

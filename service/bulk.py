@@ -27,7 +27,7 @@ from service.catalogue import Catalogue
 from service.fetch import PictureFetcher
 from service.limits import Permit
 from service.multipart import parts_of
-from service.problems import Problem, problem_of
+from service.problems import Problem, problem_of, told
 from service.schemas import BulkLine, BulkResult, ItemFields, PatchLine
 
 log = logging.getLogger(__name__)
@@ -209,8 +209,7 @@ class BulkIngest:
         except ValidationError as error:
             item_id = _id_in(sent.line)
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "line"
-            detail = f"{where}: {str(first['msg']).removeprefix('Value error, ')}"
+            detail = f"{'.'.join(map(str, first['loc'])) or 'line'}: {told(first)}"
             return BulkResult(line=number, id=item_id, status=422, code="validation_failed", detail=detail)
         except Problem as problem:
             return BulkResult(line=number, id=item_id, status=problem.status, code=problem.code, detail=problem.detail)

@@ -41,7 +41,7 @@ from retriever.inference import Inference
 from retriever.retriever import find
 from service.encoded import DONE, ITEMS, SCHEMA, Folder, Manifest
 from service.media import decode
-from service.problems import Problem
+from service.problems import Problem, told
 from service.schemas import ItemFields
 from service.settings import Settings
 
@@ -205,8 +205,7 @@ def prepared(batch: pa.Table, images: Folder, limits: Limits, ledger: Any) -> pa
             rows.append(_prepare(row, images, limits))
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            rejected[str(row["id"])] = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+            rejected[str(row["id"])] = f"{'.'.join(map(str, first['loc']))}: {told(first)}"
         except Problem as problem:
             rejected[str(row["id"])] = str(problem.detail)
         except (ValueError, OSError) as error:

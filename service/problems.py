@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from pydantic_core import ErrorDetails
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -173,6 +174,11 @@ async def _on_wrong_method(request: Request, error: Exception) -> Response:
     return _problem_of_status(405, None, headers).response()
 
 
+def told(error: ErrorDetails) -> str:
+    """What one error of a validation says, in pydantic's words or ours."""
+    return error["msg"].removeprefix("Value error, ")
+
+
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
@@ -180,13 +186,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         detail = f"The body is not JSON: {first['ctx']['error']} (at character {first['loc'][-1]})."
         return Problem(400, _CODES[400], detail).response()
     # The refused values are left out: they may be long, private, or impossible to write as JSON.
-    errors = [
-        {
-            "field": ".".join(str(part) for part in entry["loc"]),
-            "message": str(entry["msg"]).removeprefix("Value error, "),
-        }
-        for entry in error.errors()
-    ]
+    errors = [{"field": ".".join(map(str, entry["loc"])), "message": told(entry)} for entry in error.errors()]
     detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in errors[:3])
     return Problem(422, _CODES[422], detail, errors=errors).response()
 

@@ -10,7 +10,6 @@ when the new model serves, 1 when it does not, 2 when nothing could be begun.
 
 import argparse
 import asyncio
-import functools
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +26,6 @@ from service.reindexing import Reindexing
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
 from service.services import device_of
 from service.settings import Settings
-from service.stock import every_item
 from service.takeover import POLL_SECONDS, generations_of, lasting_name, load_model
 
 _ENOUGH = 100  # changed items of one pass that the takeover itself copies in no time
@@ -117,7 +115,7 @@ async def _move(
             remote = RemoteCatalogue(args.url, args.key, current.model_id)
             items, count = remote.payloads, remote.count
         else:
-            items, count = functools.partial(every_item, source), source.count
+            items, count = source.every_item, source.count
         disk = Disk(settings.data_dir, settings.min_free_bytes)
         reindexing = Reindexing(target, MediaStore(settings.data_dir / "media"), disk, model)
         there = await reindexing.begin()

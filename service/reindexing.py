@@ -15,7 +15,6 @@ from retriever.index import ItemIndex, Payload
 from service.disk import Disk
 from service.media import MediaStore
 from service.payload import indexed, lexical_text, stored_inputs
-from service.stock import every_item
 
 Stamp = tuple[int, str]
 
@@ -38,7 +37,7 @@ class Reindexing:
 
     async def begin(self) -> int:
         """Finds out what an earlier run has copied; returns how many items that are."""
-        async for payload in every_item(self._target):
+        async for payload in self._target.every_item():
             self._copied[payload["id"]] = stamp(payload)
         return len(self._copied)
 

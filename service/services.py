@@ -27,7 +27,7 @@ from service.media import MediaStore
 from service.metrics import Metrics
 from service.searcher import Searcher
 from service.settings import Settings
-from service.stock import take_stock
+from service.stocktaking import take_stock
 from service.takeover import Takeover, generations_of, lasting_name, load_model
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,6 @@ from retriever.index.generations import EdgeGenerations, Generation, Generations
 from retriever.inference import Inference
 from service.reindexing import Reindexing
 from service.settings import Settings
-from service.stock import every_item
 
 if TYPE_CHECKING:
     from service.services import Services
@@ -130,7 +129,7 @@ class Takeover:
             copy = Reindexing(new.index, old.catalogue.media, old.catalogue.disk, new.encoder.retriever)
             await copy.begin()
             touched = await old.catalogue.watch()
-            await copy.run(every_item(old.index))
+            await copy.run(old.index.every_item())
             async with old.catalogue.handing_over() as hand_over:
                 await copy.follow(touched, old.index)
                 await generations.promote(generation)

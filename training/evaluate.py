@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
@@ -25,11 +23,9 @@ from training import formats, report
 from training.compare import compare, load_results
 from training.formats import FormatError, PictureFolder, ValidQuery
 from training.gallery import EncodedGallery
-from training.metrics import METRICS, bootstrap_intervals, positive_ranks, query_metrics
+from training.metrics import METRICS, Ranks, bootstrap_intervals, positive_ranks, query_metrics
 from training.rerank import rank_reranked
 from training.through_index import rank_through_index
-
-Ranks = dict[str, list[npt.NDArray[np.int64]]]  # mode → ranks of each query's positives, best first
 
 
 def rank(gallery: EncodedGallery, queries: Sequence[ValidQuery]) -> Ranks:

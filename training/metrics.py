@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 
+Ranks = dict[str, list[npt.NDArray[np.int64]]]  # mode → ranks of each query's positives, best first
+
 METRICS = ("hit@1", "hit@5", "hit@10", "mean", "mrr", "ndcg@10")
 
 _RESAMPLES_AT_ONCE = 100  # bounds the memory of a bootstrap over many queries

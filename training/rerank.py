@@ -13,11 +13,9 @@ from training.collate import Collator, to_device
 from training.features import FeatureCache
 from training.formats import ValidQuery
 from training.gallery import EncodedGallery
-from training.metrics import positive_ranks
+from training.metrics import Ranks, positive_ranks
 
 _BATCH = 64
-
-Ranks = dict[str, list[npt.NDArray[np.int64]]]
 
 
 def rank_reranked(gallery: EncodedGallery, queries: Sequence[ValidQuery], depth: int) -> Ranks:

@@ -8,17 +8,15 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from retriever.index import IndexedItem, ItemIndex, open_index
 from training.formats import ValidQuery
 from training.gallery import EncodedGallery
+from training.metrics import Ranks
 
 DEPTH = 100  # hits read for each query: enough for every metric but a deep MRR
 _BATCH = 256
-
-Ranks = dict[str, list[npt.NDArray[np.int64]]]
 
 
 def rank_through_index(

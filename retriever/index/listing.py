@@ -11,7 +11,7 @@ import math
 import sys
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from retriever.index.filters import Condition, Not, Range, conjoin
 from retriever.index.points import Payload, point_id
@@ -41,6 +41,16 @@ class Listing(ABC):
         else:
             payloads, following = await self._scroll_sorted(sort, cursor, limit, filter)
         return [(payload["id"], payload) for payload in payloads], following
+
+    async def every_item(self) -> AsyncIterator[Payload]:
+        """The payload of each item, once. Raises IndexUnavailable."""
+        cursor = None
+        while True:
+            page, cursor = await self.scroll(cursor)
+            for _, payload in page:
+                yield payload
+            if cursor is None:
+                return
 
     async def _scroll_sorted(
         self, sort: Sort, cursor: str | None, limit: int, filter: Condition | None

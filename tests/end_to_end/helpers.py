@@ -12,7 +12,6 @@ import retriever
 from retriever import ItemInput, item_text
 from retriever.index import open_index
 from service.media import MediaStore
-from service.stock import every_item
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
@@ -46,7 +45,7 @@ async def check_vectors(data_dir: Path, checkpoint: Path) -> int:
     index = await open_index(data_dir=data_dir, dim=model.config.embed_dim, model_id=model.model_id)
     try:
         count = 0
-        async for payload in every_item(index):
+        async for payload in index.every_item():
             count += 1
             text = item_text(payload["title"], payload["description"], payload["category"], payload["attributes"])
             pictures = [media.load(image["file"]).image for image in payload["images"]]

@@ -56,7 +56,7 @@ def test_a_row_marked_as_without_picture_ignores_it(tiny_retriever: Retriever) -
     model, processor = tiny_retriever.model, tiny_retriever.processor
     ids, mask = map(torch.from_numpy, processor.texts(["mug", "mug"]))
     with torch.inference_mode():
-        pictures = model.encode_pictures(torch.from_numpy(processor.images([RED, BLUE])))
+        pictures = model.encode_pictures(torch.from_numpy(np.stack([processor.image(RED), processor.image(BLUE)])))
         marked = model.encode_item(pictures, ids, mask, has_picture=torch.tensor([False, False]))
         without = model.encode_item(None, ids, mask)
     torch.testing.assert_close(marked, without, atol=1e-5, rtol=0)
@@ -66,7 +66,7 @@ def test_a_row_whose_mask_is_empty_has_no_text(tiny_retriever: Retriever) -> Non
     model, processor = tiny_retriever.model, tiny_retriever.processor
     ids, mask = map(torch.from_numpy, processor.texts(["mug", "lamp"]))
     with torch.inference_mode():
-        pictures = model.encode_pictures(torch.from_numpy(processor.images([RED, RED])))
+        pictures = model.encode_pictures(torch.from_numpy(np.stack([processor.image(RED), processor.image(RED)])))
         masked = model.encode_item(pictures, ids, torch.zeros_like(mask))
         without = model.encode_item(pictures, None, None)
     torch.testing.assert_close(masked, without, atol=1e-5, rtol=0)
@@ -109,7 +109,9 @@ def test_the_matching_head_reads_query_and_picture(tiny_retriever: Retriever) ->
     model, processor = tiny_retriever.model, tiny_retriever.processor
     ids, mask = map(torch.from_numpy, processor.texts(["red mug", "red mug"]))
     with torch.inference_mode():
-        logits = model.match(model.encode_pictures(torch.from_numpy(processor.images([RED, BLUE]))), ids, mask)
+        logits = model.match(
+            model.encode_pictures(torch.from_numpy(np.stack([processor.image(RED), processor.image(BLUE)]))), ids, mask
+        )
     assert logits.shape == (2,)
     assert (logits[0] - logits[1]).abs() > 1e-6
 

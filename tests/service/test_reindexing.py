@@ -13,7 +13,6 @@ from retriever.index.server import ServerIndex
 from service.disk import Disk
 from service.media import MediaStore
 from service.reindexing import Reindexing
-from service.stock import every_item
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +63,7 @@ def make(target: ItemIndex, tmp_path: Path, retriever: Any) -> Reindexing:
 
 
 async def titles(index: ItemIndex) -> dict[str, str]:
-    return {payload["id"]: payload["title"] async for payload in every_item(index)}
+    return {payload["id"]: payload["title"] async for payload in index.every_item()}
 
 
 async def test_a_pass_copies_what_changed_and_removes_what_is_gone(

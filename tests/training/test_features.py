@@ -22,7 +22,7 @@ def test_features_are_what_the_tower_says(tiny_retriever: Retriever, toy_shop: P
     cache.add(paths)
     cached = cache.read(paths)
     with torch.inference_mode():
-        images = torch.from_numpy(tiny_retriever.processor.images([Image.open(path) for path in paths]))
+        images = torch.from_numpy(np.stack([tiny_retriever.processor.image(Image.open(path)) for path in paths]))
         direct = tiny_retriever.model.encode_pictures(images)
     assert cached.tokens.shape == direct.tokens.shape
     assert torch.cosine_similarity(cached.tokens, direct.tokens, dim=-1).min() > 0.99  # bfloat16 and float16

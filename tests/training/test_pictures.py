@@ -13,7 +13,7 @@ from training.pictures import PictureReader, crop
 def test_pictures_are_read_whole_in_evaluation(tiny_retriever: Retriever, toy_shop: Path) -> None:
     paths = sorted((toy_shop / "images").iterdir())[:3]
     pixels = PictureReader(tiny_retriever.processor).read(paths)
-    assert np.array_equal(pixels, tiny_retriever.processor.images([Image.open(path) for path in paths]))
+    assert np.array_equal(pixels, np.stack([tiny_retriever.processor.image(Image.open(path)) for path in paths]))
 
 
 def test_a_training_step_can_be_read_again(tiny_retriever: Retriever, toy_shop: Path) -> None:

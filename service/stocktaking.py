@@ -2,15 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
-from retriever.index import IndexUnavailable, ItemIndex, Payload
+from retriever.index import IndexUnavailable, ItemIndex
 from service.lexicon import Lexicon
 from service.media import MediaStore
 
 log = logging.getLogger(__name__)
-
-_PAGE = 100  # items read at a time: a few milliseconds of the event loop
 
 
 async def take_stock(index: ItemIndex, lexicon: Lexicon, media: MediaStore | None) -> None:
@@ -19,7 +16,7 @@ async def take_stock(index: ItemIndex, lexicon: Lexicon, media: MediaStore | Non
     count = 0
     try:
         begun = await asyncio.to_thread(media.now) if media else 0.0
-        async for payload in every_item(index):
+        async for payload in index.every_item():
             lexicon.learn(payload)
             count += 1
             if media:
@@ -32,14 +29,3 @@ async def take_stock(index: ItemIndex, lexicon: Lexicon, media: MediaStore | Non
         log.error("suggestions and spelling know only what is written from now on: %s", error)
     except (OSError, ValueError) as error:
         log.warning("pictures without an item stay where they are: %s", error)
-
-
-async def every_item(index: ItemIndex) -> AsyncIterator[Payload]:
-    """Every item's payload, once. Raises IndexUnavailable."""
-    cursor = None
-    while True:
-        page, cursor = await index.scroll(cursor, _PAGE)
-        for _, payload in page:
-            yield payload
-        if cursor is None:
-            return
