@@ -29,12 +29,11 @@ from service.data_folder import RESTORING, UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.export import Exported, export
 from service.media import MediaStore
+from service.opening import device_of, generations_of, lasting_name, load_model, open_index_of
 from service.payload import indexed
 from service.reindexing import encode_stored
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
-from service.services import device_of, open_index_of
 from service.settings import Settings
-from service.takeover import generations_of, lasting_name, load_model
 
 _AT_ONCE = 64  # items written to the index together
 

@@ -31,11 +31,10 @@ from service.data_folder import UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.encoded import Folder
 from service.media import MediaStore, Picture
+from service.opening import generations_of, lasting_name, open_index_of
 from service.payload import images_of, indexed, new_payload
 from service.schemas import ItemFields
-from service.services import open_index_of
 from service.settings import Settings
-from service.takeover import generations_of, lasting_name
 
 _AT_ONCE = 64  # items written together
 

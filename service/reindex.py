@@ -22,11 +22,11 @@ from retriever.index.generations import EdgeGenerations, Generation, Generations
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.media import MediaStore
+from service.opening import device_of, generations_of, lasting_name, load_model
 from service.reindexing import Reindexing
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
-from service.services import device_of
 from service.settings import Settings
-from service.takeover import POLL_SECONDS, generations_of, lasting_name, load_model
+from service.takeover import POLL_SECONDS
 
 _ENOUGH = 100  # changed items of one pass that the takeover itself copies in no time
 _PASSES = 5

@@ -5,7 +5,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from time import perf_counter
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from fastapi import Depends, Request
 
 import retriever
 from retriever import Retriever
-from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch, open_index
+from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch
 from retriever.index.generations import Generation
 from service import collector, demo
 from service.catalogue import Catalogue
@@ -25,14 +24,13 @@ from service.lexicon import Lexicon
 from service.logs import StartupFailed
 from service.media import MediaStore
 from service.metrics import Metrics
+from service.opening import device_of, generations_of, lasting_name, load_model, open_index_of
 from service.searcher import Searcher
 from service.settings import Settings
 from service.stocktaking import take_stock
-from service.takeover import Takeover, generations_of, lasting_name, load_model
+from service.takeover import Takeover
 
 log = logging.getLogger(__name__)
-
-_NVIDIA = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # what NVIDIA's driver shows, the second under WSL
 
 
 @dataclass(frozen=True)
@@ -191,18 +189,6 @@ async def open_services(
         log.info("closed")
 
 
-async def open_index_of(settings: Settings, dim: int, model_id: str) -> ItemIndex:
-    """`open_index` where the settings say."""
-    return await open_index(
-        data_dir=settings.data_dir,
-        dim=dim,
-        model_id=model_id,
-        url=settings.qdrant_url,
-        api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
-        cluster=settings.cluster(),
-    )
-
-
 def _events(settings: Settings) -> EventLog | None:
     if not settings.events:
         return None
@@ -223,17 +209,6 @@ def _model_to_serve(name: str, serving: Generation | None) -> str:
         serving.model_id,
     )
     return serving.model
-
-
-def device_of(name: str) -> str:
-    """The device that SEARCH_DEVICE names."""
-    if name != "auto":
-        return name
-    if not any(path.exists() for path in _NVIDIA):
-        return "cpu"
-    import torch  # asked only where there is a driver: it takes 480 MB, and ONNX Runtime does without
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _address(settings: Settings) -> str:

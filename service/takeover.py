@@ -1,4 +1,4 @@
-"""Another model's index takes over while the service answers: searches never stop, writes wait for a moment.
+"""Another model's index takes over while the service answers: searches never stop, and no write is lost.
 
 `python -m service.reindex` fills the new index beside the one that serves. The rest is done here, by the process that
 serves: the new model is loaded beside the old one, and requests that begin from then on get the new pair; those under
@@ -6,25 +6,23 @@ way finish on the old.
 
 - Embedded: the command leaves a note. The service opens the new index, catches up with what was written since, holds
   writes back for the last few items, and names the new index in `current.json`.
-- On a server: the command moves the alias, and every process follows it here. One that cannot load the new model goes
-  on answering searches, and refuses writes: they would go to an index that nobody reads.
+- On a server: the command moves the alias, and every process follows it here; writes wait while it loads the new model.
+  One that cannot load it goes on answering searches, and refuses writes: they would go to an index that nobody reads.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import retriever
 from retriever import Retriever
 from retriever.index import IndexUnavailable, ItemIndex
 from retriever.index.generations import EdgeGenerations, Generation, Generations
 from retriever.inference import Inference
+from service.opening import load_model
 from service.reindexing import Reindexing
-from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.services import Services
@@ -33,35 +31,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 _AGAIN_SECONDS = 60  # before a model that could not be loaded is tried again
-
-
-def generations_of(settings: Settings) -> Generations:
-    """The indexes of the catalogue that the settings name."""
-    url = settings.qdrant_url
-    if not url:
-        return EdgeGenerations(settings.data_dir / "index")
-    from retriever.index.server import connect  # the client takes a second to import
-    from retriever.index.server_generations import ServerGenerations
-
-    api_key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    return ServerGenerations(lambda: connect(url, api_key), settings.cluster())
-
-
-def lasting_name(model: str) -> str:
-    """A model's name that means the same in every working directory."""
-    folder = Path(model).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else model
-
-
-async def load_model(name: str, device: str, inference: Inference) -> Retriever:
-    """A model that has run once: the first run is slow, and no shopper should meet it.
-
-    Raises:
-        FileNotFoundError, ValueError, RuntimeError: there is no such model, or it cannot run.
-    """
-    model = await asyncio.to_thread(retriever.load, name, device, inference)
-    await asyncio.to_thread(model.encode_queries, ["ready?"])
-    return model
 
 
 class Takeover:

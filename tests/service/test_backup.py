@@ -19,7 +19,7 @@ from service.app import create_app
 from service.data_folder import RESTORING
 from service.export import Exported, export, from_lines, to_lines
 from service.media import MediaStore
-from service.services import open_index_of
+from service.opening import open_index_of
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 

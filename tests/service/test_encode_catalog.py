@@ -22,7 +22,7 @@ from service import encode_catalog, load_catalog
 from service.app import create_app
 from service.encode_catalog import Limits, prepared
 from service.encoded import SCHEMA, Folder, Manifest
-from service.services import open_index_of
+from service.opening import open_index_of
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 

@@ -18,9 +18,9 @@ from retriever.index import server
 from retriever.index.generations import EdgeGenerations, Generation
 from service import reindex, takeover
 from service.app import create_app
+from service.opening import generations_of
 from service.schemas import ItemFields
 from service.settings import Settings
-from service.takeover import generations_of
 from tests.service.helpers import picture_file, post_item
 
 

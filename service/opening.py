@@ -1,0 +1,68 @@
+"""What the settings name: the device, the model, its index, and the other indexes of the catalogue.
+
+Shared by the service and by the commands that work on its index.
+"""
+
+import asyncio
+from pathlib import Path
+
+import retriever
+from retriever import Retriever
+from retriever.index import ItemIndex, open_index
+from retriever.index.generations import EdgeGenerations, Generations
+from retriever.inference import Inference
+from service.settings import Settings
+
+_NVIDIA = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # what NVIDIA's driver shows, the second under WSL
+
+
+def device_of(name: str) -> str:
+    """The device that SEARCH_DEVICE names."""
+    if name != "auto":
+        return name
+    if not any(path.exists() for path in _NVIDIA):
+        return "cpu"
+    import torch  # asked only where there is a driver: it takes 480 MB, and ONNX Runtime does without
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def lasting_name(model: str) -> str:
+    """A model's name that means the same in every working directory."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else model
+
+
+async def load_model(name: str, device: str, inference: Inference) -> Retriever:
+    """A model that has run once: the first run is slow, and no shopper should meet it.
+
+    Raises:
+        FileNotFoundError, ValueError, RuntimeError: there is no such model, or it cannot run.
+    """
+    model = await asyncio.to_thread(retriever.load, name, device, inference)
+    await asyncio.to_thread(model.encode_queries, ["ready?"])
+    return model
+
+
+async def open_index_of(settings: Settings, dim: int, model_id: str) -> ItemIndex:
+    """`open_index` where the settings say."""
+    return await open_index(
+        data_dir=settings.data_dir,
+        dim=dim,
+        model_id=model_id,
+        url=settings.qdrant_url,
+        api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
+        cluster=settings.cluster(),
+    )
+
+
+def generations_of(settings: Settings) -> Generations:
+    """The indexes of the catalogue that the settings name."""
+    url = settings.qdrant_url
+    if not url:
+        return EdgeGenerations(settings.data_dir / "index")
+    from retriever.index.server import connect  # the client takes a second to import
+    from retriever.index.server_generations import ServerGenerations
+
+    api_key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    return ServerGenerations(lambda: connect(url, api_key), settings.cluster())
