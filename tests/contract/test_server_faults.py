@@ -71,7 +71,7 @@ async def fake() -> AsyncIterator[Qdrant]:
 @pytest.fixture
 async def index(fake: Qdrant, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ServerIndex]:
     monkeypatch.setattr(server, "_TIMEOUT", 1)
-    monkeypatch.setattr(server, "_READY_TIMEOUT", 0.5)
+    monkeypatch.setattr(server, "READY_TIMEOUT", 0.5)
     client = connect("http://127.0.0.1:1", None, grpc_port=fake.port)
     index = await ServerIndex.open(client, DIM, "model-a")
     yield index
