@@ -1,4 +1,4 @@
-"""Products with real pictures, from the HTTP body to durable: one at a time, side by side, and in bulk."""
+"""Products with real pictures, and their prices, from the HTTP body to durable: one at a time, and in bulk."""
 
 import base64
 import io
@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from benchmarks.process import Server, service
 from examples.demo_catalogue import DemoProduct, products
 
@@ -22,6 +24,7 @@ def rows(
     folder: Path, model: str | Path, count: int, images: Path | None = None, **settings: str
 ) -> list[dict[str, Any]]:
     """Items a second for `count` new items each way; each has one picture, of a folder or a JPEG of 640 × 640 pixels.
+    Then for a new price of each, beside `PATCH` by one client.
 
     Raises:
         ValueError: the folder has no pictures.
@@ -48,7 +51,12 @@ def rows(
             measured.append({"ingest": name, **_post(server, forms, clients)})
         lines = [_line(*pictured[n % len(pictured)], f"bulk-{n}") for n in range(count)]
         measured.append({"ingest": "POST /items/bulk", **_bulk(server, lines)})
-    return [{**row, "÷ 1 client": row["items/s"] / measured[0]["items/s"]} for row in measured]
+        changes = [{"id": f"bulk-{n}", "price": n + 1} for n in range(count)]
+        measured.append({"ingest": "PATCH of a price, 1 client", **_patch(server, changes)})
+        lines = [json.dumps({**change, "price": 1}).encode() + b"\n" for change in changes]
+        measured.append({"ingest": "POST /items/bulk?action=update", **_bulk(server, lines, "?action=update")})
+    one_client = {n: measured[0 if n < 3 else 3]["items/s"] for n in range(len(measured))}
+    return [{**row, "÷ 1 client": row["items/s"] / one_client[n]} for n, row in enumerate(measured)]
 
 
 def _post(server: Server, forms: list[bytes], clients: int) -> dict[str, float]:
@@ -63,13 +71,21 @@ def _post(server: Server, forms: list[bytes], clients: int) -> dict[str, float]:
     return _rate(server, len(forms), spent, started)
 
 
-def _bulk(server: Server, lines: list[bytes]) -> dict[str, float]:
+def _patch(server: Server, changes: list[dict[str, Any]]) -> dict[str, float]:
+    spent, started = server.cpu_seconds(), time.perf_counter()
+    with httpx.Client(base_url=server.url) as client:
+        for change in changes:
+            client.patch(f"/items/{change['id']}", json={"price": change["price"]}).raise_for_status()
+    return _rate(server, len(changes), spent, started)
+
+
+def _bulk(server: Server, lines: list[bytes], query: str = "") -> dict[str, float]:
     spent, started = server.cpu_seconds(), time.perf_counter()
     headers = {"Content-Type": "application/x-ndjson"}
-    request = urllib.request.Request(server.url + "/items/bulk", b"".join(lines), headers)
+    request = urllib.request.Request(f"{server.url}/items/bulk{query}", b"".join(lines), headers)
     with urllib.request.urlopen(request) as answer:
         results = [json.loads(line) for line in answer]
-    if refused := [result for result in results if result["status"] != 201]:
+    if refused := [result for result in results if result["status"] not in (200, 201)]:
         raise RuntimeError(f"{len(refused)} of {len(lines)} items were refused: {refused[0]}")
     return _rate(server, len(lines), spent, started)
 

@@ -47,6 +47,8 @@ def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) 
         "POST /items, 1 client",
         "POST /items, 8 clients",
         "POST /items/bulk",
+        "PATCH of a price, 1 client",
+        "POST /items/bulk?action=update",
     ]
     assert json.loads((tmp_path / "results.json").read_text())["tables"] == tables
     document = tmp_path / "performance.md"
