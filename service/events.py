@@ -149,6 +149,7 @@ class EventLog:
 
     def _begin(self) -> BinaryIO:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{next(self._numbers):06}.jsonl"
+        self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have cleared it away
         self._file = (self._folder / name).open("ab")
         sync_folder(self._folder)
         return self._file

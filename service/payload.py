@@ -67,7 +67,10 @@ def stored_inputs(media: MediaStore, payload: Payload) -> list[ItemInput]:
 
 
 def _fields(payload: Payload) -> dict[str, FieldValue]:
-    """What an item can be filtered, counted and sorted by: these of its own, and every attribute of another name."""
+    """What an item can be filtered, counted and sorted by: these of its own, and every attribute of another name.
+
+    An attribute called "Price" is none of these where the item has no price, either: it may be text, or mean another.
+    """
     steps = payload["category"]
     own: dict[str, FieldValue | None] = {
         "id": payload["id"],
@@ -79,4 +82,4 @@ def _fields(payload: Payload) -> dict[str, FieldValue]:
         "updated_at": datetime.fromisoformat(payload["updated_at"]),
     }
     known: dict[str, FieldValue] = {name: value for name, value in own.items() if value is not None}
-    return known | {name: value for name, value in payload["attributes"].items() if field_name(name) not in known}
+    return known | {name: value for name, value in payload["attributes"].items() if field_name(name) not in own}

@@ -159,7 +159,7 @@ class ImageSearchForm(Page):
         description="In place of `image`: the address of one on the public internet, if this service fetches them.",
         examples=["https://shop.example/mug.jpg"],
     )
-    query: QueryText = Field(default="", description='Words to go with the picture: "this, but in red".')
+    query: QueryText = Field(default="", description='Words to go with the picture, "in red"; -words as in `/search`.')
     words: float = Field(
         default=beside.WORDS,
         ge=0,

@@ -112,9 +112,11 @@ class Searcher:
         """
         started, search_id = perf_counter(), logs.begin_search()
         tokens = await self._catalogue.encode_picture(file)  # (Q, D)
-        words = (await self._encoder.encode_query(form.query)).embedding if form.query else None
-        weight = beside.lexical_weight(form.query, form.words)
-        asked = _Asked(beside.rows(tokens, words, form.words), form.query, weight)
+        parsed = shopper.parse(form.query)
+        words = (await self._encoder.encode_query(parsed.text)).embedding if parsed.text else None
+        rows = np.concatenate([beside.rows(tokens, words, form.words), await self._away(parsed.excluded)])
+        weight = beside.lexical_weight(parsed.text, form.words)
+        asked = _Asked(rows, parsed.text, weight, parsed.condition())
         return await self._answer(form, asked, started, search_id, explain=form.explain)
 
     async def similar(self, item_id: str, page: Page, condition: Condition | None = None) -> SearchResponse:
@@ -136,12 +138,17 @@ class Searcher:
         if request.mode == "lexical":
             return _Asked(None, text, 1.0, condition)
         weight = weight_of(text) if request.mode == "hybrid" else 0.0
-        wanted, *unwanted = await asyncio.gather(*map(self._encoder.encode_query, [text, *parsed.excluded]))
-        rows = wanted.embedding[None]  # (1, D)
-        if unwanted:
-            away = np.mean([one.embedding for one in unwanted], axis=0)
-            rows = np.concatenate([rows, -UNWANTED * away[None]])
+        wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
+        rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
         return _Asked(rows, text, weight, condition, wanted.queue_seconds, wanted.encode_seconds)
+
+    async def _away(self, excluded: Sequence[str]) -> Floats:
+        """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
+        if not excluded:
+            return np.zeros((0, self._encoder.retriever.config.embed_dim), dtype=np.float32)
+        unwanted = await asyncio.gather(*map(self._encoder.encode_query, excluded))
+        away: Floats = -UNWANTED * np.mean([one.embedding for one in unwanted], axis=0, keepdims=True)
+        return away
 
     async def _answer(
         self,

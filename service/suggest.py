@@ -34,9 +34,9 @@ class Suggester:
 
     def __init__(self) -> None:
         self._entries: dict[str, Suggestion] = {}  # folded phrase → as it is shown
-        self._counts: Counter[str] = Counter()
+        self._items: Counter[str] = Counter()  # folded phrase → items that have it
+        self._queries: Counter[str] = Counter()  # folded phrase → how often it was searched
         self._starts: SortedSet = SortedSet()  # (phrase from one of its words on, whole phrase), folded
-        self._queries: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -48,32 +48,43 @@ class Suggester:
             folded = text.casefold()
             if not 1 < len(text) <= _LONGEST:
                 continue
-            if not self._counts[folded]:
-                self._entries[folded] = Suggestion(text, phrase.kind)
-                self._starts.update((start, folded) for start in _word_starts(folded))
-            self._counts[folded] += 1
+            if not self._items[folded]:
+                self._show(folded, Suggestion(text, phrase.kind))
+            self._items[folded] += 1
 
     def remove(self, phrases: Iterable[Suggestion]) -> None:
-        """Takes back what `add` counted; a phrase that nothing has any more is gone."""
+        """Takes back what `add` counted; a phrase that no item has any more is gone, or a query if it is one."""
         for phrase in phrases:
             folded = " ".join(phrase.text.split()).casefold()
-            if self._counts[folded] > 1:
-                self._counts[folded] -= 1
-            elif self._counts.pop(folded, 0):
-                del self._entries[folded]
-                self._starts.difference_update({(start, folded) for start in _word_starts(folded)})
+            if self._items[folded] > 1:
+                self._items[folded] -= 1
+            elif self._items.pop(folded, 0):
+                self._settle(folded)
 
     def searched(self, query: str) -> None:
         """Remembers a query that found something. It is suggested from its second time on: one may be private."""
         folded = " ".join(query.casefold().split())
+        if not 1 < len(folded) <= _LONGEST:
+            return
         self._queries[folded] += 1
-        if self._queries[folded] >= 2:
-            self.add([Suggestion(folded, "query")])
+        if folded not in self._entries:
+            self._settle(folded)
         if len(self._queries) > _QUERIES:
-            kept = Counter(dict(self._queries.most_common(_QUERIES // 2)))
-            for rare, count in (self._queries - kept).items():
-                self.remove([Suggestion(rare, "query")] * (count - 1))
-            self._queries = kept
+            before, self._queries = self._queries, Counter(dict(self._queries.most_common(_QUERIES // 2)))
+            for rare in before - self._queries:
+                if not self._items[rare]:
+                    self._settle(rare)
+
+    def _settle(self, folded: str) -> None:
+        """Of a phrase that no item has: shown as a query, if it was searched often enough, or not at all."""
+        if self._queries[folded] >= 2:
+            self._show(folded, Suggestion(folded, "query"))
+        elif self._entries.pop(folded, None):
+            self._starts.difference_update({(start, folded) for start in _word_starts(folded)})
+
+    def _show(self, folded: str, shown: Suggestion) -> None:
+        self._entries[folded] = shown
+        self._starts.update((start, folded) for start in _word_starts(folded))
 
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
         """The most common phrases with words that begin as typed; with one mistyped letter, if there are none."""
@@ -88,7 +99,8 @@ class Suggester:
         return [self._entries[phrase] for phrase in best]
 
     def _weight(self, phrase: str) -> float:
-        return _WEIGHT[self._entries[phrase].kind] * self._counts[phrase]
+        of_items = _WEIGHT[self._entries[phrase].kind] * self._items[phrase]
+        return of_items + _WEIGHT["query"] * max(0, self._queries[phrase] - 1)
 
     def _beginning(self, typed: str) -> Iterator[str]:
         return (phrase for _, phrase in islice(self._starts.irange((typed,), (typed + _END,)), _SCANNED))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retriever.index import fusion, lexical, selection
-from retriever.index.fields import MAX_FIELDS, WORDS_KEY, Kind, field_name, fold, key, kinds_of
+from retriever.index.fields import EXACT, MAX_FIELDS, WORDS_KEY, Kind, field_name, fold, key, kinds_of
 from retriever.index.filters import AnyOf, Condition, conjoin, resolve
 from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
@@ -297,7 +297,7 @@ class ItemIndex(Listing):
             if kind in kinds:
                 # A keyword is stored as given and folded: more values than are shown.
                 found = await self._counts(key(kind, name), filter, 4 * limit)
-                values += _merged(found)
+                values += [one for one in found if one[1]] if name in EXACT else _merged(found)
         if number:
             ends = (self._ordered(key(number, name), filter, 1, descending=down) for down in (False, True))
             least, most = await asyncio.gather(*ends)

@@ -4,17 +4,22 @@ These need every candidate at once, where plain relevance pages need only the be
 depth, and all pages of one search come from the same pool.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from retriever.index.fields import fold
+from retriever.index.fields import fold, keyword, parse_key
 from retriever.index.fusion import Ranked
 
 POOL = 1000  # candidates that are sorted, grouped or held against a floor
 
 # Sorting by price must not bring junk to the top: only candidates with this share of the best are sorted.
 RELEVANCE_FLOOR = 0.75
+
+# What is not wanted takes likeness away: the best may be nothing or less then, and no share of it is a floor. So a
+# floor is never nearer to the best than it is to one of this score, which hits that are like the query go beyond.
+_LEAST_BEST = 0.2
 
 Values = Mapping[str, Mapping[str, list[Any]]]  # point id → key → values
 
@@ -37,17 +42,16 @@ class Chosen:
 def above(
     ranked: Sequence[Ranked], min_score: float | None, relevance_floor: float | None, *, words_decide: bool = False
 ) -> list[Ranked]:
-    """Those that score at least `min_score`, and `relevance_floor` × the best. Keeps the order.
+    """Those that score at least `min_score`, and `relevance_floor` × the best (0: all). Keeps the order.
 
     The best is that of meaning. The words that a hit has in common with the query lift it above others of its kind, and
     would push those out: one "black kurta" so named would leave no other. Where words decide (no query vector, or an
     article number), the best is that of the whole score.
     """
     best = max((one.score if words_decide else one.semantic for one in ranked), default=0.0)
-    floor = max(
-        float("-inf") if min_score is None else min_score,
-        float("-inf") if relevance_floor is None else relevance_floor * best,
-    )
+    floor = -math.inf if min_score is None else min_score
+    if relevance_floor:
+        floor = max(floor, best - (1 - relevance_floor) * max(best, _LEAST_BEST))
     return [one for one in ranked if one.score >= floor]
 
 
@@ -57,7 +61,7 @@ def ordered(ranked: Sequence[Ranked], sorts: Sequence[Sort], values: Values) -> 
     for sort in reversed(sorts):  # a stable sort by the last key first is a sort by all of them
         have = [one for one in result if values.get(one.point_id, {}).get(sort.key)]
         lack = [one for one in result if not values.get(one.point_id, {}).get(sort.key)]
-        have.sort(key=lambda one: values[one.point_id][sort.key][0], reverse=sort.descending)
+        have.sort(key=lambda one: _place(values[one.point_id][sort.key][0]), reverse=sort.descending)
         result = have + lack
     return result
 
@@ -66,13 +70,24 @@ def grouped(ranked: Sequence[Ranked], key: str, values: Values) -> list[Chosen]:
     """The first item of each value of a field; an item without one stands for itself."""
     first: dict[str, int] = {}
     chosen: list[Chosen] = []
+    _, field = parse_key(key) or ("", "")
     for one in ranked:
         own = values.get(one.point_id, {}).get(key)
         if not own:
             chosen.append(Chosen(one))
-        elif (place := first.get(fold(str(own[0])))) is not None:
+        elif (place := first.get(keyword(field, _shown(own[0])))) is not None:
             chosen[place] = replace(chosen[place], group_size=chosen[place].group_size + 1)
         else:
-            first[fold(str(own[0]))] = len(chosen)
-            chosen.append(Chosen(one, str(own[0])))
+            first[keyword(field, _shown(own[0]))] = len(chosen)
+            chosen.append(Chosen(one, _shown(own[0])))
     return chosen
+
+
+def _place(value: Any) -> Any:
+    """Letter case does not count: apple comes before Banana."""
+    return fold(value) if isinstance(value, str) else value
+
+
+def _shown(value: Any) -> str:
+    """A value as it was given: engines keep 17 as 17.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -11,6 +11,7 @@ from service.fetch import FetcherDep
 from service.metrics import Metrics
 from service.problems import responses
 from service.requests import body_of
+from service.routes.items import no_precondition
 from service.schemas import BulkLine, BulkResult
 from service.services import ServicesDep
 
@@ -54,7 +55,7 @@ def bulk_ingest(
 
 @router.post(
     "/items/bulk",
-    dependencies=[_LINES, *INGEST_KEY],
+    dependencies=[_LINES, *INGEST_KEY, Depends(no_precondition)],
     status_code=200,
     response_class=NdjsonResponse,
     responses={

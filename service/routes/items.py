@@ -17,7 +17,7 @@ from retriever.index import FilterError, Payload, Sort
 from retriever.index.fields import Kind, key
 from retriever.index.filters import Condition, parse, resolve
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
-from service.catalogue import Precondition, PreparedItem
+from service.catalogue import ANY, Precondition, PreparedItem
 from service.fetch import FetcherDep
 from service.problems import Problem, responses
 from service.requests import body_of, while_connected
@@ -66,6 +66,15 @@ def precondition(
 
 
 PreconditionDep = Annotated[Precondition, Depends(precondition)]
+
+
+def no_precondition(condition: PreconditionDep) -> None:
+    """Of requests that write many items. Raises Problem (`invalid_precondition`): nobody's item is to be overwritten
+    in spite of what was asked.
+    """
+    if condition != ANY:
+        detail = "If-Match and If-None-Match are of one item: send them with POST, PUT, PATCH or DELETE of each."
+        raise Problem(422, "invalid_precondition", detail)
 
 
 def _answer(payload: Payload, response: Response) -> Item:
@@ -240,7 +249,7 @@ async def list_fields(services: ServicesDep) -> FieldList:
 
 @router.delete(
     "/items",
-    dependencies=INGEST_KEY,
+    dependencies=[*INGEST_KEY, Depends(no_precondition)],
     responses={**_DOOR, **responses(422, 503, 507)},
     summary="Remove all items that a filter lets through",
 )

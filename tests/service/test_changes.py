@@ -156,10 +156,17 @@ def test_an_attribute_is_not_taken_for_an_items_own_field(client: TestClient) ->
     post_item(client, "MUG", title="mug")
     assert found({"id": "mug"}) == ["mug"], "ids are not words: their letter case counts"
     assert [hit["id"] for hit in client.get("/items/mug/similar").json()["hits"]] == ["MUG", "17"]
+    facet = client.get("/items", params={"facets": "id"}).json()["facets"]["id"]["values"]
+    assert {one["value"] for one in facet} == {"17", "mug", "MUG"}
+    groups = client.post("/search", json={"query": "mug", "group_by": "id"}).json()["hits"]
+    assert {hit["id"] for hit in groups} == {"17", "mug", "MUG"}
     assert client.delete("/items", params={"filter": '{"id": "MUG"}'}).json() == {"deleted": 1}
     assert found({"price": {"gt": 6}}) == ["mug"]
     assert found({"price": {"gt": 100}}) == []
-    assert found({"stock": "many"}) == ["mug"], "an item without a stock of its own"
+    post_item(client, "free", title="mug", attributes='{"Price": "0"}')
+    assert found({"price": {"lt": 1}}) == [], "nor where the item has no price"
+    assert {"name": "price", "kinds": ["number"]} in client.get("/fields").json()["fields"]
+    client.delete("/items/free")
 
 
 def test_the_list_sorts_by_a_field(client: TestClient) -> None:
@@ -239,6 +246,16 @@ def test_prices_of_a_whole_catalogue_cost_no_run_of_the_model(client: TestClient
     (result,) = bulk(client, json.dumps({"id": "2", "title": "cup", "images": [red, red]}), action="update")
     assert (result["status"], len(client.get("/items/2").json()["images"])) == (200, 2)
     assert client.post("/items/bulk?action=upsert", content="", headers=NDJSON).status_code == 422
+
+
+@pytest.mark.parametrize("header", [{"If-None-Match": "*"}, {"If-Match": '"77"'}])
+def test_what_must_hold_for_one_item_is_refused_for_many(client: TestClient, header: dict[str, str]) -> None:
+    post_item(client, "mug", title="mug", price=1)
+    line = json.dumps({"id": "mug", "title": "overwritten"})
+    refused = client.post("/items/bulk", content=line, headers=NDJSON | header)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_precondition")
+    assert client.delete("/items", params={"filter": "{}"}, headers=header).status_code == 422
+    assert client.get("/items/mug").json()["title"] == "mug"
 
 
 def test_of_an_items_lines_the_last_one_stays(client: TestClient) -> None:

@@ -152,6 +152,7 @@ def test_a_folder_that_somebody_clears_goes_on(tmp_path: Path) -> None:
         events = sum(len(path.read_text().splitlines()) for path in paths)
         for path in paths:
             path.unlink()
+        tmp_path.rmdir()
         return events
 
     async def main() -> None:

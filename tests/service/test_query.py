@@ -132,6 +132,14 @@ def test_a_query_is_suggested_when_it_comes_again(suggester: Suggester) -> None:
     assert suggester.suggest("mug", 1) == [Suggestion("mug for my wife", "query")]
 
 
+def test_a_title_that_was_searched_for_goes_with_its_item(suggester: Suggester) -> None:
+    for _ in range(3):
+        suggester.searched("enamel mug")
+    assert suggester.suggest("ena", 1) == [Suggestion("Enamel Mug", "title")]
+    suggester.remove([Suggestion("Enamel Mug", "title")])
+    assert suggester.suggest("ena", 1) == [Suggestion("enamel mug", "query")]
+
+
 def test_past_queries_are_forgotten_in_the_end(suggester: Suggester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.suggest._QUERIES", 10)
     for n in range(100):

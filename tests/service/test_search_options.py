@@ -73,6 +73,28 @@ def test_a_forged_cursor_is_none(shop: TestClient, offset: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
 
 
+def test_what_is_not_wanted_leaves_the_others_when_they_are_sorted(shop: TestClient) -> None:
+    """Their likeness may be less than nothing then."""
+    found = ids(search(shop, "mug -lamp -red -blue"))
+    assert len(found) == 3
+    assert sorted(ids(search(shop, "mug -lamp -red -blue", sort=[{"field": "price"}]))) == sorted(found)
+
+
+def test_words_beside_a_picture_may_be_unwanted(shop: TestClient) -> None:
+    picture = {"image": ("a.png", picture_file((0, 0, 0)))}
+    hits = shop.post("/search/image", files=picture, data={"query": "mug -steel"}).json()["hits"]
+    assert sorted(hit["id"] for hit in hits) == ["lamp", "mug-1", "mug-2"]
+
+
+def test_keywords_are_sorted_as_in_a_dictionary_and_numbers_group_as_they_were_given(client: TestClient) -> None:
+    for n, brand in enumerate(["Banana", "apple", "cherry", "Date"]):
+        post_item(client, brand, title="mug", attributes=json.dumps({"brand": brand, "style": 17 + n % 2}))
+    answer = search(client, sort=[{"field": "brand"}], relevance_floor=0)
+    assert ids(answer) == ["apple", "Banana", "cherry", "Date"]
+    groups = search(client, group_by="style")["hits"]
+    assert {hit["group"]["value"] for hit in groups} == {"17", "18"}
+
+
 def test_dates_come_back_as_dates(shop: TestClient) -> None:
     item = shop.get("/items/lamp").json()
     assert search(shop, facets=["created_at"])["facets"]["created_at"]["max"][:19] == item["created_at"][:19]
@@ -104,8 +126,9 @@ def test_sorting_by_price_leaves_out_what_is_not_relevant(shop: TestClient, mode
     # Words in common lift a hit, and do not push out others that are like what is looked for.
     best = max(hit["score"] if mode == "lexical" else hit["explanation"]["semantic"] for hit in hits)
     middle = sorted(hit["score"] for hit in hits)[len(hits) // 2]
-    floor = min(1.0, middle / best) - 1e-6
-    relevant = [hit["id"] for hit in hits if hit["score"] >= floor * best]
+    scale = max(best, 0.2)
+    floor = min(1.0, 1 - (best - middle) / scale) - 1e-6
+    relevant = [hit["id"] for hit in hits if hit["score"] >= best - (1 - floor) * scale]
     price = {str(product["id"]): product["price"] for product in SHOP}
     answer = search(shop, mode=mode, sort=[{"field": "price", "order": "desc"}], relevance_floor=floor)
     assert ids(answer) == sorted(relevant, key=lambda one: -price[one])
