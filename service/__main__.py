@@ -3,19 +3,13 @@
 import contextlib
 import sys
 
-from pydantic import ValidationError
-
 from service import logs
 from service.server import Server
-from service.settings import Settings
+from service.settings import from_environment
 
 
 def main() -> None:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        reasons = [f"{'_'.join(map(str, e['loc'])).upper()} {e['msg']}".strip() for e in error.errors()]
-        sys.exit(f"A setting is wrong (each is the environment variable SEARCH_<NAME>): {'; '.join(reasons)}")
+    settings = from_environment()
     logs.configure(settings.log_level, settings.log_format)
     server = Server(settings)
     with contextlib.suppress(KeyboardInterrupt):

@@ -33,13 +33,13 @@ from service.opening import device_of, generations_of, lasting_name, load_model,
 from service.payload import indexed
 from service.reindexing import encode_stored
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
-from service.settings import Settings
+from service.settings import Settings, from_environment
 
 _AT_ONCE = 64  # items written to the index together
 
 
 def main(arguments: list[str] | None = None) -> int:
-    settings = Settings()
+    settings = from_environment()
     args = _parse(arguments, settings)
     try:
         if args.output:

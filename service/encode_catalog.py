@@ -43,7 +43,7 @@ from service.encoded import DONE, ITEMS, SCHEMA, Folder, Manifest
 from service.media import decode
 from service.problems import Problem, told
 from service.schemas import ItemFields
-from service.settings import Settings
+from service.settings import Settings, from_environment
 
 _AT_ONCE = 16  # items in one run of the model
 _POLL_SECONDS = 0.5
@@ -56,7 +56,7 @@ _RAY = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    settings = Settings()
+    settings = from_environment()
     args = _parse(arguments)
     try:
         rejected = encode(args, settings)

@@ -34,7 +34,7 @@ from service.media import MediaStore, Picture
 from service.opening import generations_of, lasting_name, open_index_of
 from service.payload import images_of, indexed, new_payload
 from service.schemas import ItemFields
-from service.settings import Settings
+from service.settings import Settings, from_environment
 
 _AT_ONCE = 64  # items written together
 
@@ -49,7 +49,7 @@ class Encoded:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    settings = Settings()
+    settings = from_environment()
     args = _parse(arguments)
     os.nice(10)  # shoppers first
     try:

@@ -25,7 +25,7 @@ from service.media import MediaStore
 from service.opening import device_of, generations_of, lasting_name, load_model
 from service.reindexing import Reindexing
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
-from service.settings import Settings
+from service.settings import Settings, from_environment
 from service.takeover import POLL_SECONDS
 
 _ENOUGH = 100  # changed items of one pass that the takeover itself copies in no time
@@ -39,7 +39,7 @@ class Failed(Exception):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    settings = Settings()
+    settings = from_environment()
     args = _parse(arguments, settings)
     os.nice(10)  # shoppers first
     try:

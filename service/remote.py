@@ -20,6 +20,7 @@ class ServiceUnavailable(Exception):
 def add_service_arguments(parser: argparse.ArgumentParser, settings: Settings) -> None:
     """`--url` and `--key` of the service, by default what its own settings say."""
     host = settings.host if settings.host not in ("0.0.0.0", "::") else "localhost"
+    host = f"[{host}]" if ":" in host else host
     parser.add_argument(
         "--url", default=f"http://{host}:{settings.port}", help="the service, if it runs (default: %(default)s)"
     )
@@ -69,7 +70,10 @@ class RemoteCatalogue:
                 raise ServiceUnavailable(f"{self._url}: {error}. Run the same command again.") from error
 
     def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self._url, headers=self._headers, timeout=60)
+        try:
+            return httpx.AsyncClient(base_url=self._url, headers=self._headers, timeout=60)
+        except httpx.InvalidURL as error:
+            raise ServiceUnavailable(f"{self._url} is no address of a service: {error}") from error
 
     def _check(self, answer: httpx.Response) -> None:
         if answer.status_code == 200:

@@ -2,10 +2,11 @@
 
 import ipaddress
 import re
+import sys
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from retriever.index.cluster import Cluster, Quantization
@@ -15,7 +16,12 @@ from retriever.inference import Inference
 class Settings(BaseSettings):
     """The service's settings. Each is the environment variable `SEARCH_<NAME>`, but for Qdrant's: `QDRANT_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="SEARCH_", env_ignore_empty=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SEARCH_",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # keys among them
+    )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
@@ -33,10 +39,10 @@ class Settings(BaseSettings):
         default=None, description="Origins whose pages may call the API, joined by commas; by default none may."
     )
     search_rate: float | None = Field(
-        default=None, gt=0, description="Most searches and reads a second for each key (without keys: each address)."
+        default=None, ge=1e-3, description="Most searches and reads a second for each key (without keys: each address)."
     )
     ingest_rate: float | None = Field(
-        default=None, gt=0, description="Most writes a second for each key; a line of bulk is a write."
+        default=None, ge=1e-3, description="Most writes a second for each key; a line of bulk is a write."
     )
     search_at_once: int = Field(default=256, ge=1, description="Most searches and reads of one key at the same time.")
     ingest_at_once: int = Field(default=32, ge=1, description="Most writing requests of one key at the same time.")
@@ -148,7 +154,7 @@ class Settings(BaseSettings):
         default="json", description="Log lines as JSON objects, or as text for people."
     )
     drain_seconds: float = Field(
-        default=3, ge=0, description="How long after SIGTERM requests are still taken, while ready says 503."
+        default=3, ge=0, le=3600, description="How long after SIGTERM requests are still taken, while ready says 503."
     )
     shutdown_seconds: int = Field(default=30, ge=0, description="How long running requests may finish after that.")
 
@@ -190,6 +196,17 @@ class Settings(BaseSettings):
         if self.max_queue < self.max_pictures:
             raise ValueError(f"MAX_QUEUE ({self.max_queue}) must be at least MAX_PICTURES ({self.max_pictures})")
         return self
+
+
+def from_environment() -> Settings:
+    """The settings of the service and its commands. Raises SystemExit (2) once it has said what is wrong with them."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        reasons = [f"{'_'.join(map(str, e['loc'])).upper()} {e['msg']}".strip() for e in error.errors()]
+        told = f"A setting is wrong (each is the environment variable SEARCH_<NAME>): {'; '.join(reasons)}"
+        print(told, file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def split(joined: SecretStr | str | None) -> list[str]:
