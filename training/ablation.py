@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 import retriever
 from retriever.scoring import maxsim
-from training.arguments import LISTS, TrainArgs, command_line
+from training.arguments import LISTS, TrainArgs, command_line, paths
 from training.collate import Collator
 from training.data import Augmentation
 from training.features import FeatureCache
@@ -120,8 +120,7 @@ def run(args: TrainArgs, names: Sequence[str]) -> dict[str, dict[str, Floats]]:
 def measure(args: TrainArgs, folder: Path) -> dict[str, Floats]:
     loaded = retriever.load(folder)
     cache = FeatureCache(Path(args.features), loaded.model.vision, loaded.processor)
-    paths = [[Path(part) for part in path.split(":", 1)] for path in args.valid]
-    sets = open_validations(Collator(loaded.processor, cache), paths)
+    sets = open_validations(Collator(loaded.processor, cache), [paths(path) for path in args.valid])
     return {name: one.by_query(loaded.model)["mean"] for name, one in sets.items()}
 
 

@@ -3,6 +3,7 @@
 import argparse
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 LISTS = ("train", "valid", "negatives", "teacher")  # flags that take several values
 
@@ -75,6 +76,18 @@ class TrainArgs:
         for name, allowed in (("precision", ("bf16", "no")), ("storage", ("full", "int8"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"--{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+
+
+def count(text: str) -> int:
+    """A flag's value that says how many: 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
+    return int(text)
+
+
+def paths(argument: str) -> list[Path]:
+    """FILE or FILE:PICTURES."""
+    return [Path(part) for part in argument.split(":", maxsplit=1)]
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ import retriever
 from retriever.index import IndexUnavailable
 from retriever.inference import Inference
 from training import formats, report
+from training.arguments import count
 from training.compare import compare, load_results
 from training.formats import FormatError, PictureFolder, ValidQuery
 from training.gallery import EncodedGallery
@@ -141,12 +142,6 @@ def _write(path: Path, results: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
-    return int(text)
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate", description="Measure a retriever on a set in the seed's format."
@@ -162,7 +157,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--rerank",
-        type=_count,
+        type=count,
         metavar="K",
         help="also put the first K items into the order of their matching (of a model trained with --itm)",
     )
@@ -176,7 +171,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="how the model is run: what a faster way costs in recall (torch, the reference)",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--batch-size", type=_count, default=32, help="items encoded at once (32)")
+    parser.add_argument("--batch-size", type=count, default=32, help="items encoded at once (32)")
     options = parser.parse_args(arguments)
     if options.rerank and options.inference not in ("torch", "bf16", "graphs"):
         parser.error("--rerank runs in torch: leave out --inference")

@@ -25,7 +25,7 @@ from retriever import PRESETS, Processor, checkpoint
 from retriever.files import write_whole
 from retriever.model import FusedRetriever
 from training import backbones
-from training.arguments import LISTS, TrainArgs, command_line
+from training.arguments import LISTS, TrainArgs, command_line, paths
 from training.collate import Collator
 from training.data import Augmentation, BatchSampler, Source
 from training.features import FeatureCache
@@ -113,14 +113,14 @@ def train(
     if accelerator.device.type == "cpu":
         # The backward pass of torch's fused attention is slow on CPUs: half of a step's time.
         model.qformer.set_attn_implementation("eager")
-    sources = [Source(*_paths(path)) for path in args.train]
+    sources = [Source(*paths(path)) for path in args.train]
     for source, path in zip(sources, args.negatives, strict=False):  # there are as many, or none
         if path != "-":
             source.use_negatives(Path(path))
     lora = choose(model, args)
     with accelerator.main_process_first():  # the others read what it computed
         pictures = _pictures(model, processor, accelerator, args)
-        validations = open_validations(Collator(processor, pictures), [_paths(path) for path in args.valid])
+        validations = open_validations(Collator(processor, pictures), [paths(path) for path in args.valid])
         for source in sources:
             pictures.add([picture for picture in source.pictures if picture])
     served = processor.config
@@ -233,11 +233,6 @@ def _teachers(args: TrainArgs, accelerator: Accelerator) -> "list[Teacher]":
     from training.teacher import open_teacher
 
     return [open_teacher(name, accelerator.device) for name in args.teacher]
-
-
-def _paths(argument: str) -> list[Path]:
-    """FILE or FILE:PICTURES."""
-    return [Path(part) for part in argument.split(":", maxsplit=1)]
 
 
 def _check_same_run(output: Path, args: TrainArgs) -> bool:

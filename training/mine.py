@@ -20,6 +20,7 @@ import retriever
 from retriever import Retriever
 from retriever.files import write_whole
 from retriever.scoring import maxsim
+from training.arguments import paths
 from training.collate import Collator
 from training.data import Source
 from training.encode import encode_items, encode_queries
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--features", type=Path, default=Path("runs/features"), help="where picture features are kept")
     options = parser.parse_args(arguments)
     try:
-        source = Source(*map(Path, options.train.split(":", maxsplit=1)))
+        source = Source(*paths(options.train))
         model = retriever.load(options.model, device="cuda" if torch.cuda.is_available() else "cpu")
         found = dict(mine(model, source, options.features))
         rows = [{"query_text": query, "image_ids": [source.ids[item] for item in own]} for query, own in found.items()]

@@ -23,6 +23,7 @@ from tqdm import tqdm
 import retriever
 from retriever.scoring import maxsim
 from training import catalogue
+from training.arguments import count
 from training.collate import Collator
 from training.data import normalise
 from training.encode import encode_items, encode_queries
@@ -107,12 +108,6 @@ def sessions(shop: Shop, count: int, seed: int) -> Iterator[dict[str, Any]]:
                     yield {**event, "kind": "purchase"}
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
-    return int(text)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.shoppers", description="Simulated shoppers' event log.")
     parser.add_argument("--model", default="compact", help="what ranks for them (compact)")
@@ -120,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--gallery", type=Path, required=True, help="gallery file: the texts that items are found by")
     parser.add_argument("--images", type=Path, required=True, help="folder of pictures")
     parser.add_argument("--without", type=Path, nargs="*", default=[], help="valid files whose queries nobody types")
-    parser.add_argument("--sessions", type=_count, default=20_000, help="searches (20000)")
+    parser.add_argument("--sessions", type=count, default=20_000, help="searches (20000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, required=True, help="folder of the log to write")
     parser.add_argument("--features", type=Path, default=Path("runs/features"), help="where picture features are kept")
