@@ -226,24 +226,29 @@ class BulkIngest:
         files = await self._fetcher.collect(sent, item.image_urls or ())
         if isinstance(item, PatchLine):
             pictures = None if item.images is None and item.image_urls is None else files
-            await self._when_free(lambda: self._catalogue.change(item.id, item, pictures=pictures), files)
+            await when_free(lambda: self._catalogue.change(item.id, item, pictures=pictures), files)
             return False
         fields = ItemFields.model_validate(item.model_dump(exclude={"images", "image_urls"}))
-        prepared = await self._when_free(lambda: self._catalogue.prepare(fields, files), files)
+        prepared = await when_free(lambda: self._catalogue.prepare(fields, files), files)
         _, created = await self._catalogue.store(prepared)
         return created
 
-    async def _when_free(self, work: Callable[[], Awaitable[T]], files: Sequence[BinaryIO]) -> T:
-        """Bulk waits where a single request is refused, for the model's queue is full: shoppers' queries come first."""
-        while True:
-            try:
-                return await work()
-            except Problem as problem:
-                if problem.code != "overloaded":
-                    raise
-                await asyncio.sleep(_BUSY_SECONDS)
-                for file in files:
-                    file.seek(0)
+
+async def when_free(work: Callable[[], Awaitable[T]], files: Sequence[BinaryIO]) -> T:
+    """Waits where a single request is refused, for the model's queue is full: shoppers' queries come first.
+
+    Args:
+        files: what `work` reads; they are read from their beginning each time.
+    """
+    while True:
+        try:
+            return await work()
+        except Problem as problem:
+            if problem.code != "overloaded":
+                raise
+            await asyncio.sleep(_BUSY_SECONDS)
+            for file in files:
+                file.seek(0)
 
 
 def _draining() -> Problem:

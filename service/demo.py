@@ -12,8 +12,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from examples.demo_catalogue import DemoProduct, products
 from retriever.index.base import ItemIndex
+from service.bulk import when_free
 from service.catalogue import Catalogue
-from service.problems import Problem
 from service.schemas import ItemFields
 
 log = logging.getLogger(__name__)
@@ -59,15 +59,7 @@ async def _store(catalogue: Catalogue, product: DemoProduct) -> None:
         attributes=dict(product.attributes),
     )
     file = await asyncio.to_thread(_png, product)
-    while True:
-        try:
-            file.seek(0)
-            await catalogue.store(await catalogue.prepare(fields, [file]))
-            return
-        except Problem as problem:
-            if problem.code != "overloaded":
-                raise
-            await asyncio.sleep(1)
+    await catalogue.store(await when_free(lambda: catalogue.prepare(fields, [file]), [file]))
 
 
 def _png(product: DemoProduct) -> io.BytesIO:

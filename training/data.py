@@ -70,8 +70,7 @@ class Source:
             if item == len(self.pairs):
                 self.pairs.append([])
                 weights.append([])
-                found = folder is not None and record.image_id in folder
-                self.pictures.append(folder.path(record.image_id) if found else None)  # type: ignore[union-attr]
+                self.pictures.append(folder.find(record.image_id) if folder is not None else None)
             if self.pictures[item] is None and not record.captions:
                 raise FormatError(f"{path}: {record.image_id} has neither a picture in {images} nor a text")
             self.pairs[item].append((record.query, record.captions))

@@ -170,6 +170,10 @@ class PictureFolder:
     def __len__(self) -> int:
         return len(self._paths)
 
+    def find(self, image_id: str) -> Path | None:
+        """The picture's file, or None if there is no picture of that id."""
+        return self._paths.get(image_id)
+
     def path(self, image_id: str) -> Path:
         """Raises FormatError if there is no picture of that id."""
         try:

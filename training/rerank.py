@@ -48,7 +48,7 @@ class _Matcher:
         self.texts = [item.text for item in gallery.items]
         ids = [item.item_id for item in gallery.items]
         pictures = gallery.pictures
-        self.pictures = [pictures.path(one) if pictures is not None and one in pictures else None for one in ids]
+        self.pictures = [pictures.find(one) if pictures is not None else None for one in ids]
         cache = FeatureCache(folder, self.retriever.model.vision, self.retriever.processor)
         cache.add([path for path in self.pictures if path is not None])
         self.collator = Collator(self.retriever.processor, cache)

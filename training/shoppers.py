@@ -71,7 +71,7 @@ def open_shop(options: argparse.Namespace) -> Shop:
         raise FormatError(f"no field of {options.items} makes a query for an item of {options.gallery}")
     model = retriever.load(options.model)
     pictures = PictureFolder(options.images)
-    paths = [pictures.path(item_id) if item_id in pictures else None for item_id in item_ids]
+    paths = [pictures.find(item_id) for item_id in item_ids]
     cache = FeatureCache(options.features, model.model.vision, model.processor)
     cache.add([path for path in paths if path])
     collator = Collator(model.processor, cache)

@@ -38,9 +38,7 @@ class Validation:
         gallery = queries.with_name(f"{stem}.gallery.jsonl")
         self.items = list(read_gallery(gallery)) if gallery.exists() else gallery_of(self.queries)
         folder = PictureFolder(images) if images else None
-        self.pictures = [
-            folder.path(item.item_id) if folder is not None and item.item_id in folder else None for item in self.items
-        ]
+        self.pictures = [folder.find(item.item_id) if folder is not None else None for item in self.items]
         if folder is not None and not any(self.pictures):
             raise FormatError(f"{images}: none of the {len(self.items)} items of {queries} has a picture here")
         collator.pictures.add([picture for picture in self.pictures if picture])
