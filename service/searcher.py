@@ -185,11 +185,13 @@ class Searcher:
                     relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
                     explain=explain,
                 )
-                if page.facets:
+                if asked.rows is not None and not sort and floor is None and page.min_score is None:
+                    # All that the filter lets through is ranked, so that counting need not wait.
                     counting = self._index.facets(page.facets, condition, page.facet_size)
                     result, facets = await asyncio.gather(ranking, counting)
                 else:
-                    result, facets = await ranking, {}
+                    result = await ranking
+                    facets = await self._index.facets(page.facets, result.ranked, page.facet_size)
             except FilterError as error:
                 where = [{"field": f"body.{error.path}", "message": error.message}]
                 raise Problem(422, error.code, f"{error}.", errors=where) from error

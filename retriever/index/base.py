@@ -7,6 +7,7 @@ most of them named with an underscore, and says how it is opened.
 import asyncio
 import logging
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from retriever.index import fusion, lexical, selection
 from retriever.index.fields import EXACT, MAX_FIELDS, WORDS_KEY, Kind, field_name, fold, key, kinds_of
-from retriever.index.filters import AnyOf, Condition, conjoin, resolve
+from retriever.index.filters import Among, AnyOf, Condition, conjoin, resolve
 from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
@@ -37,6 +38,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+_READ_AT_ONCE = 1000  # items whose values one call to the engine reads
 READY_TIMEOUT = 5  # seconds: who asks whether all is well does not wait for long
 
 
@@ -67,10 +69,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """One page of hits, and how many items the whole ranking holds."""
+    """One page of hits, how many the whole ranking has, and what the items that it ranks have in common."""
 
     hits: list[Hit]
     total: int
+    ranked: Condition | None = None
 
 
 @dataclass(frozen=True)
@@ -171,8 +174,9 @@ class ItemIndex(Listing):
         over their tokens ranks them, with `lexical_weight` × their share of the query's words added (0: meaning
         alone; see `fusion`). Pages of one query join without gaps or repeats for as long as the items stay as they are.
 
-        With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best
-        `selection.POOL` candidates, and `total` says how many of them are left.
+        With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best 1,000 candidates, or
+        10,000 (`selection.POOL`) where the floors leave out none of these, or where a page of groups is not full.
+        `total` says how many are left; of groups, how many there are at least.
 
         Args:
             query: The query's embedding `(D,)`, or `(M, D)` rows whose MaxSim are added, each row weighted by its
@@ -198,7 +202,7 @@ class ItemIndex(Listing):
         words = lexical.embed_query(text) if lexical_weight else None
         if rows is None:
             if words is None:
-                return SearchResult([], 0)
+                return SearchResult([], 0, Among(()))
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
         selected = bool(sort or group_by or min_score is not None or relevance_floor is not None)
@@ -206,28 +210,35 @@ class ItemIndex(Listing):
             first = await self._first_page(rows, text, words, limit, lexical_weight, filter)
             if first is not None:
                 return first
-        wanted = selection.POOL if selected else offset + limit
-        if selected or wanted <= fusion.CANDIDATES:
-            # One search however many items there are, so it does not wait for their number. What is selected from is
-            # one pool for all pages, and needs no tiers.
-            depths = [selection.POOL] if selected else fusion.depths(wanted)
-            found = self._candidates(rows, words, depths, filter)
-            total, tiers, ideal = await asyncio.gather(self.count(filter), found, self._ideal(text, words))
-        else:
-            total = await self.count(filter)
-            if not total or offset >= total:
-                return SearchResult([], total)
-            wanted = min(total, wanted)
-            found = self._candidates(rows, words, fusion.depths(wanted), filter)
-            tiers, ideal = await asyncio.gather(found, self._ideal(text, words))
-        ranked = fusion.rank(tiers, lexical_weight, wanted, ideal)
+        wanted, among = offset + limit, filter
         if selected:
             words_decide = rows is None or (lexical_weight > 0 and lexical.has_code(text))
-            left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide)
-            chosen = await self._select(left, sort, group_by)
+            items, ideal = await asyncio.gather(self.count(filter), self._ideal(text, words))
+            for tier, depth in enumerate(selection.POOL, start=1):
+                tiers = await self._candidates(rows, words, selection.POOL[:tier], filter)
+                ranked = fusion.rank(tiers, lexical_weight, depth, ideal)
+                left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide)
+                chosen = await self._select(left, sort, group_by)
+                cut = len(left) < len(ranked)
+                # Sorted pages are of one order, so where they are does not say how deep it goes.
+                if cut or len(ranked) >= items or (group_by and not sort and len(chosen) > wanted):
+                    break
             total = len(chosen)
+            if cut:
+                among = Among(tuple(one.point_id for one in left))
         else:
-            chosen = [selection.Chosen(one) for one in ranked]
+            if wanted <= fusion.CANDIDATES:
+                # One search however many items there are, so it does not wait for their number.
+                found = self._candidates(rows, words, fusion.depths(wanted), filter)
+                total, tiers, ideal = await asyncio.gather(self.count(filter), found, self._ideal(text, words))
+            else:
+                total = await self.count(filter)
+                if not total or offset >= total:
+                    return SearchResult([], total, filter)
+                wanted = min(total, wanted)
+                found = self._candidates(rows, words, fusion.depths(wanted), filter)
+                tiers, ideal = await asyncio.gather(found, self._ideal(text, words))
+            chosen = [selection.Chosen(one) for one in fusion.rank(tiers, lexical_weight, wanted, ideal)]
         page = chosen[offset : offset + limit]
         # Payloads are fetched for the page alone: sent along with every candidate they would double the whole search.
         payloads = await self._payloads([one.ranked.point_id for one in page]) if page else {}
@@ -245,7 +256,7 @@ class ItemIndex(Listing):
             # An item deleted since it was ranked has no payload.
             if (payload := payloads.get(one.ranked.point_id)) is not None
         ]
-        return SearchResult(hits, total)
+        return SearchResult(hits, total, among)
 
     async def _ideal(self, text: str, words: lexical.SparseVector | None) -> float:
         return 0.0 if words is None else await self._words.ideal(text, words)
@@ -266,7 +277,9 @@ class ItemIndex(Listing):
         self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
     ) -> list[selection.Chosen]:
         keys = [*(one.key for one in sort), *([group_by] if group_by else [])]
-        values = await self._values([one.point_id for one in left], keys) if keys and left else {}
+        values: dict[str, Mapping[str, list[Any]]] = {}
+        for start in range(0, len(left) if keys else 0, _READ_AT_ONCE):  # other searches go in between
+            values.update(await self._values([one.point_id for one in left[start : start + _READ_AT_ONCE]], keys))
         left = selection.ordered(left, sort, values)
         return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
 
@@ -290,20 +303,22 @@ class ItemIndex(Listing):
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
         kinds = self._known[name]
-        values: list[tuple[str, int]] = []
+        values: Counter[str] = Counter()
         low = high = None
         number: Kind | None = "number" if "number" in kinds else "date" if "date" in kinds else None
         for kind in ("keyword", "boolean"):
             if kind in kinds:
                 # A keyword is stored as given and folded: more values than are shown.
                 found = await self._counts(key(kind, name), filter, 4 * limit)
-                values += [one for one in found if one[1]] if name in EXACT else _merged(found)
+                for value, count in found if name in EXACT else _merged(found):
+                    # A feed may mix true and "True": one word for a filter, and so one here.
+                    values[fold(value) if "boolean" in kinds and fold(value) in ("true", "false") else value] += count
         if number:
             ends = (self._ordered(key(number, name), filter, 1, descending=down) for down in (False, True))
             least, most = await asyncio.gather(*ends)
             if least and most:
                 low, high = least[0][1], most[0][1]
-        return Facet(sorted(values, key=lambda one: (-one[1], one[0]))[:limit], low, high, number == "date")
+        return Facet(sorted((+values).items(), key=lambda one: (-one[1], one[0]))[:limit], low, high, number == "date")
 
     def _checked_query(self, query: npt.NDArray[np.floating[Any]]) -> Vector:
         rows = np.atleast_2d(np.asarray(query, dtype=np.float32))  # (M, D)

@@ -15,7 +15,7 @@ from retriever.index import fusion
 from retriever.index.base import READY_TIMEOUT, Facet, Hit, IndexInUse, IndexUnavailable, ItemIndex, SearchResult
 from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
-from retriever.index.filters import Condition, keys_of
+from retriever.index.filters import Among, Condition, keys_of
 from retriever.index.kept import Kept
 from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, chunks
@@ -152,6 +152,8 @@ class EdgeIndex(ItemIndex):
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
         ask = super()._field_facet
+        if isinstance(filter, Among):  # one search's own, and long
+            return await ask(name, filter, limit)
         return await self._kept.get((name, filter, limit), lambda: ask(name, filter, limit))
 
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
@@ -190,7 +192,7 @@ class EdgeIndex(ItemIndex):
         found = await self._engine.call(
             "first_page", query, words, fusion.CANDIDATES, limit, lexical_weight, filter, ideal
         )
-        return SearchResult([Hit(payload["id"], score, payload) for score, payload in found], total)
+        return SearchResult([Hit(payload["id"], score, payload) for score, payload in found], total, filter)
 
     async def _candidates(
         self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None

@@ -23,7 +23,7 @@ import qdrant_edge as engine
 from retriever.index import fusion
 from retriever.index.base import IndexInUse, IndexUnavailable, ModelMismatch
 from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, key, kinds_of, parse_key, values_at
-from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
+from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
 from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, caller_payload, dense_query, fields_of
 from retriever.index.selection import Values
@@ -243,6 +243,8 @@ def _engine_filter(condition: Condition | None) -> Any:
         case Range(key, gt, gte, lt, lte):
             bounds = engine.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte)
             return engine.Filter(must=[engine.FieldCondition(key, range=bounds)])
+        case Among(point_ids):
+            return engine.Filter(must=[engine.HasIdCondition(set(point_ids))])
 
 
 def _engine_point(point: Point) -> Any:

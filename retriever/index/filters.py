@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retriever.index.fields import Kind, field_name, key, keyword, timestamp
+from retriever.index.fields import Kind, field_name, fold, key, keyword, timestamp
 
 Fields = Mapping[str, set[Kind]]  # name → kinds of its values
 
@@ -49,6 +49,13 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Among:
+    """The item is one of these points."""
+
+    point_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class And:
     parts: "tuple[Condition, ...]"
 
@@ -63,7 +70,7 @@ class Not:
     part: "Condition"
 
 
-Condition = AnyOf | Range | And | Or | Not
+Condition = AnyOf | Range | Among | And | Or | Not
 
 
 def resolve(name: str, fields: Fields, path: str) -> str:
@@ -135,8 +142,11 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
     keywords: dict[Kind, list[str]] = {}
     parts: list[Condition] = []
     for one in values:
-        if isinstance(one, bool):
-            keywords.setdefault(_checked("boolean", kinds, path), []).append(str(one).lower())
+        if isinstance(one, bool) or (isinstance(one, str) and "boolean" in kinds and fold(one) in ("true", "false")):
+            # Facets name true and "true", which feeds mix, in one word: that word finds either.
+            keywords.setdefault(_checked("boolean", kinds, path), []).append(fold(str(one)))
+            if "keyword" in kinds:
+                keywords.setdefault("keyword", []).append(fold(str(one)))
         elif isinstance(one, (int, float)):
             number = _number(one, path)
             parts.append(Range(key(_checked("number", kinds, path), name), gte=number, lte=number))

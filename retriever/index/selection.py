@@ -1,7 +1,7 @@
 """From ranked candidates to what is shown: a floor of relevance, an order by fields, one item of each group.
 
-These need every candidate at once, where plain relevance pages need only the best. So they look at a pool of fixed
-depth, and all pages of one search come from the same pool.
+These need every candidate at once, where plain relevance pages need only the best. So they look at a pool, which goes
+deeper where its first part leaves the page or the order open; what is found deeper follows what was found before.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any
 from retriever.index.fields import fold, keyword, parse_key
 from retriever.index.fusion import Ranked
 
-POOL = 1000  # candidates that are sorted, grouped or held against a floor
+POOL = (1000, 10_000)  # candidates that are sorted, grouped or held against a floor: at first, and at most
 
 # Sorting by price must not bring junk to the top: only candidates with this share of the best are sorted.
 RELEVANCE_FLOOR = 0.75

@@ -16,7 +16,7 @@ from retriever.index import fusion
 from retriever.index.base import READY_TIMEOUT, Hit, IndexUnavailable, ItemIndex, ModelMismatch, SearchResult
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
-from retriever.index.filters import And, AnyOf, Condition, Not, Or, Range
+from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
 from retriever.index.fusion import Candidates, candidates
 from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
@@ -233,7 +233,7 @@ class ServerIndex(ItemIndex):
         if best is None or (words is not None and self._words.outgrown(items)):
             return None
         payloads = [(point.score, caller_payload(point.payload or {})) for point in best]
-        return SearchResult([Hit(payload["id"], score, payload) for score, payload in payloads], total)
+        return SearchResult([Hit(payload["id"], score, payload) for score, payload in payloads], total, filter)
 
     def _nearest(self, query: Vector, depth: int, allowed: models.Filter | None) -> models.Prefetch:
         near = models.Prefetch(query=dense_query(query), using="dense", limit=depth, filter=allowed)
@@ -315,6 +315,8 @@ def _server_filter(condition: Condition | None) -> models.Filter | None:
         case Range(key, gt, gte, lt, lte):
             bounds = models.Range(gt=gt, gte=gte, lt=lt, lte=lte)
             return models.Filter(must=[models.FieldCondition(key=key, range=bounds)])
+        case Among(point_ids):
+            return models.Filter(must=[models.HasIdCondition(has_id=list(point_ids))])
 
 
 def _server_point(point: Point) -> models.PointStruct:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, base
+from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, base, selection
 from retriever.index.fields import WORDS_KEY, FieldValue, key
 from retriever.index.filters import And, AnyOf, Condition, Not, parse
 from retriever.index.lexical import required
@@ -243,6 +244,63 @@ async def test_groups_show_their_best_item(index: ItemIndex) -> None:
     found = await index.search(near, "", limit=9, group_by=key("keyword", "style"))
     assert [(hit.id, hit.group, hit.group_size) for hit in found.hits] == [("shirt-0", "Shirt 7", 4), ("hat", None, 1)]
     assert found.total == 2
+
+
+def turned(angle: float) -> npt.NDArray[np.float32]:
+    """One token `(1, D)` of length 1, so many radians away from the first axis."""
+    axes = np.eye(DIM, dtype=np.float32)
+    return (math.cos(angle) * axes[0] + math.sin(angle) * axes[1])[None]
+
+
+async def test_all_groups_are_reached_though_one_has_more_items_than_are_looked_at_first(
+    index: ItemIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "POOL", (6, 100))
+    near, style = np.eye(DIM, dtype=np.float32)[0], key("keyword", "style")
+    many = [IndexedItem(f"many-{n}", turned(0), "", {}, {"style": "many"}) for n in range(8)]
+    few = [IndexedItem(f"few-{n}", turned(0.5 + n / 10), "", {}, {"style": f"few {n}"}) for n in range(3)]
+    await index.upsert(many + few)
+    pages = [await index.search(near, "", limit=1, offset=n, group_by=style) for n in range(4)]
+    assert [page.hits[0].group for page in pages] == ["many", "few 0", "few 1", "few 2"]
+    assert pages[-1].total == 4
+
+
+async def test_sorting_looks_at_all_that_no_floor_leaves_out(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "POOL", (6, 100))
+    near, by_price = np.eye(DIM, dtype=np.float32)[0], [Sort(key("number", "price"), descending=True)]
+    items = [IndexedItem(f"{n:02}", turned(n / 10), "", {}, {"price": n}) for n in range(16)]
+    await index.upsert(items)
+    everything = await index.search(near, "", limit=2, sort=by_price)
+    assert ([hit.id for hit in everything.hits], everything.total) == (["15", "14"], 16)
+    relevant = await index.search(near, "", limit=2, sort=by_price, relevance_floor=0.9)
+    assert ([hit.id for hit in relevant.hits], relevant.total) == (["04", "03"], 5)
+
+
+async def test_facets_count_what_a_floor_leaves(index: ItemIndex) -> None:
+    near, away = np.eye(DIM, dtype=np.float32)[:2]
+    looks = {"near": near, "nearer": 1.1 * near, "far": away}
+    await index.upsert(
+        [IndexedItem(one, looks[one][None], one, {}, {"brand": one, "price": len(one)}) for one in looks]
+    )
+    found = await index.search(near, "", limit=1, relevance_floor=0.75)
+    facets = await index.facets(["brand", "price"], found.ranked)
+    assert facets["brand"].values == [("near", 1), ("nearer", 1)]
+    assert (facets["price"].low, facets["price"].high) == (4, 6)
+    words = await index.search(None, "far", limit=1, lexical_weight=1.0)
+    assert (await index.facets(["brand"], words.ranked))["brand"].values == [("far", 1)]
+    nothing = await index.search(None, "", limit=1, lexical_weight=1.0)
+    assert (await index.facets(["brand"], nothing.ranked))["brand"].values == []
+
+
+async def test_a_flag_and_a_word_for_it_are_one_value(index: ItemIndex) -> None:
+    """Feeds mix them, and a form of a page has words alone."""
+    flags: dict[str, bool | str] = {"a": True, "b": "True", "c": False, "d": "only in store"}
+    await index.upsert([product(one, sale=flag) for one, flag in flags.items()])
+    values = (await index.facets(["sale"]))["sale"].values
+    assert values == [("true", 2), ("false", 1), ("only in store", 1)]
+    for asked in (True, "true", ["TRUE"]):
+        assert await through(index, {"sale": asked}) == ["a", "b"]
+    assert await through(index, {"sale": ["false", "only in store"]}) == ["c", "d"]
 
 
 async def test_a_least_score(index: ItemIndex) -> None:

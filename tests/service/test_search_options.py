@@ -133,6 +133,11 @@ def test_sorting_by_price_leaves_out_what_is_not_relevant(shop: TestClient, mode
     answer = search(shop, mode=mode, sort=[{"field": "price", "order": "desc"}], relevance_floor=floor)
     assert ids(answer) == sorted(relevant, key=lambda one: -price[one])
     assert answer["total"] == len(relevant)
+    # What a shopper ticks is counted among what is shown.
+    counted = search(shop, mode=mode, sort=[{"field": "price"}], relevance_floor=floor, facets=["id"], limit=1)[
+        "facets"
+    ]
+    assert sorted(one["value"] for one in counted["id"]["values"]) == sorted(relevant)
     assert mode != "semantic" or len(relevant) < len(SHOP)
 
 
