@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from retriever.index.lexical import embed_query
 
-_WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")  # embed_query leaves out a possessive's 's
 
 
 def stems(text: str) -> dict[str, set[int]]:

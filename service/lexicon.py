@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.suggest import Suggester, Suggestion
-from service.vocabulary import Vocabulary
+from service.vocabulary import Vocabulary, folded
 
 _CODE = re.compile(r"\d")  # article numbers and sizes are values too, and no suggestions
 _LONGEST_VALUE = 40
+_SAY_NOTHING = {"yes", "no", "true", "false", "none", "na", "n/a", "nil", "other", "others"}  # without their field
 # Of one item. It may have 200 lists of 200 values, and other requests wait while it is learned from.
 _MOST_VALUES = 200
 _LEARNED = 65_536  # characters
@@ -28,8 +29,7 @@ class Lexicon:
     def learn(self, payload: Mapping[str, Any]) -> None:
         """Takes in a stored item."""
         self.suggester.add(_phrases(payload))
-        text = " ".join([payload["title"], *payload["category"], payload["description"], *_values(payload)])
-        self.words.learn(text[:_LEARNED])
+        self.words.learn(*_texts(payload))
 
     def searched(self, query: str) -> None:
         """Remembers a query to suggest, if all of its words are the catalogue's: nobody else's words, nor names."""
@@ -37,8 +37,15 @@ class Lexicon:
             self.suggester.searched(query)
 
     def forget(self, payload: Mapping[str, Any]) -> None:
-        """Takes an item out of the suggestions. Its words stay known: they are no mistakes."""
+        """Takes back what `learn` counted."""
         self.suggester.remove(_phrases(payload))
+        self.words.forget(*_texts(payload))
+
+
+def _texts(payload: Mapping[str, Any]) -> tuple[str, str]:
+    """What names an item, and what else is said of it."""
+    names = " ".join([payload["title"], *payload["category"], *_values(payload)])[:_LEARNED]
+    return names, payload["description"][: _LEARNED - len(names)]
 
 
 def _values(payload: Mapping[str, Any]) -> list[str]:
@@ -50,6 +57,7 @@ def _values(payload: Mapping[str, Any]) -> list[str]:
 
 def _phrases(payload: Mapping[str, Any]) -> list[Suggestion]:
     told = [one for one in _values(payload) if len(one) <= _LONGEST_VALUE and not _CODE.search(one)]
+    told = [one for one in told if folded(one.strip()) not in _SAY_NOTHING]
     values = dict.fromkeys(told[:_MOST_VALUES])
     return [
         *([Suggestion(payload["title"], "title")] if payload["title"] else []),

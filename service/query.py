@@ -11,6 +11,8 @@ from retriever.index.lexical import required
 # A minus counts where a word begins, so "t-shirt" and "3 - 5 years" stay whole.
 _PART = re.compile(r'(?:(?<=\s)|^)(?P<minus>-?)"(?P<phrase>[^"]+)"|(?:(?<=\s)|^)-(?P<word>[^\W\d_][\w-]*)')
 
+_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))  # telephones type them by themselves
+
 
 @dataclass(frozen=True)
 class ParsedQuery:
@@ -36,7 +38,7 @@ def parse(query: str, exclude: Sequence[str] = ()) -> ParsedQuery:
         phrases.append(match["phrase"].strip())
         return match["phrase"]
 
-    text = " ".join(_PART.sub(take, query).split())
+    text = " ".join(_PART.sub(take, query.translate(_QUOTES)).split())
     wanted = [phrase for phrase in phrases if phrase]
     unwanted = [word for word in [*excluded, *(one.strip() for one in exclude)] if word]
     return ParsedQuery(text, tuple(wanted), tuple(dict.fromkeys(unwanted)))

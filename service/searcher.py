@@ -38,6 +38,7 @@ from service.search_schemas import (
     SearchHit,
     SearchRequest,
     SearchResponse,
+    SortBy,
     TookMs,
 )
 
@@ -113,11 +114,15 @@ class Searcher:
         started, search_id = perf_counter(), logs.begin_search()
         tokens = await self._catalogue.encode_picture(file)  # (Q, D)
         parsed = shopper.parse(form.query)
-        words = (await self._encoder.encode_query(parsed.text)).embedding if parsed.text else None
+        text = parsed.text if parsed.phrases else self._lexicon.words.correct(parsed.text)
+        words = (await self._encoder.encode_query(text)).embedding if text else None
         rows = np.concatenate([beside.rows(tokens, words, form.words), await self._away(parsed.excluded)])
-        weight = beside.lexical_weight(parsed.text, form.words)
-        asked = _Asked(rows, parsed.text, weight, parsed.condition())
-        return await self._answer(form, asked, started, search_id, explain=form.explain)
+        known = await self._index.with_known_codes(text)
+        asked = _Asked(rows, known, beside.lexical_weight(known, form.words), parsed.condition())
+        response = await self._answer(form, asked, started, search_id, explain=form.explain)
+        if text != parsed.text:
+            response.corrected_query = text
+        return response
 
     async def similar(self, item_id: str, page: Page, condition: Condition | None = None) -> SearchResponse:
         """The items most like one of them, itself left out, among those that a condition lets through.
@@ -137,10 +142,11 @@ class Searcher:
         condition = parsed.condition()
         if request.mode == "lexical":
             return _Asked(None, text, 1.0, condition)
-        weight = weight_of(text) if request.mode == "hybrid" else 0.0
         wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
         rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
-        return _Asked(rows, text, weight, condition, wanted.queue_seconds, wanted.encode_seconds)
+        words = await self._index.with_known_codes(text)
+        weight = weight_of(words) if request.mode == "hybrid" else 0.0
+        return _Asked(rows, words, weight, condition, wanted.queue_seconds, wanted.encode_seconds)
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
         """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
@@ -167,8 +173,8 @@ class Searcher:
             try:
                 own = parse(page.filter, fields) if page.filter else None
                 condition = conjoin(own, asked.condition)
-                sort = [_sort(one.field, one.order == "desc", fields, n) for n, one in enumerate(page.sort)]
-                group = _sort(page.group_by, False, fields, None).key if page.group_by else None
+                sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]
+                group = _group(page.group_by, fields) if page.group_by else None
                 offset = _offset(page, asked)
                 again = rerank if offset < rerank else 0  # pages behind the re-ranked hits are as they were
                 floor = page.relevance_floor
@@ -281,13 +287,16 @@ def _hit(hit: Hit, matches: Mapping[str, float]) -> SearchHit:
     return SearchHit(id=hit.id, score=hit.score, item=item, match=matches.get(hit.id), group=group)
 
 
-def _sort(name: str, descending: bool, fields: Fields, place: int | None) -> Sort:
-    """A field by its numbers or dates where it has them, else by its keywords."""
-    path = "group_by" if place is None else f"sort[{place}].field"
-    field = resolve(name, fields, path)
-    kinds = ("keyword", "number", "boolean", "date") if place is None else ("number", "date", "keyword", "boolean")
-    kind = next(kind for kind in kinds if kind in fields[field])
-    return Sort(key(kind, field), descending)
+def _sorts(by: SortBy, fields: Fields, path: str) -> list[Sort]:
+    """Numbers or dates come first where a field has some, then its keywords: sizes may be 38, 40, M and S."""
+    name = resolve(by.field, fields, path)
+    kinds = [kind for kind in ("number", "date", "keyword", "boolean") if kind in fields[name]]
+    return [Sort(key(kind, name), by.order == "desc") for kind in kinds]
+
+
+def _group(name: str, fields: Fields) -> str:
+    field = resolve(name, fields, "group_by")
+    return next(key(kind, field) for kind in ("keyword", "number", "boolean", "date") if kind in fields[field])
 
 
 def _fingerprint(page: Page, asked: _Asked) -> str:

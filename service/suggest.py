@@ -87,12 +87,17 @@ class Suggester:
         self._starts.update((start, folded) for start in _word_starts(folded))
 
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
-        """The most common phrases with words that begin as typed; with one mistyped letter, if there are none."""
+        """The most common phrases with words that begin as typed, in any order; or else with one mistyped letter.
+
+        Digits are not mistyped for others: 500 is no 50.
+        """
         typed = " ".join(typed.casefold().split())
         if not typed:
             return []
         found = set(self._beginning(typed))
-        if not found and len(typed) > 2:
+        if " " in typed:
+            found.update(self._with_all(typed.split()))
+        if not found and len(typed) > 2 and not any(map(str.isdigit, typed)):
             for near in _one_letter_off(typed):
                 found.update(self._beginning(near))
         best = heapq.nlargest(limit, found, key=lambda phrase: (self._weight(phrase), -len(phrase), phrase))
@@ -101,6 +106,15 @@ class Suggester:
     def _weight(self, phrase: str) -> float:
         of_items = _WEIGHT[self._entries[phrase].kind] * self._items[phrase]
         return of_items + _WEIGHT["query"] * max(0, self._queries[phrase] - 1)
+
+    def _with_all(self, typed: list[str]) -> Iterator[str]:
+        """Phrases that for each word have one that begins so; "men's" may be "men" there."""
+        begun = [*(word.removesuffix("'s").removesuffix("’s") for word in typed[:-1]), typed[-1]]
+        longest = max(begun, key=len)  # fewer phrases have it than a short one
+        for phrase in self._beginning(longest):
+            words = phrase.split()
+            if all(any(word.startswith(one) for word in words) for one in begun):
+                yield phrase
 
     def _beginning(self, typed: str) -> Iterator[str]:
         return (phrase for _, phrase in islice(self._starts.irange((typed,), (typed + _END,)), _SCANNED))

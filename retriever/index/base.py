@@ -258,6 +258,13 @@ class ItemIndex(Listing):
         ]
         return SearchResult(hits, total, among)
 
+    async def with_known_codes(self, text: str) -> str:
+        """A query without the article numbers that no item has, for they would decide in place of its other words."""
+        for code, numbers in lexical.codes(text).items():
+            if numbers and not await self.count(AnyOf(WORDS_KEY, numbers)):
+                text = text.replace(code, " ")
+        return " ".join(text.split())
+
     async def _ideal(self, text: str, words: lexical.SparseVector | None) -> float:
         return 0.0 if words is None else await self._words.ideal(text, words)
 

@@ -35,7 +35,15 @@ _EMBEDDER = Bm25(
 # Words joined by hyphens, slashes, underscores or dots: "424522-100", "602.456.78", "T-shirt".
 _JOINED = re.compile(r"(?<![^\W_])[^\W_]++(?:[-‐‑–_/.][^\W_]++)+")  # possessive: in linear time, whatever the text
 _MEASURE = re.compile(r"\d{1,4}|\d+[a-z]{1,3}", re.IGNORECASE)  # "42", "2024", "500ml", "16gb"
+_CODE = re.compile(rf"{_JOINED.pattern}|(?<![^\W_])[^\W_]++")
+_COUNTED = re.compile(r"\d{1,4}(?:-[^\W\d_]{3,})+")  # "12-piece", "15-inch": no article numbers
 _DECIMAL = re.compile(r"\w+\.\w+")  # "3.5mm" is not "35mm"
+# Most texts have "16 GB", and shoppers type "16gb".
+_GLUED = re.compile(
+    r"(?<![\w.,])(\d+(?:[.,]\d+)?)(mg|g|kg|oz|lbs?|ml|cl|dl|l|mm|cm|m|km|inch|ft|mb|gb|tb|mah|ah|k?w|v|hz|pcs?)\b",
+    re.IGNORECASE,
+)
+_POSSESSIVE = re.compile(r"(?<=[^\W_])['’]s\b", re.IGNORECASE)
 # Thai to Myanmar, Khmer, kana and Han with its extensions, Hangul (which glues particles to its words).
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -53,12 +61,17 @@ class SparseVector:
 
 def embed_document(text: str) -> SparseVector:
     """BM25's term-frequency part for an item's text."""
-    vector = _EMBEDDER.embed_document(_words(text))
+    apart = " ".join(f"{number} {unit}" for number, unit in _GLUED.findall(_normal(text)))
+    vector = _EMBEDDER.embed_document(f"{_words(text)} {apart}")
     return SparseVector(vector.indices, vector.values)
 
 
 def embed_query(text: str) -> SparseVector | None:
-    """Weight 1 for each different word of a query; None if it has no words."""
+    """Weight 1 for each different word of a query; None if it has no words.
+
+    Measures are taken apart ("16gb" to "16 gb"), and the 's of "men's" is no word: a text with one may be any boy's.
+    """
+    text = _POSSESSIVE.sub("", _GLUED.sub(r"\1 \2", _normal(text)))
     vector = _EMBEDDER.embed_query(_words(text))
     return SparseVector(vector.indices, vector.values) if vector.indices else None
 
@@ -68,12 +81,29 @@ def has_code(text: str) -> bool:
 
     That is so where one word is an article number, and no size or measure, or where none is without a digit.
     """
-    text = _normal(text)
-    words = re.findall(r"[^\W_]+", text)
-    joined = [re.sub(r"[\W_]", "", match.group()) for match in _JOINED.finditer(text)]
-    digits = {word: sum(map(str.isdigit, word)) for word in [*words, *joined]}
-    codes = (len(word) >= 4 and digits[word] >= 2 and not _MEASURE.fullmatch(word) for word in digits)
-    return bool(words) and (all(digits[word] for word in words) or any(codes))
+    words = re.findall(r"[^\W_]+", _normal(text))
+    return bool(words) and (all(map(_digits, words)) or bool(codes(text)))
+
+
+def codes(text: str) -> dict[str, tuple[int, ...]]:
+    """The article numbers in a query, as they stand there, with the numbers of the words that items have for them."""
+    found: dict[str, tuple[int, ...]] = {}
+    for match in _CODE.finditer(_normal(text)):
+        if _COUNTED.fullmatch(match.group()):
+            continue
+        words = {re.sub(r"[\W_]", "", match.group()), *re.findall(r"[^\W_]+", match.group())}
+        numbers = [_number(word) for word in words if _is_code(word)]
+        if numbers:
+            found[match.group()] = tuple(number for number in numbers if number is not None)
+    return found
+
+
+def _is_code(word: str) -> bool:
+    return len(word) >= 4 and _digits(word) >= 2 and not _MEASURE.fullmatch(word)
+
+
+def _digits(word: str) -> int:
+    return sum(map(str.isdigit, word))
 
 
 def word_numbers(text: str) -> list[int]:

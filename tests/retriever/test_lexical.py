@@ -2,7 +2,7 @@
 
 import pytest
 
-from retriever.index.lexical import has_code
+from retriever.index.lexical import embed_document, embed_query, has_code
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,43 @@ def test_a_number_that_names_a_product(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "red mug", "iphone 12", "mug 350 ml", "levis 501 jeans", "t-shirt", "-", "500ml bottle", "calendar 2027"],
+    [
+        "",
+        "red mug",
+        "iphone 12",
+        "mug 350 ml",
+        "levis 501 jeans",
+        "t-shirt",
+        "-",
+        "500ml bottle",
+        "calendar 2027",
+        "12-piece dinner set",
+        "green 10-pack socks",
+        "15-inch laptop",
+        "ring 18-carat",
+    ],
 )
 def test_words_that_say_what_a_product_is(text: str) -> None:
     assert not has_code(text)
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("16gb", "pen drive 16 GB"),
+        ("16 gb", "pen drive 16GB"),
+        ("1.5l", "1.5 L kettle"),
+        ("7W", "bulb, 7 W"),
+        ("men's", "men"),
+    ],
+)
+def test_measures_and_possessives_are_found_however_they_are_written(query: str, text: str) -> None:
+    asked = embed_query(query)
+    assert asked is not None
+    assert set(asked.indices) <= set(embed_document(text).indices)
+
+
+def test_no_other_boy_is_found_by_an_s() -> None:
+    asked = embed_query("men's")
+    assert asked is not None
+    assert not set(asked.indices) & set(embed_document("Baby Boy’s shirt, U.S. Polo").indices)

@@ -22,6 +22,8 @@ from service.vocabulary import Vocabulary
         ("424522-100", "424522-100", (), ()),
         ("-20 degrees", "-20 degrees", (), ()),
         ('5" nails', '5" nails', (), ()),
+        ("“round neck” shirt", "round neck shirt", ("round neck",), ()),
+        ("«wall clock» -„baby boy“", "wall clock", ("wall clock",), ("baby boy",)),
         ('say "', 'say "', (), ()),
         ("-leather", "", (), ("leather",)),
         ("红色 -皮革", "红色", (), ("皮革",)),
@@ -63,6 +65,32 @@ def test_misspelt_words_are_corrected_and_others_left(vocabulary: Vocabulary, ty
     assert vocabulary.correct(typed) == meant
 
 
+def test_of_words_as_near_the_one_that_the_shop_sells_is_meant() -> None:
+    vocabulary = Vocabulary()
+    vocabulary.learn("Jack of hearts", "to go back")
+    for _ in range(3):
+        vocabulary.learn("Black jacket")
+    assert vocabulary.correct("balck jackt") == "black jacket"
+
+
+def test_only_an_english_shop_is_corrected_to_english() -> None:
+    vocabulary = Vocabulary()
+    vocabulary.learn("Blaue Stiefel, Kleid aus Leinen, Socken gestreift, İpek Gömlek")
+    assert vocabulary.correct("schuhe hemd ipek") == "schuhe hemd ipek"
+    assert vocabulary.correct("sokken gemlek") == "socken gömlek"
+
+
+def test_words_of_products_that_are_gone_complete_nothing() -> None:
+    vocabulary = Vocabulary()
+    vocabulary.learn("Strombus lamp")
+    for _ in range(2):  # a new stock, a new price
+        vocabulary.learn("Stroller", "for two")
+        vocabulary.forget("Stroller", "for two")
+    assert vocabulary.complete("stro") == "strombus"
+    assert vocabulary.complete("stroll") == "stroll"
+    assert vocabulary.correct("stroller") == "stroller", "and are no mistakes"
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
@@ -74,6 +102,7 @@ def test_misspelt_words_are_corrected_and_others_left(vocabulary: Vocabulary, ty
         ("shirts in c", "shirts in c"),
         ("", ""),
         ("mug 12", "mug 12"),
+        ("t-um", "t-um"),  # "t-umbrella" is nothing
     ],
 )
 def test_the_last_word_is_completed(vocabulary: Vocabulary, typed: str, meant: str) -> None:
@@ -116,6 +145,25 @@ def test_any_word_of_a_phrase_may_begin_it(suggester: Suggester) -> None:
 @pytest.mark.parametrize("typed", ["stnoe", "stonewere", "stoneewar", "sroneware m", "umbrela", "strped"])
 def test_one_mistyped_letter_is_forgiven(suggester: Suggester, typed: str) -> None:
     assert texts(suggester, typed)
+
+
+@pytest.mark.parametrize("typed", ["mug stone", "stoneware's mu", "mug s"])
+def test_words_may_come_in_any_order(suggester: Suggester, typed: str) -> None:
+    assert texts(suggester, typed) == ["Stoneware Mug"]
+
+
+def test_no_digit_is_taken_for_another(suggester: Suggester) -> None:
+    suggester.add([Suggestion("Tray 50 cm", "title")])
+    assert texts(suggester, "50") == ["Tray 50 cm"]
+    assert texts(suggester, "500") == []
+
+
+def test_values_that_say_nothing_without_their_field_are_not_suggested() -> None:
+    lexicon = Lexicon()
+    attributes = {"washable": "Yes", "warranty": "None", "fabric": "Yak wool"}
+    lexicon.learn({"title": "Scarf", "description": "", "category": [], "attributes": attributes})
+    assert [one.text for one in lexicon.suggester.suggest("y", 9)] == ["Yak wool"]
+    assert lexicon.suggester.suggest("no", 9) == []
 
 
 def test_what_no_item_has_any_more_is_gone(suggester: Suggester) -> None:
@@ -163,6 +211,9 @@ def test_only_queries_in_the_catalogues_words_are_suggested() -> None:
 
 
 def test_words_are_marked_in_every_form() -> None:
+    assert highlighted("men's shirt", "Boy's shirt for Men") == "Boy&#x27;s <mark>shirt</mark> for <mark>Men</mark>"
+    assert matched("men's shirt", "Boy's shirt") == ["shirt"]
+    assert highlighted("16gb", "16 GB stick") == "<mark>16</mark> <mark>GB</mark> stick"
     assert highlighted("mugs red", "A red Mug & more") == "A <mark>red</mark> <mark>Mug</mark> &amp; more"
     assert highlighted("<b>", "<b>bold</b>") == "&lt;<mark>b</mark>&gt;bold&lt;/<mark>b</mark>&gt;"
     assert highlighted("the", "the mug") == "the mug"

@@ -12,6 +12,7 @@ from PIL import Image
 
 from retriever import ItemInput, Retriever
 from retriever.scoring import maxsim
+from retriever.index.fusion import CODE_WEIGHT, LEXICAL_WEIGHT
 from service.app import create_app
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
@@ -93,6 +94,29 @@ def test_keywords_are_sorted_as_in_a_dictionary_and_numbers_group_as_they_were_g
     assert ids(answer) == ["apple", "Banana", "cherry", "Date"]
     groups = search(client, group_by="style")["hits"]
     assert {hit["group"]["value"] for hit in groups} == {"17", "18"}
+
+
+def test_sizes_of_numbers_and_letters_are_all_in_order(client: TestClient) -> None:
+    for size in (42, "M", "L", 38, "40"):
+        post_item(client, str(size), title="mug", attributes=json.dumps({"size": size}))
+    post_item(client, "none", title="mug")
+    order = search(client, sort=[{"field": "size"}], relevance_floor=0)
+    assert ids(order) == ["38", "40", "42", "L", "M", "none"]
+
+
+def test_a_number_that_no_item_has_decides_nothing(shop: TestClient) -> None:
+    hit = search(shop, "mug under 20000", explain=True)["hits"][0]
+    assert hit["explanation"]["lexical_weight"] == LEXICAL_WEIGHT
+    assert post_item(shop, "sku", title="Mug", attributes='{"article": "20000"}').status_code == 201
+    hit = search(shop, "mug 20000", explain=True)["hits"][0]
+    assert (hit["id"], hit["explanation"]["lexical_weight"]) == ("sku", CODE_WEIGHT)
+
+
+def test_misspelt_words_beside_a_picture_are_corrected(shop: TestClient) -> None:
+    picture = {"image": ("a.png", picture_file((0, 0, 0)))}
+    answer = shop.post("/search/image", files=picture, data={"query": "stonewear mug"}).json()
+    assert answer["corrected_query"] == "stoneware mug"
+    assert shop.post("/search/image", files=picture, data={"query": "mug"}).json()["corrected_query"] is None
 
 
 def test_dates_come_back_as_dates(shop: TestClient) -> None:
