@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from fastapi import Depends
+from fastapi import Depends, params
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
 
 from service import logs
@@ -154,12 +155,18 @@ SEARCH_KEY, INGEST_KEY, ANY_KEY = needs(KeyScope.SEARCH), needs(KeyScope.INGEST)
 
 
 class GuardedRoute(APIRoute):
-    """A route that a request enters only with a key of the scopes that its `needs` names."""
+    """A route that a request enters only with a key of the scopes that its `needs` names, and in its own words.
+
+    A parameter that it does not know is a mistake that would do harm: `?Action=update` in place of `?action=update`
+    replaces whole items by their new prices.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         asked = [one.dependency for one in self.dependencies]
         self.needed = next((one.scopes for one in asked if isinstance(one, _Needs)), None)
+        fields = get_flat_params(self.dependant)
+        self.parameters = sorted(field.alias for field in fields if isinstance(field.field_info, params.Query))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.needed is None:
@@ -168,7 +175,16 @@ class GuardedRoute(APIRoute):
         gate: Gate = scope["app"].state.gate
         with gate.admit(scope, self.needed) as permit:
             scope.setdefault("state", {})["permit"] = permit
+            self._refuse_unknown(QueryParams(scope["query_string"]))
             await super().handle(scope, receive, send)
+
+    def _refuse_unknown(self, sent: QueryParams) -> None:
+        unknown = [name for name in sent if name not in self.parameters]
+        if unknown:
+            known = f"it takes {', '.join(self.parameters)}" if self.parameters else "it takes none"
+            errors = [{"field": f"query.{name}", "message": "is not known"} for name in unknown[:100]]
+            detail = f"This address has no parameter {unknown[0]!r}; {known}."
+            raise Problem(422, "unknown_parameter", detail, errors=errors)
 
 
 _REALM = "product-search"

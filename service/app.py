@@ -17,7 +17,7 @@ from service.access import Gate
 from service.fetch import PictureFetcher
 from service.headers import SecurityHeadersMiddleware
 from service.metrics import Metrics
-from service.middleware import QUIET, EscapedItemPathMiddleware, RequestMiddleware
+from service.middleware import QUIET, EscapedItemPathMiddleware, HeadMiddleware, RequestMiddleware
 from service.routes import bulk, events, export, health, items, search
 from service.services import Services, open_services
 from service.settings import Settings, split
@@ -26,6 +26,7 @@ from service.slow_clients import BodyTimeoutMiddleware
 log = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "web"
+_SEARCH_BYTES = 2**20  # fifty searches, each with hundreds of ids in its filter
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -82,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_size=settings.max_body_bytes,
         form_limits={"max_files": 1, "max_part_size": settings.max_field_bytes, "max_fields": 64},
     )
-    app.include_router(search.router, max_body_size=settings.max_field_bytes)
+    app.include_router(search.router, max_body_size=_SEARCH_BYTES)
     app.include_router(export.router, max_body_size=settings.max_field_bytes)
     app.include_router(events.router, max_body_size=settings.max_body_bytes)
     app.include_router(health.router, max_body_size=settings.max_field_bytes)
@@ -106,6 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(EscapedItemPathMiddleware)
+    app.add_middleware(HeadMiddleware, streamed=frozenset({app.url_path_for("get_export")}))
     return app
 
 

@@ -88,6 +88,27 @@ class RequestMiddleware:
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
+class HeadMiddleware:
+    """Answers HEAD as GET without the body (RFC 9110, 9.3.2): link checkers and monitors ask so.
+
+    Not of what is made while it is sent: it would be made for nothing.
+    """
+
+    def __init__(self, app: ASGIApp, streamed: frozenset[str]) -> None:
+        self.app = app
+        self.streamed = streamed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"] in self.streamed:
+            await self.app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self.app({**scope, "method": "GET"}, receive, send_head)
+
+
 class EscapedItemPathMiddleware:
     """Routes `/items/…` by the path as it was sent, still percent-encoded.
 

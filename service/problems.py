@@ -41,7 +41,7 @@ _DETAILS = {
     404: "Nothing is at this address; /docs lists what is.",
     405: "This address does not take this method; the Allow header names those that it takes.",
     408: "The body did not come fast enough; SEARCH_CLIENT_SECONDS sets how long a pause may be.",
-    413: "The body is larger than this service takes; SEARCH_MAX_BODY_BYTES sets the limit of uploads.",
+    413: "The body is larger than this address takes: of a search 1 MiB, of an upload what SEARCH_MAX_BODY_BYTES says.",
     500: "Something went wrong in the service. Its log has the details under this request's X-Request-ID.",
 }
 
@@ -169,13 +169,18 @@ async def _on_wrong_method(request: Request, error: Exception) -> Response:
     allowed = set()
     for template, operations in request.app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.scope["path"]):
-            allowed |= {method.upper() for method in operations}
+            allowed |= {method.upper() for method in operations} | ({"HEAD"} if "get" in operations else set())
     headers = {"Allow": ", ".join(sorted(allowed))} if allowed else error.headers
     return _problem_of_status(405, None, headers).response()
 
 
 def told(error: ErrorDetails) -> str:
     """What one error of a validation says, in pydantic's words or ours."""
+    match error["type"]:
+        case "extra_forbidden":
+            return "is no field that this takes"
+        case "too_long" if isinstance(error["input"], str):
+            return f"has more than {error['ctx']['max_length']} characters"
     return error["msg"].removeprefix("Value error, ")
 
 
@@ -200,7 +205,9 @@ async def _on_index_unavailable(request: Request, error: Exception) -> Response:
 
 def problem_of(error: HTTPException) -> Problem:
     """What the framework raises, in the service's own words."""
-    return _problem_of_status(error.status_code, error.detail, error.headers)
+    unread = error.detail == "There was an error parsing the body"  # FastAPI's, which leaves out why
+    detail = "The body could not be read: JSON must be text in UTF-8." if unread else error.detail
+    return _problem_of_status(error.status_code, detail, error.headers)
 
 
 def _problem_of_status(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Problem:

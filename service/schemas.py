@@ -81,8 +81,17 @@ def _short(text: str, longest: int) -> str:
 AttributeValue = Annotated[str | bool | int | float | list[str], BeforeValidator(_attribute_value)]
 Attributes = Annotated[dict[Word, AttributeValue], Field(max_length=200)]
 Category = Annotated[list[Word], Field(max_length=20)]
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Stock = Annotated[int, Field(ge=0, le=2**53)]
+
+
+def _number(value: Any) -> Any:
+    """False, which some shops' code has for no price, would be a price of 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false; null where there is none")
+    return value
+
+
+Price = Annotated[float, BeforeValidator(_number, json_schema_input_type=float), Field(ge=0, allow_inf_nan=False)]
+Stock = Annotated[int, BeforeValidator(_number, json_schema_input_type=int), Field(ge=0, le=2**53)]
 
 
 def _decode_path(item_id: str) -> str:
@@ -133,6 +142,8 @@ def _decode_base64(value: Any) -> Any:
         return value
     if not isinstance(value, str):
         raise ValueError("must be a picture in base64")
+    if value.startswith(("http://", "https://")):
+        raise ValueError("is an address, and a picture's bytes in base64 belong here: addresses go to image_urls")
     try:
         return base64.b64decode(value.partition(",")[2] if value.startswith("data:") else value, validate=True)
     except ValueError:

@@ -45,7 +45,10 @@ class Page(BaseModel):
         examples=[{"category": "Home > Kitchen", "price": {"lte": 50}, "brand": ["Nordlys", "Pikku"]}],
     )
     facets: list[Word] = Field(
-        default_factory=list, max_length=20, description="Fields to count under the filter.", examples=[["category"]]
+        default_factory=list,
+        max_length=20,
+        description="Fields to count among the hits of all pages.",
+        examples=[["category"]],
     )
     facet_size: int = Field(
         default=20, ge=1, le=MOST_FACET_VALUES, description="How many values of each facet, the most common first."
@@ -222,7 +225,10 @@ class TookMs(BaseModel):
 
 class SearchResponse(BaseModel):
     hits: list[SearchHit]
-    total: int = Field(description="How many items the whole ranking holds.", examples=[300])
+    total: int = Field(
+        description="How many hits there are on all pages; with `group_by`, beyond 1,000 items, how many at least.",
+        examples=[300],
+    )
     next_cursor: str | None = Field(default=None, description="For the next page; null on the last one.")
     facets: Mapping[str, FacetResult] = Field(default_factory=dict)
     corrected_query: str | None = Field(

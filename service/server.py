@@ -14,6 +14,10 @@ from service.slow_clients import Connection, most_connections
 
 log = logging.getLogger(__name__)
 
+# Longer than proxies and clients keep an idle connection (5 to 60 seconds): where the server closes first, a request
+# that is on its way is lost.
+_IDLE_SECONDS = 75
+
 
 class Server(uvicorn.Server):
     """Serves until SIGTERM, then drains.
@@ -37,6 +41,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,  # the request middleware writes a better line
             server_header=False,
+            timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
         super().__init__(config)

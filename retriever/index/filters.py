@@ -165,6 +165,8 @@ def _range(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> 
         numbers = {bound: _number(number, path) for bound, number in value.items()}
         return Range(key(_checked("number", kinds, path), name), **numbers)
     if all(isinstance(bound, str) for bound in value.values()):
+        if "number" in kinds and "date" not in kinds:
+            raise FilterError("wrong_type", path, "holds numbers: bounds must be numbers, without quotes")
         kind = _checked("date", kinds, path)
         try:
             return Range(key(kind, name), **{bound: timestamp(moment) for bound, moment in value.items()})

@@ -39,7 +39,7 @@ from service.services import ServicesDep
 
 router = APIRouter(tags=["items"], route_class=GuardedRoute)
 
-_DOOR = responses(401, 403, 408, 429)
+_DOOR = responses(401, 403, 408, 422, 429)
 
 _FORM = body_of("multipart/form-data", "each field a part, each picture a file, as `curl -F` sends them")
 _JSON = body_of("application/json", 'send {"price": 9.9} with the header Content-Type: application/json')
@@ -307,10 +307,12 @@ async def get_image(
     except Problem:
         gate.caller(request.scope)  # without a key not even what is missing is told
         raise
-    if not hmac.compare_digest(path.stem.encode(), v.encode()):
+    named = hmac.compare_digest(path.stem.encode(), v.encode())
+    if not named:
         gate.caller(request.scope)
     # A picture's file is written once, under a new name each time: the name is its version.
-    headers = {"ETag": f'"{hashlib.sha256(path.name.encode()).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
+    keep = "private, max-age=31536000, immutable" if named else "no-cache"
+    headers = {"ETag": f'"{hashlib.sha256(path.name.encode()).hexdigest()[:32]}"', "Cache-Control": keep}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     try:

@@ -27,7 +27,7 @@ from service.services import ServicesDep
 _DOOR: dict[str, Any] = {
     "route_class": GuardedRoute,
     "dependencies": SEARCH_KEY,
-    "responses": responses(401, 403, 408, 429),
+    "responses": responses(401, 403, 408, 422, 429),
     "tags": ["search"],
 }
 router = APIRouter(**_DOOR)

@@ -26,6 +26,8 @@ def test_every_answer_has_a_policy(client: TestClient) -> None:
         assert ("script-src" in policy) == (path in ("/", "/web/app.js", "/docs")), path
     assert client.get("/items").headers["cache-control"] == "no-store"
     assert client.get("/items/a/image").headers["cache-control"] == "no-cache"
+    address = client.get("/items/a").json()["images"][0]["url"]
+    assert "immutable" in client.get(address).headers["cache-control"], "another picture has another address"
 
 
 def test_the_page_has_nothing_that_its_policy_forbids(client: TestClient) -> None:

@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from retriever import ItemInput, Retriever
-from retriever.scoring import maxsim
 from retriever.index.fusion import CODE_WEIGHT, LEXICAL_WEIGHT
+from retriever.scoring import maxsim
 from service.app import create_app
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
