@@ -27,7 +27,7 @@ from service.searcher import cursor_offset
 
 log = logging.getLogger(__name__)
 
-By = Literal["words", "picture", "item"]  # what a search was by; pairs for training come from words alone
+By = Literal["words", "picture", "item", "nothing"]  # what a search was by; pairs for training come from words alone
 
 SEGMENTS = 16  # that the bound is shared by: what is removed at once
 _MOST_WAITING = 16 << 20  # bytes

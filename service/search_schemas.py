@@ -89,12 +89,17 @@ class SearchRequest(Page):
                     "facets": ["category", "price", "brand"],
                     "sort": [{"field": "price", "order": "asc"}],
                 },
+                {"filter": {"category": "Home > Kitchen"}, "facets": ["brand"], "sort": [{"field": "price"}]},
             ]
         },
     )
 
     query: QueryText = Field(
-        min_length=1, description='What a shopper types. `"a phrase"` must be there; `-word` must not.'
+        default="",
+        description=(
+            'What a shopper types. `"a phrase"` must be there; `-word` must not. Without one, all that the filter lets '
+            "through is listed: by one `sort` of numbers or dates, or the newest first."
+        ),
     )
     # JSON has numbers; a form, which `Page` serves too, has only text.
     limit: int = Field(default=20, ge=1, le=100, strict=True)
@@ -129,6 +134,10 @@ class SearchRequest(Page):
     def _one_order(self) -> "SearchRequest":
         if self.rerank and self.sort:
             raise ValueError("rerank orders by relevance and sort by fields: send one of them")
+        if not self.query:
+            ranking = ("exclude", "rerank", "explain", "highlight", "min_score", "relevance_floor")
+            if asked := [name for name in ranking if getattr(self, name)]:
+                raise ValueError(f"{asked[0]} is about what is found by a query: send one")
         return self
 
 

@@ -7,18 +7,19 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from retriever.arrays import Floats
-from retriever.index import FilterError, Hit, ItemIndex, Sort, beside
-from retriever.index.fields import key, keyword
+from retriever.index import FilterError, Hit, ItemIndex, SearchResult, Sort, beside
+from retriever.index.fields import field_name, key, keyword
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import weight_of
+from retriever.index.listing import order_of
 from retriever.index.selection import RELEVANCE_FLOOR
 from service import logs
 from service import query as shopper
@@ -59,6 +60,9 @@ class _Asked:
     encode_seconds: float = 0.0
 
 
+_EVERYTHING = _Asked(None, "", 0.0)
+
+
 class Searcher:
     """Answers searches over one catalogue."""
 
@@ -69,7 +73,7 @@ class Searcher:
         self._catalogue, self._metrics = catalogue, metrics
 
     async def search(self, request: SearchRequest) -> SearchResponse:
-        """Ranks the catalogue by what pictures and text together say about each item.
+        """Ranks the catalogue by what pictures and text together say about each item; without a query, lists it.
 
         Raises:
             Problem: `empty_query`, `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`,
@@ -81,6 +85,8 @@ class Searcher:
                 "The model was not trained to match (training.finetune --itm), so it cannot re-rank: leave rerank out."
             )
             raise Problem(422, "cannot_rerank", detail)
+        if not request.query:
+            return await self._answer(request, _EVERYTHING, started, search_id)
         parsed = shopper.parse(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
@@ -135,8 +141,18 @@ class Searcher:
         if tokens is None:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
         others = Not(AnyOf(key("keyword", "id"), (keyword("id", item_id),)))
-        asked = _Asked(beside.rows(tokens), "", 0.0, conjoin(others, condition))
-        return await self._answer(page, asked, started, search_id)
+        of_other_groups = await self._of_other_groups(item_id, page.group_by) if page.group_by else None
+        asked = _Asked(beside.rows(tokens), "", 0.0, conjoin(others, of_other_groups, condition))
+        return await self._answer(page, asked, started, search_id, place="query")
+
+    async def _of_other_groups(self, item_id: str, group_by: str) -> Condition | None:
+        """Not an item's own variants, which are nothing new; None where it has no group."""
+        payload = (await self._index.get([item_id])).get(item_id, {"attributes": {}})
+        fields = await self._index.fields(group_by)
+        wanted = field_name(group_by).removeprefix("attributes.")
+        own = next((value for name, value in payload["attributes"].items() if field_name(name) == wanted), None)
+        same = parse({wanted: own}, fields) if own not in (None, [], "") and wanted in fields else None
+        return Not(same) if same else None
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
         condition = parsed.condition()
@@ -166,6 +182,7 @@ class Searcher:
         explain: bool = False,
         highlight: bool = False,
         rerank: int = 0,
+        place: str = "body",
     ) -> SearchResponse:
         begun = perf_counter()
         with self._metrics.stage("retrieve"):
@@ -173,25 +190,12 @@ class Searcher:
             try:
                 own = parse(page.filter, fields) if page.filter else None
                 condition = conjoin(own, asked.condition)
-                sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]
-                group = _group(page.group_by, fields) if page.group_by else None
                 offset = _offset(page, asked)
                 again = rerank if offset < rerank else 0  # pages behind the re-ranked hits are as they were
-                floor = page.relevance_floor
-                ranking = self._index.search(
-                    asked.rows,
-                    asked.text,
-                    limit=max(again, offset + page.limit) if again else page.limit,
-                    offset=0 if again else offset,
-                    lexical_weight=asked.lexical_weight,
-                    filter=condition,
-                    sort=sort,
-                    group_by=group,
-                    min_score=page.min_score,
-                    relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
-                    explain=explain,
-                )
-                if asked.rows is not None and not sort and floor is None and page.min_score is None:
+                limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
+                ranking = self._ranking(page, asked, fields, condition, limit, start, explain)
+                floors = page.sort or page.relevance_floor is not None or page.min_score is not None
+                if asked is _EVERYTHING or (asked.rows is not None and not floors):
                     # All that the filter lets through is ranked, so that counting need not wait.
                     counting = self._index.facets(page.facets, condition, page.facet_size)
                     result, facets = await asyncio.gather(ranking, counting)
@@ -199,7 +203,7 @@ class Searcher:
                     result = await ranking
                     facets = await self._index.facets(page.facets, result.ranked, page.facet_size)
             except FilterError as error:
-                where = [{"field": f"body.{error.path}", "message": error.message}]
+                where = [{"field": f"{place}.{error.path}", "message": error.message}]
                 raise Problem(422, error.code, f"{error}.", errors=where) from error
             ranked = result.hits
             matches: dict[str, float] = {}
@@ -232,6 +236,37 @@ class Searcher:
         )
         log.info("search", extra={"fields": {"hits": len(hits), **response.took_ms.model_dump()}})
         return response
+
+    def _ranking(
+        self,
+        page: Page,
+        asked: _Asked,
+        fields: Fields,
+        condition: Condition | None,
+        limit: int,
+        offset: int,
+        explain: bool,
+    ) -> Coroutine[Any, Any, SearchResult]:
+        """Raises FilterError, at once."""
+        group = _group(page.group_by, fields) if page.group_by else None
+        if asked is _EVERYTHING:
+            order = _order(page.sort, fields)
+            return self._index.browse(sort=order, limit=limit, offset=offset, filter=condition, group_by=group)
+        sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]
+        floor = page.relevance_floor
+        return self._index.search(
+            asked.rows,
+            asked.text,
+            limit=limit,
+            offset=offset,
+            lexical_weight=asked.lexical_weight,
+            filter=condition,
+            sort=sort,
+            group_by=group,
+            min_score=page.min_score,
+            relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
+            explain=explain,
+        )
 
     async def _fields_for(self, page: Page) -> Fields:
         if not (page.filter or page.facets or page.sort or page.group_by):
@@ -292,6 +327,15 @@ def _sorts(by: SortBy, fields: Fields, path: str) -> list[Sort]:
     name = resolve(by.field, fields, path)
     kinds = [kind for kind in ("number", "date", "keyword", "boolean") if kind in fields[name]]
     return [Sort(key(kind, name), by.order == "desc") for kind in kinds]
+
+
+def _order(sorts: Sequence[SortBy], fields: Fields) -> Sort:
+    """Of what is listed without a query: the engine has it ready, however many there are."""
+    if not sorts:
+        return Sort(key("date", "created_at"), descending=True)
+    if len(sorts) > 1:
+        raise FilterError("wrong_type", "sort[1]", "is one too many: without a query there is one order")
+    return order_of(sorts[0].field, fields, "sort[0].field", descending=sorts[0].order == "desc")
 
 
 def _group(name: str, fields: Fields) -> str:

@@ -9,7 +9,6 @@ import logging
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +20,7 @@ from retriever.index.filters import Among, AnyOf, Condition, conjoin, resolve
 from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
+from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, ModelMismatch, SearchResult
 from retriever.index.selection import Sort
 from retriever.index.word_counts import WordCounts
 
@@ -40,50 +40,6 @@ log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 1000  # items whose values one call to the engine reads
 READY_TIMEOUT = 5  # seconds: who asks whether all is well does not wait for long
-
-
-class IndexUnavailable(Exception):
-    """The engine does not answer, refuses, or cannot be opened; the message says which and why."""
-
-
-class IndexInUse(IndexUnavailable):
-    """The embedded engine's folder is open already, and it takes one process at a time."""
-
-
-class ModelMismatch(Exception):
-    """The index was written by another model; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A ranked item: `score = semantic + lexical_weight × lexical`. The two parts are there if they were asked for."""
-
-    id: str
-    score: float
-    payload: Payload
-    semantic: float | None = None  # MaxSim of the query and the tokens, as in `retriever.scoring`; 0 without a query
-    lexical: float | None = None  # how much of what the query says its text holds, by BM25: 0 (no word) to 1
-    group: str | None = None  # the value of `group_by` that it stands for
-    group_size: int = 1  # ranked items that have this value
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """One page of hits, how many the whole ranking has, and what the items that it ranks have in common."""
-
-    hits: list[Hit]
-    total: int
-    ranked: Condition | None = None
-
-
-@dataclass(frozen=True)
-class Facet:
-    """A field's values among some items: keywords with counts, most common first, and the least and greatest number."""
-
-    values: list[tuple[str, int]]
-    low: float | None
-    high: float | None
-    dates: bool = False  # `low` and `high` are seconds since 1970
 
 
 class ItemIndex(Listing):
@@ -239,10 +195,30 @@ class ItemIndex(Listing):
                 found = self._candidates(rows, words, fusion.depths(wanted), filter)
                 tiers, ideal = await asyncio.gather(found, self._ideal(text, words))
             chosen = [selection.Chosen(one) for one in fusion.rank(tiers, lexical_weight, wanted, ideal)]
-        page = chosen[offset : offset + limit]
+        return SearchResult(await self._shown(chosen[offset : offset + limit], explain=explain), total, among)
+
+    async def browse(
+        self, *, sort: Sort, limit: int, offset: int = 0, filter: Condition | None = None, group_by: str | None = None
+    ) -> SearchResult:
+        """All items that a filter lets through, in the order of a field of numbers or dates; their scores are 0.
+
+        Args:
+            group_by: As in `search`; more than 10,000 items are not grouped, and beyond 1,000 `total` is a least one.
+        """
+        items, wanted = await self.count(filter), offset + limit
+        for depth in selection.POOL if group_by else (wanted,):
+            places = await self._beyond(sort, None, depth, filter) if items else []
+            ranked = [fusion.Ranked(point, 0.0, 0.0, 0.0) for _, point in places]
+            chosen = await self._select(ranked, (), group_by)
+            if len(places) >= items or len(chosen) > wanted:
+                break
+        hits = await self._shown(chosen[offset:wanted], explain=False)
+        return SearchResult(hits, len(chosen) if group_by else items, filter)
+
+    async def _shown(self, page: Sequence[selection.Chosen], *, explain: bool) -> list[Hit]:
         # Payloads are fetched for the page alone: sent along with every candidate they would double the whole search.
         payloads = await self._payloads([one.ranked.point_id for one in page]) if page else {}
-        hits = [
+        return [
             Hit(
                 payload["id"],
                 one.ranked.score,
@@ -256,7 +232,6 @@ class ItemIndex(Listing):
             # An item deleted since it was ranked has no payload.
             if (payload := payloads.get(one.ranked.point_id)) is not None
         ]
-        return SearchResult(hits, total, among)
 
     async def with_known_codes(self, text: str) -> str:
         """A query without the article numbers that no item has, for they would decide in place of its other words."""

@@ -13,11 +13,21 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 
-from retriever.index.filters import Condition, Not, Range, conjoin
+from retriever.index.fields import key
+from retriever.index.filters import Condition, Fields, FilterError, Not, Range, conjoin, resolve
 from retriever.index.points import Payload, point_id
 from retriever.index.selection import Sort, Values
 
 _Place = tuple[float | None, str]  # an item's value, None without one; its point id
+
+
+def order_of(name: str, fields: Fields, path: str, *, descending: bool) -> Sort:
+    """The order by a field's numbers or dates. Raises FilterError (`unknown_field`, `wrong_type`)."""
+    field = resolve(name, fields, path)
+    for kind in ("number", "date"):
+        if kind in fields[field]:
+            return Sort(key(kind, field), descending)
+    raise FilterError("wrong_type", path, f"must name a field of numbers or dates, and {field!r} holds neither")
 
 
 class Listing(ABC):

@@ -13,9 +13,8 @@ from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response, 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from retriever.index import FilterError, Payload, Sort
-from retriever.index.fields import Kind, key
-from retriever.index.filters import Condition, parse, resolve
+from retriever.index import FilterError, Payload, Sort, listing
+from retriever.index.filters import Condition, parse
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
 from service.catalogue import ANY, Precondition, PreparedItem
 from service.fetch import FetcherDep
@@ -232,12 +231,7 @@ async def _order_of(services: ServicesDep, text: str) -> Sort:
     name, _, order = text.rpartition(":")
     if order not in ("asc", "desc"):
         name, order = text, "asc"
-    fields = await services.index.fields(name)
-    field = resolve(name, fields, "sort")
-    kind: Kind | None = next((kind for kind in ("number", "date") if kind in fields[field]), None)
-    if kind is None:
-        raise FilterError("wrong_type", "sort", f"must name a field of numbers or dates, and {field!r} holds neither")
-    return Sort(key(kind, field), descending=order == "desc")
+    return listing.order_of(name, await services.index.fields(name), "sort", descending=order == "desc")
 
 
 @router.get("/fields", dependencies=ANY_KEY, responses={**_DOOR, **responses(503)}, summary="What can be filtered by")

@@ -46,7 +46,7 @@ async def search(body: SearchRequest, request: Request, services: ServicesDep) -
     """Ranks the catalogue by what pictures and text together say about each item."""
     response = await while_connected(request, services.searcher.search(body))
     if services.events is not None:
-        services.events.searched(body.query, body, response)
+        services.events.searched(body.query, body, response, "words" if body.query else "nothing")
     return response
 
 
@@ -67,7 +67,7 @@ async def search_batch(body: BatchRequest, request: Request, services: ServicesD
     response = await while_connected(request, answers())
     if services.events is not None:
         for asked, answer in zip(body.searches, response.results, strict=True):
-            services.events.searched(asked.query, asked, answer)
+            services.events.searched(asked.query, asked, answer, "words" if asked.query else "nothing")
     return response
 
 
@@ -95,10 +95,14 @@ async def similar(
     limit: Annotated[int, Query(ge=1, le=100)] = 12,
     offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
     filter: Filter = None,
+    group_by: Annotated[
+        str | None,
+        Query(min_length=1, max_length=200, description="One item for each value of this field, none of its own."),
+    ] = None,
 ) -> SearchResponse:
     """By what pictures and texts show and say together; the item itself is left out."""
     condition = await condition_of(services, filter)
-    page = Page(limit=limit, offset=offset)
+    page = Page(limit=limit, offset=offset, group_by=group_by)
     response = await while_connected(request, services.searcher.similar(item_id, page, condition))
     if services.events is not None:
         services.events.searched(item_id, page, response, "item")

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from retriever.index import IndexedItem, ItemIndex, Sort
+from retriever.index import IndexedItem, ItemIndex, Sort, selection
 from retriever.index.fields import FieldValue, key
 from retriever.index.filters import Range
 from tests.contract.helpers import item
@@ -97,3 +97,26 @@ async def test_a_cursor_of_another_order_is_refused(index: ItemIndex) -> None:
             await index.scroll(cursor, 2, None, Sort(PRICE, descending=True))
     with pytest.raises(ValueError, match="not a cursor of this index"):
         await index.scroll(up, 2)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_pages_by_their_number_are_those_by_cursor(index: ItemIndex, descending: bool) -> None:
+    await index.upsert([product(one, **({} if price is None else {"price": price})) for one, price in SHOP.items()])
+    sort = Sort(PRICE, descending)
+    pages = [await index.browse(sort=sort, limit=7, offset=7 * page) for page in range(5)]
+    assert [hit.id for page in pages for hit in page.hits] == await listed(index, sort, 7)
+    assert {page.total for page in pages} == {len(SHOP)}
+    ties = await index.browse(sort=sort, limit=50, filter=Range(PRICE, gte=5, lte=5))
+    assert (len(ties.hits), ties.total) == (9, 9)
+
+
+async def test_listed_groups_stand_at_their_first_item(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "POOL", (3, 100))
+    items = [product(f"shirt-{n}", price=n, style="shirt") for n in range(5)]
+    await index.upsert([*items, product("hat", price=9, style="hat"), product("bag")])
+    sort, style = Sort(PRICE, descending=False), key("keyword", "style")
+    found = await index.browse(sort=sort, limit=9, group_by=style)
+    assert [(hit.id, hit.group_size) for hit in found.hits] == [("shirt-0", 5), ("hat", 1), ("bag", 1)]
+    assert found.total == 3
+    last = await index.browse(sort=sort, limit=1, offset=2, group_by=style)
+    assert [hit.id for hit in last.hits] == ["bag"]

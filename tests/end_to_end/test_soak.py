@@ -67,7 +67,7 @@ class Shopper:
     def refused(self) -> int:
         return self.random.choice(
             [
-                lambda: self.http.post("/search", json={"query": ""}),
+                lambda: self.http.post("/search", json={"query": "-" * 2000}),
                 lambda: self.http.post("/search", content=b"{", headers={"content-type": "application/json"}),
                 lambda: self.http.post("/items", files={"id": (None, "x"), "image": ("a.png", b"no picture")}),
                 lambda: self.http.get("/nowhere"),

@@ -119,6 +119,56 @@ def test_misspelt_words_beside_a_picture_are_corrected(shop: TestClient) -> None
     assert shop.post("/search/image", files=picture, data={"query": "mug"}).json()["corrected_query"] is None
 
 
+def test_without_a_query_a_category_is_listed(client: TestClient) -> None:
+    for n in range(6):
+        attributes = json.dumps({"style": f"S{n // 2}", "brand": "Nord"})
+        post_item(client, f"mug-{n}", title="mug", price=10 - n, category="Mugs", attributes=attributes)
+    post_item(client, "lamp", title="lamp", price=1)
+    mugs: dict[str, Any] = {"filter": {"category": "Mugs"}, "limit": 4}
+    newest = search(client, "", facets=["brand"], **mugs)
+    assert (ids(newest), newest["total"]) == (["mug-5", "mug-4", "mug-3", "mug-2"], 6)
+    assert newest["facets"]["brand"]["values"] == [{"value": "Nord", "count": 6}]
+    assert ids(search(client, "", cursor=newest["next_cursor"], **mugs)) == ["mug-1", "mug-0"]
+    assert ids(search(client, "", sort=[{"field": "price", "order": "desc"}], offset=3, **mugs)) == [
+        "mug-3", "mug-4", "mug-5",
+    ]  # fmt: skip
+    groups = search(client, "", group_by="style", sort=[{"field": "price"}], **mugs)
+    assert [(hit["id"], hit["group"]["count"]) for hit in groups["hits"]] == [("mug-5", 2), ("mug-3", 2), ("mug-1", 2)]
+    assert (groups["total"], groups["next_cursor"]) == (3, None)
+    assert client.post("/search/batch", json={"searches": [mugs]}).json()["results"][0]["total"] == 6
+
+
+def test_an_empty_shop_lists_nothing(client: TestClient) -> None:
+    assert search(client, "")["hits"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ({"rerank": 5}, "validation_failed", "rerank is about what is found by a query"),
+        ({"relevance_floor": 0.5}, "validation_failed", "relevance_floor is about"),
+        ({"sort": [{"field": "price"}, {"field": "stock"}]}, "wrong_type", "one order"),
+        ({"sort": [{"field": "brand"}]}, "wrong_type", "numbers or dates"),
+    ],
+)
+def test_what_needs_a_query_says_so(shop: TestClient, body: dict[str, Any], code: str, said: str) -> None:
+    answer = shop.post("/search", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert said in answer.json()["detail"]
+
+
+def test_similar_items_of_other_styles(client: TestClient) -> None:
+    for n in range(6):
+        post_item(client, f"mug-{n}", title="mug", attributes=json.dumps({"Style": f"S{n // 2}"}))
+    post_item(client, "plain", title="mug")
+    answer = client.get("/items/mug-0/similar?group_by=style").json()
+    assert sorted(hit["group"]["value"] for hit in answer["hits"] if hit["group"]) == ["S1", "S2"]
+    assert len(answer["hits"]) == 3
+    assert len(client.get("/items/plain/similar?group_by=style").json()["hits"]) == 3
+    refused = client.get("/items/mug-0/similar?group_by=nope").json()
+    assert (refused["code"], refused["errors"][0]["field"]) == ("unknown_field", "query.group_by")
+
+
 def test_dates_come_back_as_dates(shop: TestClient) -> None:
     item = shop.get("/items/lamp").json()
     assert search(shop, facets=["created_at"])["facets"]["created_at"]["max"][:19] == item["created_at"][:19]
