@@ -24,7 +24,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,23 +31,9 @@ from urllib.parse import quote
 import httpx
 from tqdm import tqdm
 
-FIELDS = ("title", "description", "category", "price", "stock", "attributes")
-PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+from examples.products import Product, Rejected, read_products
+
 MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
-
-
-@dataclass(frozen=True)
-class Product:
-    """One product, as the service takes it."""
-
-    id: str
-    fields: dict[str, Any] = field(default_factory=dict)
-    pictures: tuple[Path, ...] = ()
-    urls: tuple[str, ...] = ()  # of more pictures
-
-
-class Rejected(Exception):
-    """This product cannot be sent; the others can."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,11 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
                     failures.append(message)
                     progress.write(message, file=sys.stderr)
                 progress.update()
-    seconds = time.monotonic() - started
-    print(
-        f"{counts['created']} new, {counts['replaced']} replaced, {counts['unchanged']} unchanged, "
-        f"{counts['failed']} failed; {seconds:.1f} s, {sum(counts.values()) / max(seconds, 1e-9):.1f} items/s"
-    )
+        seconds = time.monotonic() - started
+        print(
+            f"{counts['created']} new, {counts['replaced']} replaced, {counts['unchanged']} unchanged, "
+            f"{counts['failed']} failed; {seconds:.1f} s, {sum(counts.values()) / max(seconds, 1e-9):.1f} items/s"
+        )
     if failures:
         print(f"{len(failures)} failed; run the same command again to retry them. First:", file=sys.stderr)
         for message in failures[:10]:
@@ -108,36 +93,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def read_products(source: Path) -> Iterator[Product | Rejected]:
-    """The products of a JSONL file or a folder, one at a time; a line that is none is given as `Rejected`."""
-    if source.is_dir():
-        for path in sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURES):
-            yield Product(path.relative_to(source).with_suffix("").as_posix(), pictures=(path,))
-        return
-    with source.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    yield _product(json.loads(line), source.parent)
-                except (ValueError, TypeError, AttributeError) as error:
-                    yield Rejected(f"line {number}: {error}")
-
-
-def _product(row: dict[str, Any], folder: Path) -> Product:
-    item_id = row.get("id", row.get("item_id"))
-    if item_id in (None, ""):
-        raise ValueError("neither id nor item_id")
-    images = row.get("image") or []
-    images = [images] if isinstance(images, str) else images
-    urls = tuple(image for image in images if image.startswith(("http://", "https://")))
-    pictures = tuple(folder / image for image in images if image not in urls)
-    fields = {name: row[name] for name in FIELDS if row.get(name) not in (None, "", [], {})}
-    for name in ("price", "stock"):
-        if isinstance(fields.get(name), str):
-            fields[name] = float(fields[name])
-    return Product(str(item_id), fields, pictures, urls)
-
-
 def _in_parallel(client: httpx.Client, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """(outcome, message) of each product, as they end. Only as many are read as are being sent."""
     with ThreadPoolExecutor(args.workers) as pool:
@@ -160,7 +115,7 @@ def _handle(client: httpx.Client, product: Product | Rejected, args: argparse.Na
         return "failed", str(product)
     try:
         return send(client, product, retries=args.retries, force=args.force), ""
-    except (Rejected, httpx.HTTPError, OSError) as error:
+    except Exception as error:  # whatever is wrong with this one, the others are to arrive
         return "failed", f"{product.id}: {error}"
 
 
@@ -178,7 +133,7 @@ def send(client: httpx.Client, product: Product, *, retries: int, force: bool = 
         if stored.status_code == 200 and _same(stored.json(), product, [content for _, content, _ in pictures]):
             return "unchanged"
     form = {"id": product.id} | {
-        name: json.dumps(value) if name in ("category", "attributes") and not isinstance(value, str) else str(value)
+        name: json.dumps(value) if name in ("category", "attributes") else str(value)
         for name, value in product.fields.items()
     }
     # Every field as a part: httpx makes a body multipart only where there is a file, and the service takes no other.
@@ -215,13 +170,10 @@ def _request(client: httpx.Client, retries: int, method: str, url: str, **kwargs
 def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:
     """Whether the service has these very fields and pictures."""
     fields = product.fields
-    category = fields.get("category", [])
-    if isinstance(category, str):
-        category = [step.strip() for step in category.split(" > ")]
     return (
         stored["title"] == str(fields.get("title", "")).strip()
         and stored["description"] == str(fields.get("description", "")).strip()
-        and stored["category"] == [step.strip() for step in category]
+        and stored["category"] == fields.get("category", [])
         and (stored["price"], stored["stock"]) == (fields.get("price"), fields.get("stock"))
         and stored["attributes"] == {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()}
         and len(stored["images"]) == len(contents) + len(product.urls)

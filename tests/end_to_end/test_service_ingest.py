@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +15,8 @@ from tests.end_to_end.serving import Server, running
 from tests.service.helpers import picture_file
 
 pytestmark = pytest.mark.slow
+
+CATEGORIES = ("Home > Kitchen", ["Home > Kitchen"], '["Home", "Kitchen"]')
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,33 @@ def test_what_fails_is_named_and_the_rest_arrives(server: Server, tmp_path: Path
         assert told in result.stderr
     assert httpx.get(f"{server.url}/items/text-only").status_code == 200
     assert httpx.get(f"{server.url}/items/bad-price").status_code == 404
+
+
+def test_every_form_that_the_service_takes_is_known_again(server: Server, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "attributes as JSON", "title": "a", "attributes": '{"brand": "S"}'},
+        {"id": "without null", "title": "a", "attributes": {"brand": "S", "colour": None}},
+        *({"id": f"category {n}", "category": category} for n, category in enumerate(CATEGORIES)),
+    ]
+    source = tmp_path / "items.jsonl"
+    source.write_text("\ufeff" + "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert "5 new, 0 replaced, 0 unchanged, 0 failed" in ingest(server, source).stdout
+    assert httpx.get(f"{server.url}/items/category%201").json()["category"] == ["Home", "Kitchen"]
+    assert "0 new, 0 replaced, 5 unchanged, 0 failed" in ingest(server, source).stdout
+
+
+def test_no_product_ends_the_import(server: Server, tmp_path: Path) -> None:
+    rows = [
+        {"id": "..", "title": "a"},
+        {"id": "x" * 70_000, "title": "no URL is as long"},
+        {"id": "\ud800", "title": "half of a character"},
+        {"id": "no path", "image": "a\0.png"},
+        {"id": "behind them", "title": "a"},
+    ]
+    source = tmp_path / "items.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = ingest(server, source)
+    assert (result.returncode, "1 new, 0 replaced, 0 unchanged, 4 failed" in result.stdout) == (1, True), result.stderr
 
 
 def test_pictures_by_url_are_the_services_to_fetch(server: Server, tmp_path: Path) -> None:
