@@ -1,12 +1,13 @@
-"""Send a folder of pictures, or a JSONL file of products, to a running service.
+"""Send the products of a shop's file, or a folder of pictures, to a running service.
 
     python -m examples.ingest products.jsonl --url http://localhost:8000
+    python -m examples.ingest feed.csv
     python -m examples.ingest pictures/ --workers 8
 
 A line of JSONL is a product: `id` (or `item_id`), and any of `title`, `description`, `category` (list or string),
 `price`, `stock`, `attributes` (object) and `image` (a path, or a list of paths, relative to the JSONL file; or URLs,
-where the service fetches them). In a folder every JPEG, PNG or WebP is a product whose id is its path without the
-ending.
+where the service fetches them). CSV and TSV have the columns of Google's product feeds, as `examples/feeds.py` says. In
+a folder every JPEG, PNG or WebP is a product whose id is its path without the ending.
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
 not sent twice (a picture at a URL counts as the same). Exit status: 0 when everything is there, 1 when something
@@ -31,6 +32,7 @@ from urllib.parse import quote
 import httpx
 from tqdm import tqdm
 
+from examples.feeds import UnreadableFeed
 from examples.products import Product, Rejected, read_products
 
 MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
@@ -50,7 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
                 f"No service answers at {args.url}: {error}. Start it with `make run`, or give --url.", file=sys.stderr
             )
             return 2
-        total = sum(1 for _ in itertools.islice(read_products(args.source), args.limit))
+        try:
+            total = sum(1 for _ in itertools.islice(read_products(args.source), args.limit))
+        except (UnreadableFeed, OSError) as error:
+            print(f"Nothing was sent. {args.source}: {error}", file=sys.stderr)
+            return 2
         with tqdm(total=total, unit=" items", disable=args.quiet) as progress:
             for outcome, message in _in_parallel(client, args):
                 counts[outcome] += 1
@@ -74,7 +80,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m examples.ingest", description="Send products to a running product-search service."
     )
-    parser.add_argument("source", type=Path, help="a JSONL file of products, or a folder of pictures")
+    parser.add_argument(
+        "source", type=Path, help="a JSONL, CSV or TSV file of products (README), or a folder of pictures"
+    )
     parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
     parser.add_argument(
         "--key", default=os.environ.get("SEARCH_API_KEY"), help="an ingest key (default: the variable SEARCH_API_KEY)"

@@ -1,10 +1,12 @@
-"""The products of a shop's own file or folder, as the service takes them: of JSONL or pictures."""
+"""The products of a shop's own file or folder, as the service takes them: of JSONL, a feed (CSV or TSV) or pictures."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from examples import feeds
 
 FIELDS = ("title", "description", "category", "price", "stock", "attributes")
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -30,13 +32,15 @@ def read_products(source: Path) -> Iterator[Product | Rejected]:
     """The products of a file or a folder, one at a time; a line that is none is given as `Rejected`.
 
     Raises:
+        UnreadableFeed: the header of a feed does not say which column is which.
         OSError: the file cannot be read.
     """
     if source.is_dir():
         for path in sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURES):
             yield Product(path.relative_to(source).with_suffix("").as_posix(), pictures=(path,))
         return
-    for line, row in _json_lines(source):
+    rows = feeds.read_feed(source) if source.suffix.lower() in feeds.ENDINGS else _json_lines(source)
+    for line, row in rows:
         try:
             if isinstance(row, ValueError):
                 raise row
