@@ -1,16 +1,18 @@
-"""Send a folder of pictures, or a JSONL file of products, to a running service.
+"""Send the products of a shop's file, or a folder of pictures, to a running service.
 
     python -m examples.ingest products.jsonl --url http://localhost:8000
+    python -m examples.ingest feed.csv --prune
     python -m examples.ingest pictures/ --workers 8
 
 A line of JSONL is a product: `id` (or `item_id`), and any of `title`, `description`, `category` (list or string),
 `price`, `stock`, `attributes` (object) and `image` (a path, or a list of paths, relative to the JSONL file; or URLs,
-where the service fetches them). In a folder every JPEG, PNG or WebP is a product whose id is its path without the
-ending.
+where the service fetches them). CSV and TSV have the columns of Google's product feeds, as `examples/feeds.py` says. In
+a folder every JPEG, PNG or WebP is a product whose id is its path without the ending.
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
-not sent twice (a picture at a URL counts as the same). Exit status: 0 when everything is there, 1 when something
-failed, 2 when nothing could be begun.
+not sent twice (a picture at a URL counts as the same). With `--prune`, what the shop has and the file has not is
+removed, once all the rest arrived. Exit status: 0 when everything is there, 1 when something failed, 2 when nothing
+could be begun.
 """
 
 import argparse
@@ -24,7 +26,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,23 +33,14 @@ from urllib.parse import quote
 import httpx
 from tqdm import tqdm
 
-FIELDS = ("title", "description", "category", "price", "stock", "attributes")
-PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+from examples.feeds import UnreadableFeed
+from examples.products import Product, Rejected, read_products
+
 MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
 
-@dataclass(frozen=True)
-class Product:
-    """One product, as the service takes it."""
-
-    id: str
-    fields: dict[str, Any] = field(default_factory=dict)
-    pictures: tuple[Path, ...] = ()
-    urls: tuple[str, ...] = ()  # of more pictures
-
-
-class Rejected(Exception):
-    """This product cannot be sent; the others can."""
+class Refused(Exception):
+    """Nothing is sent, for the reason given."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,19 +57,28 @@ def main(arguments: list[str] | None = None) -> int:
                 f"No service answers at {args.url}: {error}. Start it with `make run`, or give --url.", file=sys.stderr
             )
             return 2
-        total = sum(1 for _ in itertools.islice(read_products(args.source), args.limit))
+        try:
+            total, leftover = _look_through(client, args)
+        except (Refused, UnreadableFeed, OSError, httpx.HTTPError) as error:
+            print(f"Nothing was sent. {args.source}: {error}", file=sys.stderr)
+            return 2
         with tqdm(total=total, unit=" items", disable=args.quiet) as progress:
-            for outcome, message in _in_parallel(client, args):
+            for outcome, message in _in_parallel(client, args, leftover):
                 counts[outcome] += 1
                 if outcome == "failed":
                     failures.append(message)
                     progress.write(message, file=sys.stderr)
                 progress.update()
-    seconds = time.monotonic() - started
-    print(
-        f"{counts['created']} new, {counts['replaced']} replaced, {counts['unchanged']} unchanged, "
-        f"{counts['failed']} failed; {seconds:.1f} s, {sum(counts.values()) / max(seconds, 1e-9):.1f} items/s"
-    )
+        seconds = time.monotonic() - started
+        print(
+            f"{counts['created']} new, {counts['replaced']} replaced, {counts['unchanged']} unchanged, "
+            f"{counts['failed']} failed; {seconds:.1f} s, {sum(counts.values()) / max(seconds, 1e-9):.1f} items/s"
+        )
+        if failures and leftover:
+            print(f"Items that are not in {args.source}: {len(leftover)}. They stay, for not all else arrived.")
+        elif leftover:
+            print(f"Items that are not in {args.source}: {len(leftover)}. Removing them.")
+            failures += _remove(client, leftover, args)
     if failures:
         print(f"{len(failures)} failed; run the same command again to retry them. First:", file=sys.stderr)
         for message in failures[:10]:
@@ -89,7 +90,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m examples.ingest", description="Send products to a running product-search service."
     )
-    parser.add_argument("source", type=Path, help="a JSONL file of products, or a folder of pictures")
+    parser.add_argument(
+        "source", type=Path, help="a JSONL, CSV or TSV file of products (README), or a folder of pictures"
+    )
     parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
     parser.add_argument(
         "--key", default=os.environ.get("SEARCH_API_KEY"), help="an ingest key (default: the variable SEARCH_API_KEY)"
@@ -99,51 +102,89 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--retries", type=int, default=8, help="tries after an overload or an outage (default: 8)")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one request (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="send also what is there already, unchanged")
+    prune = parser.add_mutually_exclusive_group()
+    prune.add_argument(
+        "--prune",
+        action="store_true",
+        help="remove what is not in the source, if that is at most half of the shop, once all the rest is there",
+    )
+    prune.add_argument("--prune-all", action="store_true", help="the same, however much that is")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args(arguments)
     if not args.source.exists():
         parser.error(f"{args.source} does not exist")
     if args.workers < 1 or args.retries < 0 or (args.limit is not None and args.limit < 0):
         parser.error("--workers must be at least 1, --retries and --limit at least 0")
+    if args.limit is not None and (args.prune or args.prune_all):
+        parser.error("--prune needs the whole source: leave --limit out")
     return args
 
 
-def read_products(source: Path) -> Iterator[Product | Rejected]:
-    """The products of a JSONL file or a folder, one at a time; a line that is none is given as `Rejected`."""
-    if source.is_dir():
-        for path in sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURES):
-            yield Product(path.relative_to(source).with_suffix("").as_posix(), pictures=(path,))
-        return
-    with source.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    yield _product(json.loads(line), source.parent)
-                except (ValueError, TypeError, AttributeError) as error:
-                    yield Rejected(f"line {number}: {error}")
+def _look_through(client: httpx.Client, args: argparse.Namespace) -> tuple[int, set[str]]:
+    """How many products there are to send, and the ids that are to be removed afterwards.
+
+    Both before anything is sent: a wrong file is refused as it is, and has not become half of the shop by the next try.
+
+    Raises:
+        Refused: too much would be removed, or the service does not say what it has.
+        UnreadableFeed, OSError: the source cannot be read.
+        httpx.HTTPError: the service could not be reached, however often it was tried.
+    """
+    total, ids = 0, set()
+    prune = args.prune or args.prune_all
+    for product in itertools.islice(read_products(args.source), args.limit):
+        total += 1
+        if prune and isinstance(product, Product):
+            ids.add(product.id)
+    if not prune:
+        return total, set()
+    if not ids:
+        raise Refused("It holds no products, and with --prune the shop would end up empty.")
+    stored = set(_stored_ids(client, args.retries))
+    leftover = stored - ids
+    if args.prune and 2 * len(leftover) > len(stored):
+        raise Refused(
+            f"{len(leftover)} of the shop's {len(stored)} items are not in it, too many to be removed by mistake. "
+            "Say --prune-all if it is none."
+        )
+    return total, leftover
 
 
-def _product(row: dict[str, Any], folder: Path) -> Product:
-    item_id = row.get("id", row.get("item_id"))
-    if item_id in (None, ""):
-        raise ValueError("neither id nor item_id")
-    images = row.get("image") or []
-    images = [images] if isinstance(images, str) else images
-    urls = tuple(image for image in images if image.startswith(("http://", "https://")))
-    pictures = tuple(folder / image for image in images if image not in urls)
-    fields = {name: row[name] for name in FIELDS if row.get(name) not in (None, "", [], {})}
-    for name in ("price", "stock"):
-        if isinstance(fields.get(name), str):
-            fields[name] = float(fields[name])
-    return Product(str(item_id), fields, pictures, urls)
+def _stored_ids(client: httpx.Client, retries: int) -> Iterator[str]:
+    params: dict[str, Any] = {"limit": 100}
+    while True:
+        answer = _request(client, retries, "GET", "/items", params=params)
+        if answer.status_code != 200:
+            raise Refused(_reason(answer))
+        page = answer.json()
+        yield from (item["id"] for item in page["items"])
+        if page["next_cursor"] is None:
+            return
+        params["cursor"] = page["next_cursor"]
 
 
-def _in_parallel(client: httpx.Client, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+def _remove(client: httpx.Client, ids: set[str], args: argparse.Namespace) -> list[str]:
+    """Removes these items; returns what could not be removed, and why."""
+
+    def remove(item_id: str) -> str:
+        try:
+            answer = _request(client, args.retries, "DELETE", f"/items/{quote(item_id, safe='')}")
+        except httpx.HTTPError as error:
+            return f"{item_id}: {error}"
+        return "" if answer.status_code in (204, 404) else f"{item_id}: {_reason(answer)}"
+
+    with ThreadPoolExecutor(args.workers) as pool:
+        return [message for message in pool.map(remove, sorted(ids)) if message]
+
+
+def _in_parallel(client: httpx.Client, args: argparse.Namespace, leftover: set[str]) -> Iterator[tuple[str, str]]:
     """(outcome, message) of each product, as they end. Only as many are read as are being sent."""
     with ThreadPoolExecutor(args.workers) as pool:
         running: set[Future[tuple[str, str]]] = set()
         try:
             for product in itertools.islice(read_products(args.source), args.limit):
+                if isinstance(product, Product):
+                    leftover.discard(product.id)  # the file may have grown since it was looked through
                 running.add(pool.submit(_handle, client, product, args))
                 if len(running) >= 2 * args.workers:
                     ended, running = wait(running, return_when=FIRST_COMPLETED)
@@ -160,7 +201,7 @@ def _handle(client: httpx.Client, product: Product | Rejected, args: argparse.Na
         return "failed", str(product)
     try:
         return send(client, product, retries=args.retries, force=args.force), ""
-    except (Rejected, httpx.HTTPError, OSError) as error:
+    except Exception as error:  # whatever is wrong with this one, the others are to arrive
         return "failed", f"{product.id}: {error}"
 
 
@@ -178,7 +219,7 @@ def send(client: httpx.Client, product: Product, *, retries: int, force: bool = 
         if stored.status_code == 200 and _same(stored.json(), product, [content for _, content, _ in pictures]):
             return "unchanged"
     form = {"id": product.id} | {
-        name: json.dumps(value) if name in ("category", "attributes") and not isinstance(value, str) else str(value)
+        name: json.dumps(value) if name in ("category", "attributes") else str(value)
         for name, value in product.fields.items()
     }
     # Every field as a part: httpx makes a body multipart only where there is a file, and the service takes no other.
@@ -215,13 +256,10 @@ def _request(client: httpx.Client, retries: int, method: str, url: str, **kwargs
 def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:
     """Whether the service has these very fields and pictures."""
     fields = product.fields
-    category = fields.get("category", [])
-    if isinstance(category, str):
-        category = [step.strip() for step in category.split(" > ")]
     return (
         stored["title"] == str(fields.get("title", "")).strip()
         and stored["description"] == str(fields.get("description", "")).strip()
-        and stored["category"] == [step.strip() for step in category]
+        and stored["category"] == fields.get("category", [])
         and (stored["price"], stored["stock"]) == (fields.get("price"), fields.get("stock"))
         and stored["attributes"] == {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()}
         and len(stored["images"]) == len(contents) + len(product.urls)

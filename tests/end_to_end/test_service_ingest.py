@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +15,8 @@ from tests.end_to_end.serving import Server, running
 from tests.service.helpers import picture_file
 
 pytestmark = pytest.mark.slow
+
+CATEGORIES = ("Home > Kitchen", ["Home > Kitchen"], '["Home", "Kitchen"]')
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,74 @@ def test_what_fails_is_named_and_the_rest_arrives(server: Server, tmp_path: Path
         assert told in result.stderr
     assert httpx.get(f"{server.url}/items/text-only").status_code == 200
     assert httpx.get(f"{server.url}/items/bad-price").status_code == 404
+
+
+def test_every_form_that_the_service_takes_is_known_again(server: Server, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "attributes as JSON", "title": "a", "attributes": '{"brand": "S"}'},
+        {"id": "without null", "title": "a", "attributes": {"brand": "S", "colour": None}},
+        *({"id": f"category {n}", "category": category} for n, category in enumerate(CATEGORIES)),
+    ]
+    source = tmp_path / "items.jsonl"
+    source.write_text("\ufeff" + "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert "5 new, 0 replaced, 0 unchanged, 0 failed" in ingest(server, source).stdout
+    assert httpx.get(f"{server.url}/items/category%201").json()["category"] == ["Home", "Kitchen"]
+    assert "0 new, 0 replaced, 5 unchanged, 0 failed" in ingest(server, source).stdout
+
+
+def test_no_product_ends_the_import(server: Server, tmp_path: Path) -> None:
+    rows = [
+        {"id": "..", "title": "a"},
+        {"id": "x" * 70_000, "title": "no URL is as long"},
+        {"id": "\ud800", "title": "half of a character"},
+        {"id": "no path", "image": "a\0.png"},
+        {"id": "behind them", "title": "a"},
+    ]
+    source = tmp_path / "items.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = ingest(server, source)
+    assert (result.returncode, "1 new, 0 replaced, 0 unchanged, 4 failed" in result.stdout) == (1, True), result.stderr
+
+
+def feed(folder: Path, *ids: str) -> Path:
+    (folder / "feed.csv").write_text("id;title;price\n" + "".join(f"{item_id};mug;12,50 €\n" for item_id in ids))
+    return folder / "feed.csv"
+
+
+def shop_ids(server: Server) -> list[str]:
+    return sorted(item["id"] for item in httpx.get(f"{server.url}/items").json()["items"])
+
+
+def test_what_is_no_longer_in_the_feed_is_removed_after_all_else_arrived(server: Server, tmp_path: Path) -> None:
+    httpx.delete(f"{server.url}/items", params={"filter": "{}"})
+    assert "4 new" in ingest(server, feed(tmp_path, "a/1", "A/1", "b", "c")).stdout
+    assert httpx.get(f"{server.url}/items/b").json()["price"] == 12.5
+
+    bad = feed(tmp_path, "A/1", "b", "c", "")
+    result = ingest(server, bad, "--prune")
+    assert (result.returncode, "feed.csv: 1. They stay" in result.stdout) == (1, True), result.stdout
+    assert shop_ids(server) == ["A/1", "a/1", "b", "c"]
+
+    result = ingest(server, feed(tmp_path, "A/1", "b", "c", "d"), "--prune")
+    assert (result.returncode, "feed.csv: 1. Removing them" in result.stdout) == (0, True)
+    assert shop_ids(server) == ["A/1", "b", "c", "d"], "ids that differ in case are two items"
+
+
+def test_a_feed_that_lacks_most_of_the_shop_is_refused_however_often_it_comes(server: Server, tmp_path: Path) -> None:
+    httpx.delete(f"{server.url}/items", params={"filter": "{}"})
+    ingest(server, feed(tmp_path, "a", "b", "c"))
+    wrong = feed(tmp_path, "c", "x", "y", "z")
+    for _ in range(2):
+        result = ingest(server, wrong, "--prune")
+        assert (result.returncode, "2 of the shop's 3 items are not in it" in result.stderr) == (2, True), result.stderr
+        assert shop_ids(server) == ["a", "b", "c"], "nothing was sent either"
+    for flag in ("--prune", "--prune-all"):
+        result = ingest(server, feed(tmp_path), flag)
+        assert (result.returncode, "holds no products" in result.stderr) == (2, True)
+    assert ingest(server, feed(tmp_path, "c", "x"), "--prune", "--limit", "1").returncode == 2
+
+    assert ingest(server, feed(tmp_path, "c", "x"), "--prune-all").returncode == 0
+    assert shop_ids(server) == ["c", "x"]
 
 
 def test_pictures_by_url_are_the_services_to_fetch(server: Server, tmp_path: Path) -> None:

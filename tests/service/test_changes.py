@@ -313,6 +313,13 @@ def test_one_bad_line_fails_alone(client: TestClient) -> None:
     assert client.get("/items").json()["total"] == 3
 
 
+@pytest.mark.parametrize("parts", [[b"\xef\xbb", b"\xbf"], [b"\xef\xbb\xbf"]])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(client: TestClient, parts: list[bytes]) -> None:
+    lines = [*parts, b'{"id": "a", "title": "mug"}', b'\n\xef\xbb\xbf{"id": "b", "title": "mug"}\n']
+    assert [one["status"] for one in bulk(client, iter(lines))] == [201, 422], "it has no place but the beginning"
+    assert [one["status"] for one in bulk(client, iter([*parts, b'{"id": "a", "title": "mug"}']))] == [200]
+
+
 def test_a_line_without_end_is_refused_and_the_next_one_stored(client: TestClient, settings: Any) -> None:
     def lines() -> Iterator[bytes]:
         yield b'{"id": "long", "title": "'

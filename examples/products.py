@@ -1,0 +1,131 @@
+"""The products of a shop's own file or folder, as the service takes them: of JSONL, a feed (CSV or TSV) or pictures."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from examples import feeds
+
+FIELDS = ("title", "description", "category", "price", "stock", "attributes")
+PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+# One file does for the service and for training, where these have a meaning.
+_KNOWN = {"id", "item_id", "image", *FIELDS, "captions", "query", "queries"}
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product, as the service takes it."""
+
+    id: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    pictures: tuple[Path, ...] = ()
+    urls: tuple[str, ...] = ()  # of more pictures
+
+
+class Rejected(Exception):
+    """This product cannot be sent; the others can."""
+
+
+def read_products(source: Path) -> Iterator[Product | Rejected]:
+    """The products of a file or a folder, one at a time; a line that is none is given as `Rejected`.
+
+    Raises:
+        UnreadableFeed: the header of a feed does not say which column is which.
+        OSError: the file cannot be read.
+    """
+    if source.is_dir():
+        for path in sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURES):
+            yield Product(path.relative_to(source).with_suffix("").as_posix(), pictures=(path,))
+        return
+    rows = feeds.read_feed(source) if source.suffix.lower() in feeds.ENDINGS else _json_lines(source)
+    for line, row in rows:
+        try:
+            if isinstance(row, ValueError):
+                raise row
+            yield _product(row, source.parent)
+        except ValueError as error:
+            yield Rejected(f"line {line}: {error}")
+
+
+def _json_lines(source: Path) -> Iterator[tuple[int, Any]]:
+    with source.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line.decode("utf-8-sig"))
+                except ValueError as error:
+                    yield number, error
+                except RecursionError:
+                    yield number, ValueError("is nested too deep")
+
+
+def _product(row: Any, folder: Path) -> Product:
+    """Raises ValueError."""
+    if not isinstance(row, dict):
+        raise ValueError("must be an object, as in {...}")
+    if unknown := sorted(row.keys() - _KNOWN):
+        is_picture = unknown[0].startswith("image")
+        advice = "pictures are given as 'image'" if is_picture else "what is your own goes into 'attributes'"
+        raise ValueError(f"{unknown[0]!r} is not known here: {advice}")
+    images = row.get("image") or []
+    images = [images] if isinstance(images, str) else images
+    if not _are_strings(images):
+        raise ValueError("image must be a path, a URL, or a list of them")
+    urls = tuple(image for image in images if image.startswith(("http://", "https://")))
+    pictures = tuple(folder / image for image in images if image not in urls)
+    fields = {name: row[name] for name in FIELDS if row.get(name) is not None}
+    for name, read in (("category", _category), ("attributes", _attributes), ("price", _number), ("stock", _number)):
+        if name in fields:
+            fields[name] = read(name, fields[name])
+    fields = {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+    return Product(_id(row), fields, pictures, urls)
+
+
+def _id(row: dict[str, Any]) -> str:
+    item_id = row.get("id", row.get("item_id"))
+    if item_id is None or isinstance(item_id, bool) or not isinstance(item_id, (str, int, float)):
+        raise ValueError("must have an id (or item_id)")
+    item_id = str(item_id).strip()
+    if item_id in ("", ".", ".."):
+        raise ValueError(f"{item_id!r} cannot be an id: no URL could name it")
+    return item_id
+
+
+def _category(name: str, value: Any) -> list[str]:
+    """The steps of a path (`Home > Kitchen`), of a list of it or of its steps, or of such a list as JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _json(name, value)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        return [step.strip() for step in value.split(" > ") if step.strip()]
+    if not _are_strings(value):
+        raise ValueError(f"{name} must be a string or a list of strings")
+    return [step.strip() for step in value]
+
+
+def _attributes(name: str, value: Any) -> dict[str, Any]:
+    value = _json(name, value) if isinstance(value, str) and value.strip() else value or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be an object")
+    return {key: one for key, one in value.items() if one is not None}
+
+
+def _number(name: str, value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) and value else value
+    except ValueError:
+        raise ValueError(f"{name} must be a number, and {value!r} is none") from None
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is not JSON: {error}") from None
+
+
+def _are_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)

@@ -1,0 +1,129 @@
+"""Product feeds as shops export them: Google's columns, three delimiters, prices as people write them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.feeds import UnreadableFeed
+from examples.products import Product, Rejected, read_products
+
+FEED = """\
+id\ttitle\tdescription\tproduct_type\tprice\tsale price\tavailability\tBrand\tgtin\timage_link\tadditional image link
+1\tMug\t"Holds ""350"" ml.
+Dishwasher-safe."\tHome > Kitchen\t12.50 EUR\t9.90 EUR\tout of stock\tKiln\t0012\thttps://a/1\t"https://a/2, b.png"
+2\tLamp\t\t\t40.00 EUR\t\tpreorder\t\t\tlamp.png\t
+"""
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Any:
+    def read(content: str | bytes, name: str = "feed.csv") -> list[Product | Rejected]:
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return list(read_products(tmp_path / name))
+
+    return read
+
+
+def fields(product: Product | Rejected) -> dict[str, Any]:
+    assert isinstance(product, Product), product
+    return product.fields
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_googles_columns_become_fields_and_all_others_attributes(
+    feed: Any, tmp_path: Path, delimiter: str, mark: str
+) -> None:
+    mug, lamp = feed(mark + FEED.replace("\t", delimiter))
+    assert mug == Product(
+        "1",
+        {
+            "title": "Mug",
+            "description": 'Holds "350" ml.\nDishwasher-safe.',
+            "category": ["Home", "Kitchen"],
+            "price": 9.9,
+            "stock": 0.0,
+            "attributes": {"Brand": "Kiln", "gtin": "0012"},
+        },
+        (tmp_path / "b.png",),
+        ("https://a/1", "https://a/2"),
+    )
+    assert lamp == Product(
+        "2",
+        {"title": "Lamp", "price": 40.0, "attributes": {"availability": "preorder"}},
+        (tmp_path / "lamp.png",),
+    )
+
+
+def test_columns_have_many_names(feed: Any) -> None:
+    (product,) = feed("Item ID,SKU,Name,google product category,g:Image Link,g:link\n7,K-7,Mug,A>B,a.png,https://s/7\n")
+    assert (product.id, [path.name for path in product.pictures]) == ("7", ["a.png"])
+    assert product.fields == {
+        "title": "Mug",
+        "category": ["A", "B"],
+        "attributes": {"sku": "K-7", "link": "https://s/7"},
+    }
+    (product,) = feed("sku,title,product_type,google_product_category\nK-7,Mug,Mugs,166\n")
+    assert (product.id, product.fields["category"]) == ("K-7", ["Mugs"])
+    assert product.fields["attributes"] == {"google_product_category": "166"}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("12.50 EUR", 12.5),
+        ("12,50 €", 12.5),
+        ("€12,5", 12.5),
+        ("USD 1,299.00", 1299),
+        ("1.299,00 EUR", 1299),
+        ("$1,299", 1299),
+        ("1 299,00 zł", 1299),
+        ("CHF 1'299.00", 1299),
+        ("1,234,567.8", 1234567.8),
+        ("1.234.567", 1234567),
+        ("Rs. 500", 500),
+        ("0.125", 0.125),
+        ("19.-", 19),
+    ],
+)
+def test_prices_as_people_write_them(feed: Any, written: str, meant: float) -> None:
+    assert fields(feed(f"id;price\n1;{written}\n")[0])["price"] == meant
+
+
+@pytest.mark.parametrize("written", ["on request", "1.299", "-5", "12.50.30", "10 - 20 EUR", "1e3"])
+def test_a_price_that_is_none_or_could_be_two_is_named_with_its_line(feed: Any, written: str) -> None:
+    one, rejected = feed(f"id;title;price\n1;'a;3\n2;b;{written}\n")
+    assert one.id == "1"
+    assert str(rejected).startswith(f"line 3: price {written!r} cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("price", "sale", "meant"), [("10", "8", 8), ("10", "12", 10), ("10", "0.00 EUR", 10), ("", "8", 8), ("0", "", 0)]
+)
+def test_the_lower_price_counts(feed: Any, price: str, sale: str, meant: float) -> None:
+    assert fields(feed(f"id,price,sale_price\n1,{price},{sale}\n")[0])["price"] == meant
+
+
+@pytest.mark.parametrize(
+    ("availability", "stock", "meant"),
+    [("in_stock", "", None), ("In stock", "3", 3), ("out_of_stock", "3", 0), ("Out of Stock", "", 0), ("", "4", 4)],
+)
+def test_what_is_sold_out_has_a_stock_of_none(feed: Any, availability: str, stock: str, meant: int | None) -> None:
+    (product,) = feed(f"id,title,availability,stock\n1,a,{availability},{stock}\n")
+    assert (fields(product).get("stock"), "attributes" in product.fields) == (meant, False)
+
+
+def test_one_bad_row_costs_one_product_and_is_named_by_the_line_on_which_it_begins(feed: Any) -> None:
+    content = b'id,title\n1,"a\nb"\n2,caf\xe9\n3,c,d\n,e\n\n4,"f" g\n5,h\n6,"i\n7,j\n'
+    good, bad = [], []
+    for row in feed(content):
+        good.append(row.id) if isinstance(row, Product) else bad.append(str(row).split(":")[0])
+    assert (good, bad) == (["1", "5"], ["line 4", "line 5", "line 6", "line 8", "line 10"])
+    assert "is not UTF-8" in str(feed(content)[1])
+
+
+def test_a_header_that_does_not_say_which_column_is_which_is_refused(feed: Any) -> None:
+    for header, told in (("name,price", "No column is called id or item_id or sku"), ("id,g:ID", "'id'"), ("", "id")):
+        with pytest.raises(UnreadableFeed, match=told):
+            feed(f"{header}\n1,2\n")

@@ -1,0 +1,65 @@
+"""Lines of JSON as products: every form that the service takes, and what is told of a line that is none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.products import Product, Rejected, read_products
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Any:
+    def read(row: Any) -> Product | Rejected:
+        (tmp_path / "items.jsonl").write_bytes(row if isinstance(row, bytes) else json.dumps(row).encode())
+        (product,) = read_products(tmp_path / "items.jsonl")
+        return product
+
+    return read
+
+
+@pytest.mark.parametrize("category", ["A > B", ["A > B"], ["A", "B"], [" A ", "B"], '["A", "B"]', '["A > B"]'])
+def test_a_category_is_its_steps_however_it_is_written(line: Any, category: Any) -> None:
+    assert line({"id": 1, "category": category}).fields == {"category": ["A", "B"]}
+
+
+def test_attributes_may_be_json_and_those_of_null_are_left_out(line: Any) -> None:
+    assert line({"id": "a", "attributes": '{"brand": "S"}'}).fields == {"attributes": {"brand": "S"}}
+    assert line({"id": "a", "attributes": {"brand": "S", "colour": None}}).fields == {"attributes": {"brand": "S"}}
+    assert line({"id": "a", "attributes": {"colour": None}}).fields == {}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(line: Any) -> None:
+    assert line(b'\xef\xbb\xbf{"id": "a"}\r\n') == Product("a")
+
+
+def test_what_is_for_training_is_left_to_training(line: Any) -> None:
+    assert line({"id": "a", "title": "mug", "captions": ["a mug"], "queries": ["mug"]}).fields == {"title": "mug"}
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"id": "a", "images": ["a.png"]}, "'images' is not known here: pictures are given as 'image'"),
+        ({"id": "a", "brand": "S"}, "'brand' is not known here: what is your own goes into 'attributes'"),
+        ({"id": ".."}, "'..' cannot be an id"),
+        ({"id": " "}, "'' cannot be an id"),
+        ({"id": {"a": 1}}, "must have an id"),
+        ({"title": "a"}, "must have an id"),
+        (["id"], "must be an object"),
+        (b"not json", "Expecting value"),
+        (b'{"id": "caf\xe9"}', "can't decode byte 0xe9"),
+        (b"[" * 100_000, "nested too deep"),
+        ({"id": "a", "attributes": "brand"}, "attributes is not JSON"),
+        ({"id": "a", "attributes": ["brand"]}, "attributes must be an object"),
+        ({"id": "a", "category": 5}, "category must be a string or a list of strings"),
+        ({"id": "a", "price": "12,50 €"}, "price must be a number, and '12,50 €' is none"),
+        ({"id": "a", "image": [1]}, "image must be a path"),
+    ],
+)
+def test_a_line_that_is_no_product_is_rejected_with_a_reason(line: Any, row: Any, told: str) -> None:
+    rejected = line(row)
+    assert isinstance(rejected, Rejected)
+    assert str(rejected).startswith("line 1: ")
+    assert told in str(rejected)
