@@ -8,6 +8,8 @@
 Without its manifest a file is not a backup, so one that was cut off cannot pass for whole.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import io
 import json
@@ -17,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -28,6 +30,7 @@ from service.export import Exported
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
+_UNFINISHED = ".unfinished"  # at the end of its name, until a backup is whole
 _PART = 1000  # items of one items- and vectors-file
 _BLOCK = 2**20  # bytes hashed at a time
 
@@ -52,13 +55,27 @@ class Manifest:
 
 
 class Writer:
-    """Writes a backup item by item; `finish` makes it whole. Blocking."""
+    """Writes a backup item by item; `finish` makes it whole. Blocking.
+
+    Raises:
+        OSError: the file cannot be written, or another backup is writing it.
+    """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.manifest = manifest
         self._path = path
-        self._unfinished = path.with_name(path.name + ".unfinished")
-        self._tar = tarfile.open(self._unfinished, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - until it is finished
+        self._unfinished = path.with_name(path.name + _UNFINISHED)
+        self._file = self._unfinished.open("ab")
+        try:
+            _lock(self._file)
+        except BlockingIOError as error:
+            self._file.close()
+            raise OSError(f"another backup is writing {self._unfinished}: wait for it") from error
+        except OSError:  # a disk that knows no locks
+            pass
+        self._file.seek(0)
+        self._file.truncate()  # what a backup that was killed had written
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - until `finish`
         self._part: list[Exported] = []
 
     def add(self, item: Exported) -> None:
@@ -80,15 +97,18 @@ class Writer:
             self._write_part()
         self._write(_MANIFEST, json.dumps(asdict(self.manifest), indent=1).encode())
         self._tar.close()
-        with self._unfinished.open("rb") as file:
-            os.fsync(file.fileno())  # before it takes the place of an older one
+        self._file.flush()
+        os.fsync(self._file.fileno())  # before it takes the place of an older one
         self._unfinished.replace(self._path)
+        self._file.close()
         sync_folder(self._path.parent)
 
     def abandon(self) -> None:
         """Removes what was written, if it was not finished."""
-        self._tar.close()
-        self._unfinished.unlink(missing_ok=True)
+        if not self._file.closed:
+            self._unfinished.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a full disk does not take what is left to write, either
+                self._file.close()
 
     def _write_part(self) -> None:
         number = f"{(self.manifest.items - 1) // _PART:05d}"
@@ -105,6 +125,19 @@ class Writer:
         self._tar.addfile(info, io.BytesIO(content))
         if name != _MANIFEST:
             self.manifest.files[name] = hashlib.sha256(content).hexdigest()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what backups that were killed have left in a folder, and nothing that one is writing. Blocking."""
+    for path in folder.glob(f"backup-*.tar{_UNFINISHED}"):
+        with contextlib.suppress(OSError), path.open("r+b") as file:
+            _lock(file)
+            path.unlink()
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Marks a file as being written, until it is closed or the process ends. Raises OSError: another one writes it."""
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class Reader:

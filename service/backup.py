@@ -11,9 +11,10 @@ when the backup is damaged or the restore was cut off, 2 when nothing could be b
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from retriever import Retriever
 from retriever.files import write_whole
 from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ItemIndex, ModelMismatch
 from retriever.index.generations import Generation
-from service.archive import DamagedBackup, Manifest, Reader, Writer
+from service.archive import DamagedBackup, Manifest, Reader, Writer, remove_unfinished
 from service.data_folder import RESTORING, UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.export import Exported, export
@@ -86,7 +87,7 @@ async def back_up(args: argparse.Namespace, settings: Settings) -> None:
         current = await generations.current()
         if current is None or not current.model:
             raise ValueError("there is no index yet, or it was never served by this version: start the service once")
-        items: AsyncIterator[Exported]
+        items: AsyncGenerator[Exported]
         try:
             index = await generations.open(current.model_id, current.dim)
             items, total = export(index, MediaStore(settings.data_dir / "media"), whole=True), await index.count()
@@ -95,13 +96,15 @@ async def back_up(args: argparse.Namespace, settings: Settings) -> None:
             items, total = remote.items(whole=True), await remote.count()
         path = args.output
         if path.is_dir():
+            await asyncio.to_thread(remove_unfinished, path)
             path = path / f"backup-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
         writer = Writer(path, Manifest(current.model_id, current.model, current.dim))
         try:
             with tqdm(total=total, desc="backup", unit=" items", disable=args.quiet) as bar:
-                async for item in items:
-                    await asyncio.to_thread(writer.add, item)
-                    bar.update()
+                async with contextlib.aclosing(items):
+                    async for item in items:
+                        await asyncio.to_thread(writer.add, item)
+                        bar.update()
             await asyncio.to_thread(writer.finish)
         finally:
             writer.abandon()

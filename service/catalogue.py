@@ -22,7 +22,8 @@ from retriever import ItemInput
 from retriever.arrays import Floats
 from retriever.index import ItemIndex, Payload
 from retriever.index.fields import field_name
-from retriever.index.filters import Condition
+from retriever.index.filters import Among, Condition, conjoin
+from retriever.index.points import point_id
 from service.disk import Disk
 from service.encoder import Encoder
 from service.lexicon import Lexicon
@@ -307,12 +308,17 @@ class Catalogue:
                 async with self._lock(item_id):
                     previous = await self.get(item_id)
                     precondition.check(item_id, previous)
-                    self._touch(item_id)
-                    await self._index.delete([item_id])
-                    self._lexicon.forget(previous)
-                    await asyncio.to_thread(self.media.keep_only, item_id, [])
+                    await self._remove(previous)
                     return
         await self._successor.delete(item_id, precondition)
+
+    async def _remove(self, item: Payload) -> None:
+        """Removes an item whose lock is held."""
+        item_id = item["id"]
+        self._touch(item_id)
+        await self._index.delete([item_id])
+        self._lexicon.forget(item)
+        await asyncio.to_thread(self.media.keep_only, item_id, [])
 
     def _touch(self, item_id: str) -> None:
         if self._touched is not None:
@@ -321,20 +327,30 @@ class Catalogue:
     async def delete_where(self, condition: Condition | None) -> int:
         """Removes the items that a filter lets through (None: all) and their pictures; returns how many.
 
-        Those that were removed stay so if it fails halfway: ask again.
+        An item that was changed meanwhile, so that the filter lets it through no longer, stays. Those that were removed
+        stay so if it fails halfway: ask again.
         """
         removed = 0
-        catalogue = self
-        while page := (await catalogue._index.scroll(None, _DELETED_AT_ONCE, condition))[0]:
+        catalogue, cursor = self, None
+        while True:
+            page, cursor = await catalogue._index.scroll(cursor, _DELETED_AT_ONCE, condition)
             for item_id, _ in page:
-                try:
-                    await catalogue.delete(item_id)
-                    removed += 1
-                except Problem as problem:
-                    if problem.code != "item_not_found":  # somebody else was quicker
-                        raise
-            catalogue = catalogue._successor or catalogue
-        return removed
+                removed += await catalogue._delete_if(item_id, condition)
+            if cursor is None:
+                return removed
+            catalogue = catalogue._successor or catalogue  # whose index has the same order
+
+    async def _delete_if(self, item_id: str, condition: Condition | None) -> bool:
+        """Removes an item if a filter lets it through still, and says whether it did."""
+        async with self._writing(removing=True):
+            if self._successor is None:
+                async with self._lock(item_id):
+                    only = conjoin(Among((point_id(item_id),)), condition)
+                    found, _ = await self._index.scroll(None, 1, only)
+                    for _, item in found:
+                        await self._remove(item)
+                    return bool(found)
+        return await self._successor._delete_if(item_id, condition)
 
     async def picture(self, item_id: str, number: int) -> Path:
         """The file of an item's picture, counted from 0. Raises Problem (`item_not_found`, `image_not_found`)."""

@@ -7,7 +7,7 @@ away only after that.
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class Exported:
     pictures: Sequence[bytes | None] | None = None  # JPEG files; None for one that is lost
 
 
-async def export(index: ItemIndex, media: MediaStore, *, whole: bool) -> AsyncIterator[Exported]:
+async def export(index: ItemIndex, media: MediaStore, *, whole: bool) -> AsyncGenerator[Exported]:
     """Every item that is there from beginning to end, once; with its vectors and pictures if `whole`.
 
     Raises:

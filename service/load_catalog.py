@@ -2,7 +2,8 @@
 
 `encoded/` is what `python -m service.encode_catalog` wrote. Items go in as if they had been uploaded: an id that is
 there already is replaced, and what is there with the same words and pictures stays as it is, so that a load which was
-cut off goes on quickly when it is run again. No model runs.
+cut off goes on quickly when it is run again. Of several rows of one id the first is loaded, and the others are named.
+No model runs.
 
 Run it with the service's own settings (SEARCH_DATA_DIR, SEARCH_MODEL, QDRANT_URL …). On a Qdrant server the service may
 run meanwhile; the embedded index belongs to one process at a time, so stop the service first. Exit status: 0 when every
@@ -37,6 +38,7 @@ from service.schemas import ItemFields
 from service.settings import Settings, from_environment
 
 _AT_ONCE = 64  # items written together
+_SHOWN = 20  # repeated ids that are named
 
 
 @dataclass(frozen=True)
@@ -98,18 +100,38 @@ async def load(args: argparse.Namespace, settings: Settings) -> None:
         if await generations.current() is None:
             await generations.describe(Generation(model_id, lasting_name(settings.model), manifest.dim))
         written = same = 0
+        seen, repeated = set[str](), list[str]()
         total = sum(pq.read_metadata(file, filesystem=folder.files).num_rows for file in files)
         with tqdm(total=total, desc="loading", unit=" items", disable=args.quiet) as bar:
             for items in _batches(folder, files, manifest.dim):
                 disk.check()
-                new = await _write(items, index, media)
-                written, same = written + new, same + len(items) - new
+                first = _first(items, seen, repeated)
+                new = await _write(first, index, media)
+                written, same = written + new, same + len(first) - new
                 bar.update(len(items))
         count = await index.count()
     finally:
         await index.close()
         await generations.close()
     print(f"{written} items written, {same} were there already; the index holds {count}.")
+    if repeated:
+        named = ", ".join(list(dict.fromkeys(repeated))[:_SHOWN])
+        print(f"{len(repeated)} rows left out, whose ids had come before: {named}", file=sys.stderr)
+
+
+def _first(items: Sequence[Encoded], seen: set[str], repeated: list[str]) -> list[Encoded]:
+    """Those whose ids were not seen yet; the ids of the others go to `repeated`.
+
+    Two rows of one id would replace each other at every load, and remove each other's pictures.
+    """
+    first = []
+    for item in items:
+        if item.fields.id in seen:
+            repeated.append(item.fields.id)
+        else:
+            seen.add(item.fields.id)
+            first.append(item)
+    return first
 
 
 def _batches(folder: Folder, files: Sequence[str], dim: int) -> Iterator[list[Encoded]]:
@@ -131,7 +153,7 @@ def _picture(jpeg: bytes, sha256: str) -> Picture:
 
 
 async def _write(items: Sequence[Encoded], index: ItemIndex, media: MediaStore) -> int:
-    """Writes those that are not there as they are; returns how many.
+    """Writes those that are not there as they are, each id once; returns how many.
 
     In the order of `Catalogue.store`: new pictures, the points that name them, the old pictures away.
     """

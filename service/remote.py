@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import httpx
 
@@ -50,7 +50,7 @@ class RemoteCatalogue:
         async for item in self.items(whole=False):
             yield item.payload
 
-    async def items(self, *, whole: bool) -> AsyncIterator[Exported]:
+    async def items(self, *, whole: bool) -> AsyncGenerator[Exported]:
         """Every item, to the last.
 
         Raises:

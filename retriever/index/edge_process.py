@@ -6,7 +6,8 @@ are worked off one by one.
 
 The process ends with the one that started it, however that ended: what was acknowledged is in the engine's log. If it
 ends by itself (a panic of the engine, or no memory), calls that wait fail, and the next one starts it again; but not
-twice within five seconds.
+twice within five seconds. If it hangs (a disk that does not answer), reads are given up after a while, and it is asked
+nothing more until it answers again: shoppers need not wait each for as long, and nothing piles up.
 """
 
 import asyncio
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct("<Q")  # before each answer
 _START = "from retriever.index.edge_process import serve; serve()"
+_READING = 30.0  # seconds that a read may take, as with a Qdrant server
+# These may take as long as the disk does: whoever gave them up would not know whether they were done.
+_CHANGES = frozenset({"write", "delete", "flush", "make_index"})
 _CLOSING = 60.0  # seconds that the engine may take to write all that it holds
 _BETWEEN_RESTARTS = 5.0  # seconds at least: where it ends again and again, its starts must not take the whole machine
 
@@ -51,6 +55,7 @@ class EngineProcess(asyncio.Protocol):
         self._restarting: asyncio.Task[None] | None = None
         self._restarted = -math.inf  # when, by the monotonic clock
         self._closed = False
+        self._hangs = False  # a read was given up, and nothing was answered since
         self.items = 0  # in the index, as of the latest answer
 
     @property
@@ -78,14 +83,23 @@ class EngineProcess(asyncio.Protocol):
             raise
 
     async def call(self, method: str, *arguments: Any) -> Any:
-        """What a method of `Shard` returns or raises. Raises IndexUnavailable where the process has ended."""
+        """What a method of `Shard` returns or raises. Raises IndexUnavailable where the process has ended or hangs."""
         if self._closed:
             raise IndexUnavailable("the embedded index is closed")
         if self._transport is None:
             if self._restarting is None or self._restarting.done():
                 self._restarting = asyncio.create_task(self._restart(), name="restart of the engine")
             await asyncio.shield(self._restarting)  # others wait for it too, when whoever asked first has gone
-        return await self._ask(method, arguments)
+        if self._hangs:
+            raise IndexUnavailable("the embedded index does not answer")
+        if method in _CHANGES:
+            return await self._ask(method, arguments)
+        try:
+            async with asyncio.timeout(_READING):
+                return await self._ask(method, arguments)
+        except TimeoutError as error:
+            self._hangs = True
+            raise IndexUnavailable(f"the embedded index does not answer within {_READING:g} s") from error
 
     async def _restart(self) -> None:
         wait = self._restarted + _BETWEEN_RESTARTS - time.monotonic()
@@ -113,6 +127,7 @@ class EngineProcess(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one without saying so
+        self._hangs = False
         self._opened = self._ask("open", self._arguments)  # before anything else can be asked
 
     def data_received(self, data: bytes) -> None:
@@ -124,6 +139,7 @@ class EngineProcess(asyncio.Protocol):
                 return
             number, error, value, self.items = pickle.loads(memoryview(self._received)[_LENGTH.size : end])
             del self._received[:end]
+            self._hangs = False
             waiting = self._waiting.pop(number)
             if waiting.done():  # whoever asked has gone
                 continue

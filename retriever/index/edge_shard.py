@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import qdrant_edge as engine
 
-from retriever.index import fusion
+from retriever.index import edge_files, fusion
 from retriever.index.base import IndexInUse, IndexUnavailable, ModelMismatch
 from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, key, kinds_of, parse_key, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
@@ -40,9 +40,8 @@ _PATIENCE = 2.0  # seconds for the engine of a process that was killed to notice
 class Shard:
     """One folder of the engine, open. Every method raises `IndexUnavailable` where the engine fails."""
 
-    def __init__(self, shard: Any, lock: IO[bytes]) -> None:
-        self._shard = shard
-        self._lock = lock
+    def __init__(self, folder: Path, shard: Any, lock: IO[bytes]) -> None:
+        self._folder, self._shard, self._lock = folder, shard, lock
 
     def items(self) -> int:
         """Exact while there is one segment, and only `optimize()` makes more; a `CountRequest` visits every item."""
@@ -79,10 +78,11 @@ class Shard:
     def flush(self) -> None:
         with _engine_errors():
             self._shard.flush()
+        edge_files.record(self._folder)
 
     def close(self) -> None:
+        self.flush()
         with _engine_errors():
-            self._shard.flush()
             self._shard.close()
         self._lock.close()
 
@@ -300,7 +300,7 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
     except OSError as error:
         raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
     try:
-        return Shard(_load(ours), lock)
+        return Shard(ours, _load(ours), lock)
     except BaseException:
         lock.close()
         raise
@@ -330,13 +330,14 @@ def _lock(folder: Path) -> IO[bytes]:
 
 
 def _load(folder: Path) -> Any:
-    # A part without this file the engine drops, with all its items, and says nothing.
-    if lost := [path for path in folder.glob("segments/*") if not (path / "version.info").exists()]:
-        raise _damaged(folder, f"{lost[0] / 'version.info'} is missing")
+    if lost := edge_files.lost(folder):
+        raise _damaged(folder, lost)
     try:
         shard = engine.EdgeShard.load(str(folder))
         # It opens over files that are gone, and fails when it is to read them: better now than at a shopper's search.
-        shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
+        records, _ = shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
+        if records and (gone := {"dense", "tokens", "lexical"}.difference(records[0].vector or ())):
+            raise _damaged(folder, f"the items' vectors are gone ({', '.join(sorted(gone))})")
         if _NAMES_KEY not in shard.info().payload_schema:  # of a version that indexed every field as it came
             _list_fields(shard)
         return shard

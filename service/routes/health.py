@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from retriever.index.base import IndexUnavailable
+from retriever.index import ItemIndex
+from retriever.index.base import READY_TIMEOUT, IndexUnavailable
 from service.access import ANY_KEY, GuardedRoute
 from service.problems import Problem, responses
 from service.schemas import Health, Readiness
@@ -41,8 +42,8 @@ async def ready(request: Request, services: ServicesDep) -> Readiness:
         await asyncio.to_thread(services.catalogue.media.now)  # writes a file
     except OSError as error:
         raise Problem(503, "storage_full", f"The data folder takes no writes: {error}.") from error
-    await services.index.ready()
-    return Readiness(status="ok", model_id=services.encoder.retriever.model_id, items=await services.index.count())
+    items = await _items(services.index)
+    return Readiness(status="ok", model_id=services.encoder.retriever.model_id, items=items)
 
 
 @router.get(
@@ -55,7 +56,7 @@ async def ready(request: Request, services: ServicesDep) -> Readiness:
 async def metrics(services: ServicesDep) -> Response:
     figures = services.metrics
     try:
-        figures.items.set(await services.index.count())
+        figures.items.set(await _items(services.index))
         figures.index_up.set(1)
     except IndexUnavailable:  # the other figures are wanted most when the index is down
         figures.index_up.set(0)
@@ -64,3 +65,13 @@ async def metrics(services: ServicesDep) -> Response:
         figures.disk_free.set(disk.free)
         figures.disk_size.set(disk.total)
     return Response(generate_latest(figures.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _items(index: ItemIndex) -> int:
+    """How many there are, from an index that can serve. Raises IndexUnavailable if it cannot, or not in time."""
+    try:
+        async with asyncio.timeout(READY_TIMEOUT):
+            await index.ready()  # an embedded index knows how many there are without its engine
+            return await index.count()
+    except TimeoutError as error:
+        raise IndexUnavailable(f"the index does not answer within {READY_TIMEOUT} s") from error

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -240,28 +239,6 @@ async def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "edge_config.json").write_text("not json")
     with pytest.raises(IndexUnavailable, match="cannot be opened"):
-        await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("segments/*/version.info", Path.unlink),  # the engine would open it empty
-        ("segments/*/segment.json", lambda path: path.write_bytes(b"\0" * 100)),
-        ("segments/*/vector_storage-tokens/tq_vectors/status.dat", lambda path: path.write_bytes(b"")),  # it panics
-        ("segments/*/vector_storage-dense/tq_vectors/chunk_0.mmap", Path.unlink),  # it opens, and fails at a search
-        ("wal/open-1", lambda path: path.write_bytes(b"not a log" * 100)),
-    ],
-)
-async def test_damaged_files_stop_the_start_and_say_what_to_do(
-    tmp_path: Path, name: str, damage: Callable[[Path], object]
-) -> None:
-    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
-    await index.upsert([item(str(n), text="a") for n in range(5)])
-    await index.close()
-    folder = tmp_path / "index" / "model-a"
-    damage(next(folder.glob(name)))
-    with pytest.raises(IndexUnavailable, match=r"index/model-a cannot be opened: .*service\.backup --restore"):
         await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
 
 

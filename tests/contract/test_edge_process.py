@@ -93,6 +93,28 @@ async def test_an_engine_that_does_not_answer_is_not_ready(tmp_path: Path, monke
     await index.close()
 
 
+async def test_an_engine_that_hangs_keeps_nobody_and_goes_on_when_it_answers_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    await index.upsert([item("a"), item("b")])
+    assert index.engine_pid is not None
+    os.kill(index.engine_pid, signal.SIGSTOP)
+    writing = asyncio.create_task(index.upsert([item("c")]))
+    with monkeypatch.context() as impatient:
+        impatient.setattr(edge_process, "_READING", 0.2)
+        with pytest.raises(IndexUnavailable, match=r"within 0\.2 s"):
+            await index.get(["a"])
+    for call in (index.get(["b"]), index.search(query(0), "", limit=1), index.delete(["a"])):
+        with pytest.raises(IndexUnavailable, match=r"does not answer$"):  # at once
+            await call
+    os.kill(index.engine_pid, signal.SIGCONT)
+    await writing
+    assert set(await index.get(["b"])) == {"b"}, "and not the late answer to another"
+    assert await index.count() == 3
+    await index.close()
+
+
 async def test_an_engine_that_ends_again_and_again_is_not_started_for_every_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import resource
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import retriever
 from retriever.index import IndexUnavailable
 from service import backup
 from service.app import create_app
+from service.archive import Manifest, Reader, Writer
 from service.data_folder import RESTORING
 from service.export import Exported, export, from_lines, to_lines
 from service.media import MediaStore
@@ -204,6 +206,55 @@ def test_a_backup_that_fails_leaves_the_last_one(
     assert command(backup.main, shop, "--output", str(file)) == 2
     assert file.read_bytes() == before
     assert [path.name for path in tmp_path.glob("*.tar*")] == ["shop.tar"]
+
+
+def test_a_full_disk_keeps_nothing_of_a_backup_and_is_told_in_one_line(
+    shop: Settings,
+    tmp_path: Path,
+    command: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    closed_by_itself = []
+
+    async def items(*_: Any, **__: Any) -> AsyncIterator[Exported]:
+        task = asyncio.current_task()
+        try:
+            for _n in range(3):
+                yield Exported({"id": "a", "images": [{"file": "00/a.jpg"}]}, pictures=[b"x" * 100_000])
+        finally:
+            closed_by_itself.append(asyncio.current_task() is task)
+
+    monkeypatch.setattr(backup, "export", items)
+    (tmp_path / "backups").mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        assert command(backup.main, shop, "--output", str(tmp_path / "backups")) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert capsys.readouterr().err.splitlines() == ["No backup was made: [Errno 27] File too large"]
+    assert closed_by_itself == [True], "at the end of all that runs, a connection would be closed with a traceback"
+    assert not list((tmp_path / "backups").iterdir())
+
+
+def test_what_a_killed_backup_left_is_removed_and_what_one_writes_is_not(
+    shop: Settings, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    left, other = tmp_path / "backup-20250101T000000Z.tar.unfinished", tmp_path / "shop.tar.unfinished"
+    left.write_bytes(b"half")
+    other.write_bytes(b"half" * 100_000)
+    written = tmp_path / "backup-20250102T000000Z.tar"
+    writer = Writer(written, Manifest("model", "model", 16))
+    assert command(backup.main, shop, "--output", str(tmp_path)) == 0
+    assert {path.name for path in tmp_path.glob("*.unfinished")} == {f"{written.name}.unfinished", other.name}
+    assert command(backup.main, shop, "--output", str(written)) == 2
+    assert "another backup is writing" in capsys.readouterr().err
+    writer.finish()
+    writer.abandon()
+    assert Reader(written).manifest.items == 0
+    assert command(backup.main, shop, "--output", str(tmp_path / "shop.tar")) == 0
+    assert Reader(tmp_path / "shop.tar").manifest.items == 3
 
 
 def test_an_export_is_read_from_parts_of_any_size_and_must_be_whole() -> None:

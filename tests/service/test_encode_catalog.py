@@ -240,6 +240,30 @@ def test_what_cannot_be_loaded(
     assert command(load_catalog.main, settings, str(whole)) == 0
 
 
+def test_of_an_id_that_comes_twice_one_row_is_loaded_with_its_picture(
+    tmp_path: Path,
+    settings: Settings,
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    tiny_retriever: Retriever,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = encoded(tmp_path / "encoded", tiny_retriever.model_id, 16)
+    (row,) = pq.read_table(folder / "items" / "1.parquet", schema=SCHEMA).to_pylist()
+    jpegs = [picture_file(colour, file_format="JPEG") for colour in ("red", "blue", "green")]
+    rows = [{**row, "pictures": [{"jpeg": jpeg, "sha256": f"{n}"}]} for n, jpeg in enumerate(jpegs)]
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "items" / "1.parquet")
+    monkeypatch.setattr(load_catalog, "_AT_ONCE", 2)  # two in one write, and one in the next
+    assert command(load_catalog.main, settings, str(folder)) == 0
+    said = capsys.readouterr()
+    assert "1 items written, 0 were there already; the index holds 1" in said.out
+    assert "2 rows left out, whose ids had come before: a" in said.err
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/items/a/image").content == jpegs[0]
+    assert command(load_catalog.main, settings, str(folder)) == 0
+    assert "0 items written, 1 were there already" in capsys.readouterr().out
+
+
 def test_a_server_is_loaded_while_the_service_runs(
     tmp_path: Path,
     settings: Settings,

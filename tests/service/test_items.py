@@ -4,6 +4,7 @@ import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -11,6 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from retriever.index import IndexedItem, IndexUnavailable
+from service.schemas import ItemPatch
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -89,6 +91,30 @@ def test_delete(client: TestClient, settings: Settings) -> None:
     assert client.post("/search", json={"query": "red mug"}).json()["hits"] == []
     assert not list(Path(settings.data_dir).rglob("*.jpg"))
     assert post_item(client, "a", title="again").status_code == 201
+
+
+def test_what_a_filter_lets_through_no_longer_is_not_deleted(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.catalogue._DELETED_AT_ONCE", 3)
+    for n in range(7):
+        post_item(client, str(n), title="mug", stock=0)
+    catalogue = client.app.state.services.catalogue  # type: ignore[attr-defined]
+    scroll, seen = catalogue._index.scroll, set[str]()
+
+    async def somebody_writes_meanwhile(cursor: Any, limit: int, condition: Any) -> Any:
+        found, following = await scroll(cursor, limit, condition)
+        for item_id, item in found if limit == 3 else ():
+            seen.add(item_id)
+            restocked = {"stock": 5} if item_id in "25" else {"price": item["version"]}
+            await catalogue.change(item_id, ItemPatch.model_validate(restocked))
+        return found, following
+
+    monkeypatch.setattr(catalogue._index, "scroll", somebody_writes_meanwhile)
+    assert client.delete("/items", params={"filter": '{"stock": 0}'}).json() == {"deleted": 5}
+    monkeypatch.undo()
+    assert len(seen) == 7
+    assert {item["id"]: item["stock"] for item in client.get("/items").json()["items"]} == {"2": 5, "5": 5}
 
 
 def test_a_picture_alone_is_an_item(client: TestClient) -> None:

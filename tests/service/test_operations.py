@@ -1,8 +1,11 @@
 """What an operator sees: health, metrics, log lines, settings, and what happens when a client leaves."""
 
+import asyncio
 import io
 import json
 import logging
+import os
+import signal
 import socket
 import threading
 import time
@@ -95,6 +98,30 @@ def test_metrics_say_that_the_index_is_away_and_the_rest_all_the_same(
     monkeypatch.setattr(client.app.state.services.index, "count", fail)  # type: ignore[attr-defined]
     assert samples(client)["search_index_up"] == 0
     assert samples(client)["process_open_fds"] > 0
+
+
+@pytest.mark.parametrize("hangs", ["engine", "count"])
+def test_an_index_that_hangs_is_down_and_holds_nobody_up(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    async def never(*_: Any) -> int:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    index = client.app.state.services.index  # type: ignore[attr-defined]
+    with monkeypatch.context() as changed:
+        changed.setattr("service.routes.health.READY_TIMEOUT", 0.2)
+        if hangs == "engine":
+            os.kill(index.engine_pid, signal.SIGSTOP)
+        else:
+            changed.setattr(index, "count", never)
+        assert samples(client)["search_index_up"] == 0
+        answer = client.get("/health/ready")
+        assert (answer.status_code, answer.json()["code"]) == (503, "index_unavailable")
+        if hangs == "engine":
+            os.kill(index.engine_pid, signal.SIGCONT)
+    assert samples(client)["search_index_up"] == 1
+    assert client.get("/health/ready").status_code == 200
 
 
 def test_the_request_id_is_the_clients_own_if_it_is_a_plain_one(client: TestClient) -> None:
