@@ -6,6 +6,7 @@ run that was saved before.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -63,7 +64,9 @@ def summarise(ranks: Ranks) -> dict[str, dict[str, Any]]:
 
 
 def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ranks) -> dict[str, Any]:
-    """What `--json` writes: figures, the model and the set's sizes, and the rank of each query's first positive."""
+    """What `--json` writes: figures, the model and the set's sizes, and of each query a digest of what was asked and
+    the rank of its first positive.
+    """
     return {
         "modes": summarise(ranks),
         "model_id": gallery.retriever.model_id,
@@ -71,11 +74,17 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
         "queries": len(queries),
         "gallery": len(gallery.items),
         "notes": gallery.notes,
+        "asked": {query.query_id: _digest(query) for query in queries},
         "per_query": {
             mode: {query.query_id: int(positions[0]) for query, positions in zip(queries, own, strict=True)}
             for mode, own in ranks.items()
         },
     }
+
+
+def _digest(query: ValidQuery) -> str:
+    """Twelve hexadecimal digits of a query's words and answers: sets that are made again give ids anew."""
+    return hashlib.sha256(json.dumps([query.query, sorted(query.items)]).encode()).hexdigest()[:12]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
