@@ -91,7 +91,7 @@ def train(
 
     Raises:
         ValueError: the output folder holds a run with other arguments, a batch cannot be shared by the processes, or
-            the loss is no number any more.
+            the loss or a weight is no number any more.
         OSError: the teacher or a picture cannot be read.
     """
     accelerator = Accelerator(
@@ -158,12 +158,13 @@ def train(
         done = step + 1
         if logbook and done % LOG_EVERY == 0:
             values = {name: value.item() for name, value in losses.items()}
-            if not math.isfinite(values["loss"]):
-                raise ValueError(f"the loss of step {step} is {values['loss']}: try a lower --lr, or --precision no")
+            _check_loss(step, values["loss"])
             logbook.add(step, {**values, "temperature": pairs.temperature().item()})
             shown = {name: f"{value:.1f}" for name, value in last.items()}
             steps.set_postfix({"loss": f"{values['loss']:.3f}"} | shown)
         if done % args.save_every == 0 or done == args.steps:
+            _check_loss(step, losses["loss"].item())
+            _check_weights(pairs)
             if logbook:
                 measured = {name: one.measure(pairs.model) for name, one in validations.items()}
                 logbook.add(step, {f"{name}/{k}": x for name, values in measured.items() for k, x in values.items()})
@@ -174,6 +175,7 @@ def train(
         logbook.close()
         if lora:
             lora.merge_and_unload()
+        _check_weights(pairs)  # a state may be of an older version, which did not look
         pairs.model.config = replace(pairs.model.config, matching=args.itm > 0)
         model_id = checkpoint.save(pairs.model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
         plots = logbook.plot()
@@ -253,6 +255,16 @@ def _check_same_run(output: Path, args: TrainArgs) -> bool:
     output.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(ours, indent=2) + "\n").encode())
     return finished
+
+
+def _check_loss(step: int, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss of step {step} is {loss}: try a lower --lr, or --precision no")
+
+
+def _check_weights(pairs: Pairs) -> None:
+    if broken := [name for name, weight in pairs.state_dict().items() if not weight.isfinite().all()]:
+        raise ValueError(f"{len(broken)} weights are no numbers any more ({broken[0]}): try a lower --lr")
 
 
 def _save(output: Path, accelerator: Accelerator, scheduler: Any, done: int) -> None:

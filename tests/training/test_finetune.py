@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -102,13 +103,37 @@ def test_a_line_of_the_log_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "log.jsonl").read_text() == '{"step": 1, "loss": 2.0}\n'
 
 
+@pytest.mark.parametrize("steps", ["4", "30"])
 def test_a_loss_that_is_no_number_ends_the_run(
-    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: str
 ) -> None:
+    flags = ("--steps", steps, "--save-every", "3", "--lr", "1e30")
     with pytest.raises(SystemExit):
-        finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "30", "--lr", "1e30"))
+        finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", *flags))
     assert "lower --lr" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("state*"))
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(
+    toy_shop: Path,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The last step may be the one that breaks them, after its loss was right."""
+
+    def broken(parameters: Iterable[torch.nn.Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.fill_(torch.nan)
+
+    monkeypatch.setattr(finetune, "average_gradients", broken)
+    with pytest.raises(SystemExit):
+        finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "1"))
+    assert "no numbers any more" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("state*"))
 
 
 def test_a_kill_while_the_old_state_is_removed(tmp_path: Path) -> None:
