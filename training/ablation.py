@@ -95,7 +95,11 @@ ROWS = {
     ),
     "double-batch": Row(
         "twice the batch, half the steps",
-        args=lambda args: {"batch_size": 2 * args.batch_size, "steps": args.steps // 2, "chunk": args.batch_size},
+        args=lambda args: {
+            "batch_size": 2 * args.batch_size,
+            "steps": args.steps // 2,
+            "chunk": args.chunk or args.batch_size,
+        },
     ),
     "itm": Row("matching is trained beside: `--itm 1`", args=lambda args: {"itm": 1.0}),
 }
@@ -121,6 +125,8 @@ def measure(args: TrainArgs, folder: Path) -> dict[str, Floats]:
     loaded = retriever.load(folder)
     cache = FeatureCache(Path(args.features), loaded.model.vision, loaded.processor)
     sets = open_validations(Collator(loaded.processor, cache), [paths(path) for path in args.valid])
+    for note in (note for one in sets.values() for note in one.notes):
+        print(note, flush=True)
     return {name: one.by_query(loaded.model)["mean"] for name, one in sets.items()}
 
 

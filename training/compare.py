@@ -18,7 +18,7 @@ def load_results(path: Path) -> dict[str, Any]:
     """What `training.evaluate --json` wrote, or the results in a folder that `--report` wrote.
 
     Raises:
-        FormatError: the file is not there, or is something else.
+        FormatError: the file is not there, or is something else, or does not say what was asked.
     """
     path = path / RESULTS if path.is_dir() else path
     try:
@@ -31,11 +31,14 @@ def load_results(path: Path) -> dict[str, Any]:
         raise FormatError(f"{path}: not JSON ({error})") from error
     if not isinstance(results, dict) or not isinstance(results.get("per_query"), dict) or "model_id" not in results:
         raise FormatError(f"{path}: not what `training.evaluate --json` writes (no model_id or no per_query)")
+    if not isinstance(results.get("asked"), dict):
+        raise FormatError(f"{path}: an older version wrote this, without what was asked; measure that model again")
     return results
 
 
 def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Difference of two results over the queries and modes that both have.
+    """Difference of two results over the modes that both have and the queries that are the same in both, by id, words
+    and answers.
 
     Returns:
         `{"against": model_id, "queries": in common, "notes": […], "modes": {mode: {"difference": {metric:
@@ -46,13 +49,16 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
     Raises:
         FormatError: they have no mode or no query in common.
     """
+    theirs_asked = theirs["asked"]
+    same = {query_id for query_id, digest in ours["asked"].items() if theirs_asked.get(query_id) == digest}
+    others = len(ours["asked"].keys() & theirs_asked.keys()) - len(same)
     modes = [mode for mode in ours["per_query"] if mode in theirs["per_query"]]
     if not modes:
         raise FormatError("the two results have no mode in common, so there is nothing to compare")
-    result: dict[str, Any] = {"against": theirs["model_id"], "notes": _notes(ours, theirs), "modes": {}}
+    result: dict[str, Any] = {"against": theirs["model_id"], "notes": _notes(ours, theirs, others), "modes": {}}
     for mode in modes:
         after, before = ours["per_query"][mode], theirs["per_query"][mode]
-        common = [query_id for query_id in after if query_id in before]
+        common = [query_id for query_id in after if query_id in before and query_id in same]
         if not common:
             raise FormatError("the two results have no query in common: were they measured on different sets?")
         new = np.array([after[query_id] for query_id in common], dtype=np.int64)
@@ -77,10 +83,12 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _notes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+def _notes(ours: Mapping[str, Any], theirs: Mapping[str, Any], others: int) -> list[str]:
     notes = []
     if ours["gallery"] != theirs.get("gallery"):
         notes.append(f"The galleries differ ({ours['gallery']} items here, {theirs.get('gallery')} there).")
     if ours["queries"] != theirs.get("queries"):
         notes.append(f"The queries differ ({ours['queries']} here, {theirs.get('queries')} there).")
+    if others:
+        notes.append(f"{others} queries of one id ask something else, or have other answers, there: left out.")
     return notes

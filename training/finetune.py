@@ -49,6 +49,7 @@ ContrastiveLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 CLIP_NORM = 1.0
 LOG_EVERY = 10
 TAUGHT = 0.5  # share of the teachers' opinion in the loss, where there is one: all of it finds less than half
+STATES = ("state", "state.new")
 PATIENCE = timedelta(hours=12)  # how long processes wait for the one that computes features or measures recall
 
 
@@ -90,7 +91,7 @@ def train(
 
     Raises:
         ValueError: the output folder holds a run with other arguments, a batch cannot be shared by the processes, or
-            the loss is no number any more.
+            the loss or a weight is no number any more.
         OSError: the teacher or a picture cannot be read.
     """
     accelerator = Accelerator(
@@ -121,6 +122,8 @@ def train(
     with accelerator.main_process_first():  # the others read what it computed
         pictures = _pictures(model, processor, accelerator, args)
         validations = open_validations(Collator(processor, pictures), [paths(path) for path in args.valid])
+        for note in (note for one in validations.values() for note in one.notes):
+            accelerator.print(note)
         for source in sources:
             pictures.add([picture for picture in source.pictures if picture])
     served = processor.config
@@ -157,12 +160,13 @@ def train(
         done = step + 1
         if logbook and done % LOG_EVERY == 0:
             values = {name: value.item() for name, value in losses.items()}
-            if not math.isfinite(values["loss"]):
-                raise ValueError(f"the loss of step {step} is {values['loss']}: try a lower --lr, or --precision no")
+            _check_loss(step, values["loss"])
             logbook.add(step, {**values, "temperature": pairs.temperature().item()})
             shown = {name: f"{value:.1f}" for name, value in last.items()}
             steps.set_postfix({"loss": f"{values['loss']:.3f}"} | shown)
         if done % args.save_every == 0 or done == args.steps:
+            _check_loss(step, losses["loss"].item())
+            _check_weights(pairs)
             if logbook:
                 measured = {name: one.measure(pairs.model) for name, one in validations.items()}
                 logbook.add(step, {f"{name}/{k}": x for name, values in measured.items() for k, x in values.items()})
@@ -173,10 +177,12 @@ def train(
         logbook.close()
         if lora:
             lora.merge_and_unload()
+        _check_weights(pairs)  # a state may be of an older version, which did not look
         pairs.model.config = replace(pairs.model.config, matching=args.itm > 0)
         model_id = checkpoint.save(pairs.model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
         plots = logbook.plot()
-        shutil.rmtree(output / "state", ignore_errors=True)
+        for name in STATES:
+            _remove(output / name)
         print(f"{output}: model {model_id}; {', '.join(path.name for path in plots)}")
     accelerator.end_training()
     return last
@@ -238,7 +244,7 @@ def _teachers(args: TrainArgs, accelerator: Accelerator) -> "list[Teacher]":
 def _check_same_run(output: Path, args: TrainArgs) -> bool:
     """Whether the run was finished. A folder in which nothing was saved yet may be begun with whatever arguments."""
     path = output / "args.json"
-    state = any((output / name).exists() for name in ("state", "state.new"))
+    state = any((output / name / "progress.json").exists() for name in STATES)
     finished = (output / "model.safetensors").exists() and not state
     ours = json.loads(json.dumps(asdict(args)))
     # What an older version did not write had the default.
@@ -253,31 +259,53 @@ def _check_same_run(output: Path, args: TrainArgs) -> bool:
     return finished
 
 
+def _check_loss(step: int, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss of step {step} is {loss}: try a lower --lr, or --precision no")
+
+
+def _check_weights(pairs: Pairs) -> None:
+    if broken := [name for name, weight in pairs.state_dict().items() if not weight.isfinite().all()]:
+        raise ValueError(f"{len(broken)} weights are no numbers any more ({broken[0]}): try a lower --lr")
+
+
 def _save(output: Path, accelerator: Accelerator, scheduler: Any, done: int) -> None:
     """Weights, optimiser, generators and the count of steps; the old state goes when the new one is whole."""
     new, current = output / "state.new", output / "state"
     if accelerator.is_main_process:
-        shutil.rmtree(new, ignore_errors=True)
+        _remove(new)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(new))  # every process its own generators
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         return
-    (new / "progress.json").write_text(json.dumps({"done": done, "scheduler": scheduler.state_dict()}))
-    shutil.rmtree(current, ignore_errors=True)
+    progress = json.dumps({"done": done, "scheduler": scheduler.state_dict()})
+    write_whole(new / "progress.json", progress.encode())
+    _remove(current)
     new.rename(current)
+
+
+def _remove(state: Path) -> None:
+    """A state and its progress, which goes first: whatever a kill leaves of it is no state any more."""
+    (state / "progress.json").unlink(missing_ok=True)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 def _resume(output: Path, accelerator: Accelerator, scheduler: Any) -> int:
     """The step to go on from: 0, or where the newest whole state stands."""
-    # The new one first: it is whole once its progress is written, and the old one may be half removed by then.
-    for state in (output / "state.new", output / "state"):
-        if (state / "progress.json").exists():
-            progress = json.loads((state / "progress.json").read_text())
-            accelerator.load_state(str(state))
-            scheduler.load_state_dict(progress["scheduler"])
-            return int(progress["done"])
-    return 0
+    new, current = output / "state.new", output / "state"
+    # The new one is whole once its progress is written, and a kill kept it from its name. It takes it now, before the
+    # next save removes what it finds under the other.
+    if accelerator.is_main_process and (new / "progress.json").exists():
+        _remove(current)
+        new.rename(current)
+    accelerator.wait_for_everyone()
+    if not (current / "progress.json").exists():
+        return 0
+    progress = json.loads((current / "progress.json").read_text())
+    accelerator.load_state(str(current))
+    scheduler.load_state_dict(progress["scheduler"])
+    return int(progress["done"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import batch_to_device
 from torch import Tensor
@@ -29,10 +30,11 @@ from transformers import get_cosine_schedule_with_warmup
 import retriever
 from retriever import ItemInput
 from retriever.arrays import Floats
+from retriever.files import write_whole
 from retriever.retriever import SHIPPED
 from retriever.scoring import maxsim
 from training.data import Augmentation, BatchSampler, Source
-from training.formats import gallery_of, read_valid
+from training.formats import gallery_of, in_order, read_valid
 from training.losses import Likelihoods, itc
 from training.metrics import positive_ranks, query_metrics
 from training.validation import SHOWN
@@ -40,6 +42,7 @@ from training.validation import SHOWN
 TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
 MAX_LENGTH = 64  # word pieces that are read of a text
 CLIP_NORM = 1.0
+BATCH = 64  # strings that a fused teacher encodes at once: it may be asked about a whole catalogue
 STRINGS, EMBEDDINGS = "strings.json", "embeddings.safetensors"
 
 
@@ -56,14 +59,14 @@ class TextTeacher:
 
     Raises:
         OSError: there is no such folder or name, or it holds no encoder.
+        ValueError: what `save` kept is damaged.
     """
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
         self.name, self.device = name, str(device)
         self._known: dict[str, Tensor] = {}
         if (Path(name) / STRINGS).exists():
-            rows = load_file(Path(name) / EMBEDDINGS)["embeddings"].float()
-            self._known = dict(zip(json.loads((Path(name) / STRINGS).read_text()), rows, strict=True))
+            self._known = _kept(Path(name))
         else:
             self.encoder  # noqa: B018 — so that a name that is none fails here, not in the middle of a training
 
@@ -86,8 +89,19 @@ class TextTeacher:
 
     def save(self, folder: Path) -> None:
         """Keep what was encoded so far in the teacher's folder."""
-        (folder / STRINGS).write_text(json.dumps(list(self._known), ensure_ascii=False))
-        save_file({"embeddings": torch.stack(list(self._known.values())).half()}, folder / EMBEDDINGS)
+        write_whole(folder / EMBEDDINGS, save({"embeddings": torch.stack(list(self._known.values())).half()}))
+        write_whole(folder / STRINGS, json.dumps(list(self._known), ensure_ascii=False).encode())
+
+
+def _kept(folder: Path) -> dict[str, Tensor]:
+    """What `TextTeacher.save` kept. Raises ValueError for files that do not belong together, or are cut short."""
+    try:
+        rows = load_file(folder / EMBEDDINGS)["embeddings"].float()
+        return dict(zip(json.loads((folder / STRINGS).read_text(encoding="utf-8")), rows, strict=True))
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder}: {STRINGS} and {EMBEDDINGS} are damaged ({error}); remove both: the texts are encoded again"
+        ) from error
 
 
 class FusedTeacher:
@@ -123,8 +137,10 @@ def open_teacher(name: str, device: torch.device | str = "cpu") -> TextTeacher |
 
 
 def _remembered(known: dict[str, Floats], strings: Sequence[str], encode: Callable[[Sequence[str]], Floats]) -> Tensor:
-    if new := [string for string in dict.fromkeys(strings) if string not in known]:
-        known.update(zip(new, encode(new), strict=True))
+    new = [string for string in dict.fromkeys(strings) if string not in known]
+    starts = tqdm(range(0, len(new), BATCH), desc="teacher", unit=f"{BATCH} texts", disable=len(new) <= BATCH)
+    for part in (new[start : start + BATCH] for start in starts):
+        known.update(zip(part, encode(part), strict=True))
     return torch.from_numpy(np.stack([known[string] for string in strings]))
 
 
@@ -167,7 +183,7 @@ def tune(encoder: SentenceTransformer, source: Source, steps: int, batch_size: i
 def measure(teacher: Teacher, path: Path) -> dict[str, float]:
     """hit@1, 5, 10 and their mean, in per cent, on a set in the `valid` format by its texts alone."""
     queries = list(read_valid(path))
-    items = gallery_of(queries)
+    items = in_order(gallery_of(queries))
     column = {item.item_id: i for i, item in enumerate(items)}
     scores = teacher.similar([query.query for query in queries], [item.text for item in items])  # (M, N)
     values = query_metrics(positive_ranks(scores.numpy(), [[column[one] for one in query.items] for query in queries]))

@@ -315,20 +315,6 @@ def test_the_report_of_a_set_without_pictures_has_words_only(run: Callable[..., 
             ["--gallery", "g.jsonl"],
             "mug-red answers query mug but is not in",
         ),
-        ("a.json", "[1]", ["--compare", "a.json"], "not what `training.evaluate --json` writes"),
-        ("a.json", "{}", ["--compare", "none.json"], "no such results"),
-        (
-            "a.json",
-            '{"model_id": "m", "per_query": {"fused": {"x": 1}}}',
-            ["--compare", "a.json"],
-            "no query in common",
-        ),
-        (
-            "a.json",
-            '{"model_id": "m", "per_query": {"other": {"mug": 1}}}',
-            ["--compare", "a.json"],
-            "no mode in common",
-        ),
         ("empty/x.txt", "", ["--images", "empty"], "none of the 9 items has a picture here"),
         ("empty/x.txt", "", ["--images", "none"], "no such folder of pictures"),
         ("images/mug-red.png", "broken", [], r"mug-red\.png: this picture cannot be decoded"),
@@ -370,6 +356,15 @@ def test_through_the_index_the_exact_ranking_comes_back(run: Callable[..., dict[
     assert [*modes] == [*MODES, "index", "index hybrid"]
     assert modes["index"]["hit@5"] == modes["fused"]["hit@5"]
     assert modes["index"]["ndcg@10"] == pytest.approx(modes["fused"]["ndcg@10"], abs=1e-3)
+
+
+def test_an_item_with_nothing_to_be_found_by_is_not_put_into_the_index(
+    run: Callable[..., dict[str, Any]], shop: Path
+) -> None:
+    gallery = shop / "shop.gallery.jsonl"
+    gallery.write_text(gallery.read_text() + json.dumps({"item_id": "bare", "text": ""}) + "\n")
+    modes = run("--gallery", str(gallery), "--through-index")["modes"]
+    assert modes["index"]["hit@10"] == modes["fused"]["hit@10"]
 
 
 def test_through_a_server_nothing_of_a_shop_is_touched(

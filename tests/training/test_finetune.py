@@ -4,12 +4,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 import retriever
 from training import finetune
@@ -88,6 +90,7 @@ def test_a_run_goes_on_in_another_place(tmp_path: Path) -> None:
     args = TrainArgs(train=("pairs.json",), output=str(tmp_path / "old"))
     assert not finetune._check_same_run(tmp_path / "old", args)
     (tmp_path / "old" / "state").mkdir()
+    (tmp_path / "old" / "state" / "progress.json").write_text("{}")
     (tmp_path / "old").rename(tmp_path / "new")
     assert not finetune._check_same_run(tmp_path / "new", replace(args, output=str(tmp_path / "new")))
     with pytest.raises(ValueError, match="other arguments \\(lr\\)"):
@@ -100,13 +103,37 @@ def test_a_line_of_the_log_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "log.jsonl").read_text() == '{"step": 1, "loss": 2.0}\n'
 
 
+@pytest.mark.parametrize("steps", ["4", "30"])
 def test_a_loss_that_is_no_number_ends_the_run(
-    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: str
 ) -> None:
+    flags = ("--steps", steps, "--save-every", "3", "--lr", "1e30")
     with pytest.raises(SystemExit):
-        finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "30", "--lr", "1e30"))
+        finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", *flags))
     assert "lower --lr" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("state*"))
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(
+    toy_shop: Path,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The last step may be the one that breaks them, after its loss was right."""
+
+    def broken(parameters: Iterable[torch.nn.Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.fill_(torch.nan)
+
+    monkeypatch.setattr(finetune, "average_gradients", broken)
+    with pytest.raises(SystemExit):
+        finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "1"))
+    assert "no numbers any more" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("state*"))
 
 
 def test_a_kill_while_the_old_state_is_removed(tmp_path: Path) -> None:
@@ -116,7 +143,56 @@ def test_a_kill_while_the_old_state_is_removed(tmp_path: Path) -> None:
         (tmp_path / name / "progress.json").write_text(json.dumps({"done": done, "scheduler": {}}))
     accelerator, scheduler = Mock(), Mock()
     assert finetune._resume(tmp_path, accelerator, scheduler) == 10
-    accelerator.load_state.assert_called_once_with(str(tmp_path / "state.new"))
+    accelerator.load_state.assert_called_once_with(str(tmp_path / "state"))
+
+
+class Killed(BaseException):
+    """What no code catches, as nothing catches a kill."""
+
+
+def killed_at(owner: type, name: str, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command that is killed when it first calls this."""
+    monkeypatch.setattr(owner, name, Mock(side_effect=Killed))
+    with pytest.raises(Killed):
+        finetune.main(command)
+    monkeypatch.undo()
+
+
+def test_a_second_kill_does_not_lose_the_run(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first before the new state takes its name, the second in the save after."""
+    output = tmp_path / "run"
+    command = arguments(toy_shop, tiny_checkpoint, output, "--steps", "6", "--save-every", "2")
+    killed_at(Path, "rename", command, monkeypatch)
+    assert (output / "state.new" / "progress.json").exists()
+    killed_at(Accelerator, "save_state", command, monkeypatch)
+    assert json.loads((output / "state" / "progress.json").read_text())["done"] == 2
+    finetune.main(command)
+    assert (output / "model.safetensors").exists()
+
+
+def test_a_run_that_was_killed_at_its_end_is_finished_by_the_next(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    command = arguments(toy_shop, tiny_checkpoint, output, "--steps", "2")
+    finetune.main(command)
+    for name in ("state", "state.new"):  # what a kill leaves of them once the model is written
+        (output / name).mkdir()
+    capsys.readouterr()
+    finetune.main(command)
+    assert "finished" in capsys.readouterr().out
+
+
+def test_nothing_of_the_states_is_left_at_the_end(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "run"
+    command = arguments(toy_shop, tiny_checkpoint, output, "--steps", "2")
+    killed_at(Path, "rename", command, monkeypatch)
+    finetune.main(command)
+    assert not list(output.glob("state*"))
 
 
 def test_another_runs_folder_is_not_overwritten(

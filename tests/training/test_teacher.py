@@ -1,5 +1,8 @@
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import retriever
 from retriever import ItemInput
+from retriever.arrays import Floats
 from retriever.scoring import maxsim
 from tests.conftest import tiny_tokenizer
 from training import finetune, teacher
@@ -79,6 +83,34 @@ def test_what_was_encoded_is_kept_and_needs_no_encoder(encoder: Path, tmp_path: 
         kept.similar(["red mug"], ["something else"])
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("strings.json", b'["red'), ("strings.json", b'["red"]'), ("embeddings.safetensors", b"\x00")]
+)
+def test_a_folder_that_was_cut_short_says_what_to_remove(
+    encoder: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    one = TextTeacher(str(encoder))
+    one.embed(["red mug", "lamp"])
+    one.save(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match="remove both"):
+        TextTeacher(str(tmp_path))
+
+
+def test_a_kill_while_embeddings_are_saved_leaves_what_was_there(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = TextTeacher(str(encoder))
+    one.embed(["red mug"])
+    one.save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    one.embed(["lamp"])
+    monkeypatch.setattr(os, "replace", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        one.save(tmp_path)
+    assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
+
+
 def test_of_two_teachers_the_mean_counts(encoder: Path) -> None:
     one, other = TextTeacher(str(encoder)), TextTeacher(str(encoder))
     other.embed = lambda strings, progress=False: -one.embed(strings)[:, [1, 0, *range(2, one.embed(["x"]).shape[1])]]  # type: ignore[method-assign]
@@ -98,6 +130,22 @@ def test_a_fused_retriever_teaches_as_it_scores(tiny_checkpoint: Path) -> None:
             one.similar(QUERIES, ["mug", "a blue lamp"]), maxsim(queries, items), atol=0.02, rtol=0
         )
     assert one.similar(QUERIES[:1], ["lamp", "mug", "mug"]).shape == (1, 3)
+
+
+def test_a_fused_teacher_encodes_a_catalogue_in_batches(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = FusedTeacher(str(tiny_checkpoint))
+    encode, sizes = one.model.encode_items, list[int]()
+
+    def counted(items: Sequence[ItemInput]) -> Floats:
+        sizes.append(len(items))
+        return encode(items)
+
+    monkeypatch.setattr(one.model, "encode_items", counted)
+    assert one.similar(["mug"], [f"mug {n}" for n in range(150)]).shape == (1, 150)
+    assert sizes == [64, 64, 22]
+    assert "3/3" in capsys.readouterr().err
 
 
 def test_tuning_teaches_the_teacher_and_leaves_its_vocabulary(encoder: Path, captions: Path) -> None:

@@ -1,0 +1,58 @@
+"""One evaluation against another that was saved before: only what was asked in both counts."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training import evaluate
+
+
+def run(folder: Path, model: Path, *more: str) -> dict[str, Any]:
+    """The results of a set in a folder, by its texts alone."""
+    command = ["--model", str(model), "--queries", str(folder / "toy.valid.jsonl"), "--json", str(folder / "out.json")]
+    evaluate.main([*command, "--device", "cpu", *more])
+    results: dict[str, Any] = json.loads((folder / "out.json").read_text())
+    return results
+
+
+@pytest.fixture
+def toys(toy_shop: Path, tmp_path: Path) -> Path:
+    shutil.copy(toy_shop / "toy.valid.jsonl", tmp_path)
+    return tmp_path
+
+
+def test_a_query_that_asks_something_else_under_the_same_id_is_left_out(toys: Path, tiny_checkpoint: Path) -> None:
+    """A set that is made again counts its queries from 0 again."""
+    run(toys, tiny_checkpoint)
+    before = (toys / "out.json").rename(toys / "before.json")
+    valid = toys / "toy.valid.jsonl"
+    queries = [json.loads(line) for line in valid.read_text().splitlines()]
+    queries[0]["query_text"] = "cup"
+    queries[1]["item_ids"] = {"mug-blue": "mug"}
+    valid.write_text("".join(json.dumps(query) + "\n" for query in queries))
+    comparison = run(toys, tiny_checkpoint, "--compare", str(before))["comparison"]
+    assert comparison["queries"] == len(queries) - 2
+    assert comparison["notes"][-1] == "2 queries of one id ask something else, or have other answers, there: left out."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "not what `training.evaluate --json` writes"),
+        (None, "no such results"),
+        ('{"model_id": "m", "per_query": {"fused": {"x": 1}}, "asked": {"x": "0"}}', "no query in common"),
+        ('{"model_id": "m", "per_query": {"fused": {"0": 1}}, "asked": {"0": "0"}}', "no query in common"),
+        ('{"model_id": "m", "per_query": {"fused": {"0": 1}}}', "an older version wrote this"),
+        ('{"model_id": "m", "per_query": {"other": {"0": 1}}, "asked": {"0": "0"}}', "no mode in common"),
+    ],
+)
+def test_results_that_cannot_be_compared_are_refused_in_one_line(
+    toys: Path, tiny_checkpoint: Path, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (toys / "before.json").write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        run(toys, tiny_checkpoint, "--compare", str(toys / "before.json"))
