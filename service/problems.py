@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retriever.index.base import IndexUnavailable
+from retriever.index.results import IndexUnavailable
 
 log = logging.getLogger(__name__)
 

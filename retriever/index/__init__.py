@@ -2,20 +2,12 @@
 
 from pathlib import Path
 
-from retriever.index.base import (
-    Facet,
-    Hit,
-    IndexedItem,
-    IndexInUse,
-    IndexUnavailable,
-    ItemIndex,
-    ModelMismatch,
-    Payload,
-    SearchResult,
-)
+from retriever.index.base import ItemIndex
 from retriever.index.cluster import Cluster
 from retriever.index.edge import EdgeIndex
 from retriever.index.filters import FilterError
+from retriever.index.points import IndexedItem, Payload
+from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, ModelMismatch, SearchResult
 from retriever.index.selection import Sort
 
 __all__ = [

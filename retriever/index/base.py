@@ -20,21 +20,9 @@ from retriever.index.filters import Among, AnyOf, Condition, conjoin, resolve
 from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
-from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, ModelMismatch, SearchResult
+from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Sort
 from retriever.index.word_counts import WordCounts
-
-__all__ = [
-    "Facet",
-    "Hit",
-    "IndexInUse",
-    "IndexUnavailable",
-    "IndexedItem",
-    "ItemIndex",
-    "ModelMismatch",
-    "Payload",
-    "SearchResult",
-]
 
 log = logging.getLogger(__name__)
 

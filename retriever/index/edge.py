@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retriever.index import fusion
-from retriever.index.base import READY_TIMEOUT, Facet, Hit, IndexInUse, IndexUnavailable, ItemIndex, SearchResult
+from retriever.index.base import READY_TIMEOUT, ItemIndex
 from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Among, Condition, keys_of
 from retriever.index.kept import Kept
 from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, chunks
+from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, SearchResult
 from retriever.index.selection import Values
 
 _CHUNK = 128 * 1024  # token components in one write: a few milliseconds

@@ -22,7 +22,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from retriever.index.base import IndexUnavailable
+from retriever.index.results import IndexUnavailable
 
 if TYPE_CHECKING:
     from retriever.index.edge_shard import Shard

@@ -21,11 +21,11 @@ import numpy as np
 import qdrant_edge as engine
 
 from retriever.index import edge_files, fusion
-from retriever.index.base import IndexInUse, IndexUnavailable, ModelMismatch
 from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, key, kinds_of, parse_key, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
 from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, caller_payload, dense_query, fields_of
+from retriever.index.results import IndexInUse, IndexUnavailable, ModelMismatch
 from retriever.index.selection import Values
 
 CURRENT = "current.json"  # beside the models' folders: which of them serves

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from retriever.files import write_whole
-from retriever.index.base import IndexUnavailable, ItemIndex
+from retriever.index.base import ItemIndex
 from retriever.index.edge import EdgeIndex
 from retriever.index.edge_shard import CURRENT
+from retriever.index.results import IndexUnavailable
 
 NEXT = "next.json"  # what the process that owns the embedded index is asked to move to
 

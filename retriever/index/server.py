@@ -13,13 +13,14 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
 from retriever.index import fusion
-from retriever.index.base import READY_TIMEOUT, Hit, IndexUnavailable, ItemIndex, ModelMismatch, SearchResult
+from retriever.index.base import READY_TIMEOUT, ItemIndex
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
 from retriever.index.fusion import Candidates, candidates
 from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
+from retriever.index.results import Hit, IndexUnavailable, ModelMismatch, SearchResult
 from retriever.index.selection import Values
 from retriever.index.server_first_page import CALLERS, FirstPage
 

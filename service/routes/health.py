@@ -10,7 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from retriever.index import ItemIndex
-from retriever.index.base import READY_TIMEOUT, IndexUnavailable
+from retriever.index.base import READY_TIMEOUT
+from retriever.index.results import IndexUnavailable
 from service.access import ANY_KEY, GuardedRoute
 from service.problems import Problem, responses
 from service.schemas import Health, Readiness

@@ -61,7 +61,9 @@ def test_filling_goes_on_where_it_was_interrupted(demo_settings: Settings, monke
 
     monkeypatch.setattr(demo, "_store", die_after_five)
     with TestClient(create_app(demo_settings)) as client:
+        deadline = time.monotonic() + 60
         while client.get("/items").json()["total"] < 5:
+            assert time.monotonic() < deadline
             time.sleep(0.02)
     monkeypatch.setattr(demo, "_store", store)
     with TestClient(create_app(demo_settings)) as client:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from retriever.index.base import IndexUnavailable
+from retriever.index.results import IndexUnavailable
 from service.app import create_app
 from service.problems import MEDIA_TYPE
 from service.settings import Settings
