@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import time_ns
 from typing import Any
 
 from retriever import ItemInput, item_text
@@ -21,7 +22,8 @@ def new_payload(fields: ItemFields, images: Sequence[dict[str, Any]], previous: 
     return {
         **fields.model_dump(),
         "images": list(images),
-        "version": previous["version"] + 1 if previous else 1,
+        # Of the clock, and finer than one can write: no item that was removed under this id had it.
+        "version": previous["version"] + 1 if previous else time_ns() // 1000,
         "created_at": previous["created_at"] if previous else now,
         "updated_at": now,
     }

@@ -279,7 +279,10 @@ class Item(BaseModel):
     stock: int | None = Field(examples=[3])
     attributes: dict[str, Any] = Field(examples=[{"brand": "Kiln & Co", "article number": "KC-17"}])
     images: list[ItemImage]
-    version: int = Field(description="1 when new, one more with every change; the item's ETag.", examples=[1])
+    version: int = Field(
+        description="The item's ETag: one more with every change, and never one of an earlier item with its id.",
+        examples=[1_769_860_800_000_000],
+    )
     created_at: str = Field(examples=["2026-01-31T12:00:00.000+00:00"])
     updated_at: str = Field(examples=["2026-01-31T12:00:00.000+00:00"])
 
