@@ -8,14 +8,15 @@ import http.server
 import ipaddress
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.fetch import PictureFetcher, is_public, resolve
+from service.fetch import PictureFetcher, is_public
+from service.lookup import Lookup
 from service.problems import Problem
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
@@ -87,8 +88,8 @@ NAMES = {"shop.example": ["127.0.0.1"], "two.example": ["127.0.0.1", "10.0.0.1"]
 def fetcher(*ports: int, names: dict[str, list[str]] = NAMES, **changed: Any) -> PictureFetcher:
     """One that reaches the test's server by the name shop.example, or by 127.0.0.1 if that is what a host means."""
 
-    async def looked_up(host: str, port: int) -> list[str]:
-        return names[host] if host in names else await resolve(host, port)
+    async def looked_up(host: str, port: int) -> Sequence[str]:
+        return names[host] if host in names else await Lookup(1, 10).addresses(host, port)
 
     options: dict[str, Any] = {"max_pictures": 8, "max_bytes": 100_000, "max_item_bytes": 200_000, "seconds": 10}
     options |= {"resolve": looked_up, **changed}
