@@ -7,6 +7,7 @@ away. Until the point is written the old item stands whole; from then on the new
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,10 @@ from service.metrics import Metrics
 from service.payload import images_of, indexed, new_payload, stored_inputs, text_of
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
+from service.stocktaking import StockTaking
 from service.turnstile import Turnstile
+
+log = logging.getLogger(__name__)
 
 _DELETED_AT_ONCE = 100
 _UNSET: dict[str, Any] = {"title": "", "description": "", "category": []}  # what null in a patch means
@@ -228,7 +232,7 @@ class Catalogue:
         """Changes some of an item, and its `pictures` if any are given; the model runs only if it sees a change.
 
         Raises:
-            Problem: `item_not_found`, `empty_item`, `overloaded`, and as `store`.
+            Problem: `item_not_found`, `empty_item`, `overloaded`, `picture_unreadable`, and as `store`.
         """
         async with self._writing():
             if self._successor is None:
@@ -263,11 +267,16 @@ class Catalogue:
             return await self._replace(fields, tokens, previous, None)
 
     async def _encode_again(self, changed: Payload) -> Floats:
-        """The tokens of an item's kept pictures with another text."""
+        """The tokens of an item's kept pictures with another text. Raises Problem as `change` does."""
         if not changed["images"] and not text_of(changed):
             raise _empty()
         with self._encoder.admit(max(1, len(changed["images"]))):
-            inputs = await asyncio.to_thread(stored_inputs, self.media, changed)
+            try:
+                inputs = await asyncio.to_thread(stored_inputs, self.media, changed, FileNotFoundError)
+            except OSError as error:  # the item would lose for good what may be read in a moment
+                log.error("item %r: a picture of it cannot be read: %s", changed["id"], error)
+                detail = "A picture of the item cannot be read now. Try again, or send its pictures with the change."
+                raise Problem(503, "picture_unreadable", detail, headers={"Retry-After": "2"}) from error
             return np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
 
     async def _replace(

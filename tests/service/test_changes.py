@@ -296,6 +296,24 @@ def test_words_of_an_item_whose_picture_is_lost_can_be_changed(client: TestClien
     assert client.patch("/items/mug", json={"title": "cup"}).json()["title"] == "cup"
 
 
+def test_a_picture_that_cannot_be_read_now_is_not_given_up(
+    client: TestClient, encoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = post_item(client, "mug", picture_file(), title="mug").json()
+    encoded.clear()
+
+    def too_many_open(self: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", too_many_open)
+        refused = client.patch("/items/mug", json={"title": "cup"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "picture_unreadable")
+    assert client.get("/items/mug").json() == before
+    assert encoded == []
+    assert client.patch("/items/mug", json={"title": "cup"}).status_code == 200
+
+
 def test_one_bad_line_fails_alone(client: TestClient) -> None:
     post_item(client, "old", title="mug")
     red = base64.b64encode(picture_file("red")).decode()
