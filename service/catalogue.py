@@ -98,6 +98,7 @@ class Catalogue:
         self._gate = Turnstile()
         self._successor: Catalogue | None = None
         self._touched: set[str] | None = None
+        self.stock: StockTaking | None = None  # told of an item before its first write
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -292,7 +293,7 @@ class Catalogue:
                 raise Problem(507, "storage_failed", f"The picture could not be stored: {error.strerror}.") from error
             images = images_of(names, pictures)
         payload = new_payload(fields, images, previous)
-        self._touch(fields.id)
+        self._touch(fields.id, previous)
         await self._index.upsert([indexed(payload, tokens)])
         if previous is not None:
             self._lexicon.forget(previous)
@@ -316,14 +317,16 @@ class Catalogue:
                 async with self._lock(item_id):
                     previous = await self.get(item_id)
                     precondition.check(item_id, previous)
-                    self._touch(item_id)
+                    self._touch(item_id, previous)
                     await self._index.delete([item_id])
                     self._lexicon.forget(previous)
                     await asyncio.to_thread(self.media.keep_only, item_id, [])
                     return
         await self._successor.delete(item_id, precondition)
 
-    def _touch(self, item_id: str) -> None:
+    def _touch(self, item_id: str, previous: Payload | None) -> None:
+        if self.stock is not None:
+            self.stock.meet(item_id, previous)
         if self._touched is not None:
             self._touched.add(item_id)
 
