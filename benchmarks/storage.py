@@ -29,7 +29,7 @@ from retriever.index import ItemIndex, open_index
 from service.lexicon import Lexicon
 from service.payload import indexed
 from service.schemas import ItemFields
-from service.stocktaking import take_stock
+from service.stocktaking import StockTaking
 
 BATCH = 64
 
@@ -71,7 +71,7 @@ async def measure(folder: Path, args: argparse.Namespace) -> None:
     each = (processor(index) - started) / len(queries)
 
     lexicon, before = Lexicon(), resident_bytes(os.getpid(), "RssAnon")
-    await take_stock(index, lexicon, None)
+    await StockTaking(lexicon).run(index, None)
     learned = resident_bytes(os.getpid(), "RssAnon") - before
     await index.close()
 

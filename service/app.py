@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 WEB = Path(__file__).parent / "web"
 _SEARCH_BYTES = 2**20  # fifty searches, each with hundreds of ids in its filter
 
+_EVENTS_BYTES = 2**20  # a whole batch, with long ids
+
 
 def create_app(settings: Settings) -> FastAPI:
     """The ASGI application; nothing is loaded before its lifespan begins."""
@@ -85,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(search.router, max_body_size=_SEARCH_BYTES)
     app.include_router(export.router, max_body_size=settings.max_field_bytes)
-    app.include_router(events.router, max_body_size=settings.max_body_bytes)
+    app.include_router(events.router, max_body_size=_EVENTS_BYTES)
     app.include_router(health.router, max_body_size=settings.max_field_bytes)
     app.mount("/web", StaticFiles(directory=WEB, check_dir=False), name="web")
     app.add_api_route("/", _page, include_in_schema=False)

@@ -7,6 +7,7 @@ away. Until the point is written the old item stands whole; from then on the new
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,10 @@ from service.metrics import Metrics
 from service.payload import images_of, indexed, new_payload, stored_inputs, text_of
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
+from service.stocktaking import StockTaking
 from service.turnstile import Turnstile
+
+log = logging.getLogger(__name__)
 
 _DELETED_AT_ONCE = 100
 _UNSET: dict[str, Any] = {"title": "", "description": "", "category": []}  # what null in a patch means
@@ -95,6 +99,7 @@ class Catalogue:
         self._gate = Turnstile()
         self._successor: Catalogue | None = None
         self._touched: set[str] | None = None
+        self.stock: StockTaking | None = None  # told of an item before its first write
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -229,7 +234,7 @@ class Catalogue:
         """Changes some of an item, and its `pictures` if any are given; the model runs only if it sees a change.
 
         Raises:
-            Problem: `item_not_found`, `empty_item`, `overloaded`, and as `store`.
+            Problem: `item_not_found`, `empty_item`, `overloaded`, `picture_unreadable`, and as `store`.
         """
         async with self._writing():
             if self._successor is None:
@@ -264,11 +269,16 @@ class Catalogue:
             return await self._replace(fields, tokens, previous, None)
 
     async def _encode_again(self, changed: Payload) -> Floats:
-        """The tokens of an item's kept pictures with another text."""
+        """The tokens of an item's kept pictures with another text. Raises Problem as `change` does."""
         if not changed["images"] and not text_of(changed):
             raise _empty()
         with self._encoder.admit(max(1, len(changed["images"]))):
-            inputs = await asyncio.to_thread(stored_inputs, self.media, changed)
+            try:
+                inputs = await asyncio.to_thread(stored_inputs, self.media, changed, FileNotFoundError)
+            except OSError as error:  # the item would lose for good what may be read in a moment
+                log.error("item %r: a picture of it cannot be read: %s", changed["id"], error)
+                detail = "A picture of the item cannot be read now. Try again, or send its pictures with the change."
+                raise Problem(503, "picture_unreadable", detail, headers={"Retry-After": "2"}) from error
             return np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
 
     async def _replace(
@@ -284,7 +294,7 @@ class Catalogue:
                 raise Problem(507, "storage_failed", f"The picture could not be stored: {error.strerror}.") from error
             images = images_of(names, pictures)
         payload = new_payload(fields, images, previous)
-        self._touch(fields.id)
+        self._touch(fields.id, previous)
         await self._index.upsert([indexed(payload, tokens)])
         if previous is not None:
             self._lexicon.forget(previous)
@@ -315,12 +325,14 @@ class Catalogue:
     async def _remove(self, item: Payload) -> None:
         """Removes an item whose lock is held."""
         item_id = item["id"]
-        self._touch(item_id)
+        self._touch(item_id, item)
         await self._index.delete([item_id])
         self._lexicon.forget(item)
         await asyncio.to_thread(self.media.keep_only, item_id, [])
 
-    def _touch(self, item_id: str) -> None:
+    def _touch(self, item_id: str, previous: Payload | None) -> None:
+        if self.stock is not None:
+            self.stock.meet(item_id, previous)
         if self._touched is not None:
             self._touched.add(item_id)
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, FailFast, Field, StringConstraints, model_validator
 
-from service.schemas import ItemId
+from service.schemas import ItemId, few_fields
 
 EventKind = Literal["impression", "click", "add_to_cart", "purchase"]
 
@@ -27,11 +27,16 @@ class ShopperEvent(BaseModel):
     )
     kind: EventKind = Field(description="`impression`: the shopper could see it.", examples=["click"])
 
+    _few_fields = model_validator(mode="before")(few_fields)
+
 
 class EventBatch(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    events: list[ShopperEvent] = Field(min_length=1, max_length=1000)
+    # The first wrong event refuses them all: a thousand would take long to say what is wrong with each.
+    events: Annotated[list[ShopperEvent], FailFast()] = Field(min_length=1, max_length=1000)
+
+    _few_fields = model_validator(mode="before")(few_fields)
 
 
 class EventsAccepted(BaseModel):

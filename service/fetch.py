@@ -11,7 +11,6 @@ import asyncio
 import io
 import ipaddress
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO, TypeAlias
@@ -21,13 +20,14 @@ import httpcore
 import idna
 from fastapi import Depends, Request
 
+from service.lookup import Lookup, Unanswered
 from service.problems import Problem
 
 log = logging.getLogger(__name__)
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Host and port → addresses, or OSError."""
+"""Host and port → addresses, or OSError, or Unanswered."""
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = 3
@@ -79,12 +79,6 @@ def is_public(address: IPAddress) -> bool:
     return address.is_global
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host, as the system knows them. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
 class PictureFetcher:
     """Gets pictures from the internet, and from nowhere else."""
 
@@ -96,13 +90,14 @@ class PictureFetcher:
         max_bytes: int,
         max_item_bytes: int,
         seconds: float,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         permitted: Callable[[IPAddress], bool] = is_public,
         ports: Iterable[int] = _PORTS.values(),
     ) -> None:
         self._enabled, self._max_pictures = enabled, max_pictures
         self._max_bytes, self._max_item_bytes, self._seconds = max_bytes, max_item_bytes, seconds
-        self._resolve, self._permitted, self._ports = resolve, permitted, frozenset(ports)
+        self._resolve = resolve or Lookup(_AT_ONCE, seconds / 2).addresses
+        self._permitted, self._ports = permitted, frozenset(ports)
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def collect(self, files: Sequence[BinaryIO], urls: Sequence[str]) -> list[BinaryIO]:
@@ -138,6 +133,9 @@ class PictureFetcher:
                 return io.BytesIO(await self._fetch(url, allowance))
         except Refused as error:
             raise Problem(422, "url_refused", f"{_short(url)} is not fetched: {error}.") from None
+        except Unanswered:
+            detail = f"{_short(url)} could not be fetched: no name server answers for its host."
+            raise Problem(422, "url_failed", detail) from None
         except TimeoutError:
             raise Problem(422, "url_failed", f"{_short(url)} took more than {self._seconds:g} s.") from None
         except (
@@ -212,7 +210,12 @@ class PictureFetcher:
         return parts.scheme, _ascii_host(parts.hostname), port, target
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        """Where to connect. Raises Refused, unless every address of the host is permitted."""
+        """Where to connect.
+
+        Raises:
+            Refused: not every address of the host is permitted, or it has none.
+            Unanswered: nobody says what addresses it has.
+        """
         try:
             found = await self._resolve(host, port)
         except (OSError, UnicodeError):  # no such name, or a part of it that is empty or too long

@@ -80,6 +80,13 @@ def decode(
     return Picture(kept, jpeg, hashlib.sha256(data).hexdigest())
 
 
+def _is_from_before(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime < moment
+    except FileNotFoundError:  # another writer's, whole by now and under its name
+        return False
+
+
 def _invalid(name: str) -> Problem:
     return Problem(422, "invalid_image", f"{name} is not a whole JPEG, PNG or WebP picture that can be read.")
 
@@ -168,11 +175,8 @@ class MediaStore:
             ValueError: there are more of them than crashes leave; then the pictures are another index's, and all stay.
         """
         files = list(self.folder.glob("??/*/*"))
-        orphans = [
-            path
-            for path in files
-            if path.relative_to(self.folder).as_posix() not in named and path.stat().st_mtime < before
-        ]
+        unnamed = [path for path in files if path.relative_to(self.folder).as_posix() not in named]
+        orphans = [path for path in unnamed if _is_from_before(path, before)]
         if len(orphans) > _ORPHANS + len(files) // 100:
             raise ValueError(f"{len(orphans)} of {len(files)} pictures in {self.folder} belong to no item of the index")
         for path in orphans:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import time_ns
 from typing import Any
 
 from retriever import ItemInput, item_text
@@ -21,7 +22,8 @@ def new_payload(fields: ItemFields, images: Sequence[dict[str, Any]], previous: 
     return {
         **fields.model_dump(),
         "images": list(images),
-        "version": previous["version"] + 1 if previous else 1,
+        # Of the clock, and finer than one can write: no item that was removed under this id had it.
+        "version": previous["version"] + 1 if previous else time_ns() // 1000,
         "created_at": previous["created_at"] if previous else now,
         "updated_at": now,
     }
@@ -54,13 +56,20 @@ def lexical_text(payload: Payload) -> str:
     return " ".join(part for part in [text_of(payload), *payload["category"], *codes, payload["id"]] if part)
 
 
-def stored_inputs(media: MediaStore, payload: Payload) -> list[ItemInput]:
-    """What the model sees of it: its kept pictures, each with the text. Blocking."""
+def stored_inputs(media: MediaStore, payload: Payload, lost: type[OSError] = OSError) -> list[ItemInput]:
+    """What the model sees of it: its kept pictures, each with the text. Blocking.
+
+    Args:
+        lost: What a picture is taken for lost by, and left out.
+
+    Raises:
+        OSError: a picture cannot be read for another reason.
+    """
     text, pictures = text_of(payload), []
     for image in payload["images"]:
         try:
             pictures.append(media.load(image["file"]).image)
-        except OSError as error:
+        except lost as error:
             # Replaced a moment ago, and whoever did that encodes the new one; or lost, and the words must do.
             log.warning("item %r: its picture %s cannot be read: %s", payload["id"], image["file"], error)
     return [ItemInput(one, text or None) for one in pictures] or [ItemInput(text=text or payload["id"])]

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
+_MOST_ERRORS = 100  # refused fields that one answer names
+
 # What Starlette and FastAPI raise by themselves, by status.
 _CODES = {
     400: "malformed_body",
@@ -59,7 +61,9 @@ class ProblemDetails(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(examples=["There is no item 'A-17'."])
     code: str = Field(description="Stable; made for programs.", examples=["item_not_found"])
-    errors: list[FieldError] | None = Field(default=None, description="The refused fields, one by one.")
+    errors: list[FieldError] | None = Field(
+        default=None, description=f"The refused fields, one by one; {_MOST_ERRORS} at most."
+    )
 
 
 class Problem(Exception):
@@ -186,12 +190,13 @@ def told(error: ErrorDetails) -> str:
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
+    refused = error.errors()[:_MOST_ERRORS]
+    first = refused[0]
     if first["type"] == "json_invalid":
         detail = f"The body is not JSON: {first['ctx']['error']} (at character {first['loc'][-1]})."
         return Problem(400, _CODES[400], detail).response()
     # The refused values are left out: they may be long, private, or impossible to write as JSON.
-    errors = [{"field": ".".join(map(str, entry["loc"])), "message": told(entry)} for entry in error.errors()]
+    errors = [{"field": ".".join(map(str, entry["loc"])), "message": told(entry)} for entry in refused]
     detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in errors[:3])
     return Problem(422, _CODES[422], detail, errors=errors).response()
 

@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     StringConstraints,
     field_validator,
+    model_validator,
 )
 
 from retriever import item_text
@@ -43,6 +44,8 @@ def _addressable(item_id: str) -> str:
 
 MOST_FACET_VALUES = 500
 _FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_799  # of the years that ISO dates have
+_MOST_FIELDS = 50  # of one JSON object; each that is not known would be an error of its own
+_MOST_ATTRIBUTES = 200
 LONGEST_TEXT = 65_536  # characters; in a form SEARCH_MAX_FIELD_BYTES may allow less
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(storable)]
@@ -79,7 +82,7 @@ def _short(text: str, longest: int) -> str:
 
 
 AttributeValue = Annotated[str | bool | int | float | list[str], BeforeValidator(_attribute_value)]
-Attributes = Annotated[dict[Word, AttributeValue], Field(max_length=200)]
+Attributes = Annotated[dict[Word, AttributeValue], Field(max_length=_MOST_ATTRIBUTES)]
 Category = Annotated[list[Word], Field(max_length=20)]
 
 
@@ -123,7 +126,21 @@ def parse_category(value: Any) -> Any:
 
 
 def parse_attributes(value: Any) -> Any:
-    return _parse_json(value) if isinstance(value, str) else value
+    return few_attributes(_parse_json(value) if isinstance(value, str) else value)
+
+
+def few_attributes(value: Any) -> Any:
+    """Refuses too many before each is looked at, and answered with an error of its own."""
+    if isinstance(value, dict) and len(value) > _MOST_ATTRIBUTES:
+        raise ValueError(f"has more than {_MOST_ATTRIBUTES} attributes")
+    return value
+
+
+def few_fields(value: Any) -> Any:
+    """As `few_attributes`, for the fields of a model that takes no others than its own."""
+    if isinstance(value, dict) and len(value) > _MOST_FIELDS:
+        raise ValueError(f"has more than {_MOST_FIELDS} fields")
+    return value
 
 
 def _parse_json(text: str) -> Any:
@@ -273,7 +290,10 @@ class Item(BaseModel):
     stock: int | None = Field(examples=[3])
     attributes: dict[str, Any] = Field(examples=[{"brand": "Kiln & Co", "article number": "KC-17"}])
     images: list[ItemImage]
-    version: int = Field(description="1 when new, one more with every change; the item's ETag.", examples=[1])
+    version: int = Field(
+        description="The item's ETag: one more with every change, and never one of an earlier item with its id.",
+        examples=[1_769_860_800_000_000],
+    )
     created_at: str = Field(examples=["2026-01-31T12:00:00.000+00:00"])
     updated_at: str = Field(examples=["2026-01-31T12:00:00.000+00:00"])
 
@@ -337,11 +357,18 @@ class ItemPatch(BaseModel):
     category: Annotated[Category, BeforeValidator(parse_category)] | None = None
     price: Price | None = Field(default=None, description="null: no price any more.")
     stock: Stock | None = Field(default=None, description="null: not counted any more.")
-    attributes: Annotated[dict[Word, AttributeValue | None], Field(max_length=200)] | None = None
+    attributes: (
+        Annotated[
+            dict[Word, AttributeValue | None], Field(max_length=_MOST_ATTRIBUTES), BeforeValidator(few_attributes)
+        ]
+        | None
+    ) = None
     images: Annotated[list[Base64Picture], Field(max_length=100)] | None = Field(
         default=None, description="In place of all pictures: JPEG, PNG or WebP in base64."
     )
     image_urls: PictureUrls | None = Field(default=None, description="As `images`, or after them: fetched from there.")
+
+    _few_fields = model_validator(mode="before")(few_fields)
 
 
 class BulkLine(ItemFields):
@@ -349,6 +376,8 @@ class BulkLine(ItemFields):
 
     images: Annotated[list[Base64Picture], Field(max_length=100)] = Field(default_factory=list)
     image_urls: PictureUrls = Field(default_factory=list)
+
+    _few_fields = model_validator(mode="before")(few_fields)
 
 
 class PatchLine(ItemPatch):

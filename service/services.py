@@ -27,7 +27,7 @@ from service.metrics import Metrics
 from service.opening import device_of, generations_of, lasting_name, load_model, open_index_of
 from service.searcher import Searcher
 from service.settings import Settings
-from service.stocktaking import take_stock
+from service.stocktaking import StockTaking
 from service.takeover import Takeover
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,8 @@ async def open_services(
     serve(name, first)
     # On a server, other processes and other indexes may have pictures in the folder.
     own_media = None if settings.qdrant_url else media
-    once = [asyncio.create_task(take_stock(index, lexicon, own_media), name="stock-taking")]
+    first.catalogue.stock = StockTaking(lexicon)
+    once = [asyncio.create_task(first.catalogue.stock.run(index, own_media), name="stock-taking")]
     if settings.demo_catalogue:
         filling = demo.fill(first.catalogue, index, settings.data_dir)
         once.append(asyncio.create_task(filling, name="demonstration catalogue"))

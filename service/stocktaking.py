@@ -3,29 +3,49 @@
 import asyncio
 import logging
 
-from retriever.index import IndexUnavailable, ItemIndex
+from retriever.index import IndexUnavailable, ItemIndex, Payload
 from service.lexicon import Lexicon
 from service.media import MediaStore
 
 log = logging.getLogger(__name__)
 
 
-async def take_stock(index: ItemIndex, lexicon: Lexicon, media: MediaStore | None) -> None:
-    """Learns the catalogue's words, and removes the pictures in `media` that a crash left without an item."""
-    named: set[str] = set()
-    count = 0
-    try:
-        begun = await asyncio.to_thread(media.now) if media else 0.0
-        async for payload in index.every_item():
-            lexicon.learn(payload)
-            count += 1
-            if media:
-                named.update(image["file"] for image in payload["images"])
-        log.info("suggestions and spelling: learned from %d items", count)
-        if media and named:  # an empty index says nothing of whose the pictures are
-            removed = await asyncio.to_thread(media.sweep, named, begun)
-            log.info("pictures that a crash left without an item: %d, removed", removed)
-    except IndexUnavailable as error:
-        log.error("suggestions and spelling know only what is written from now on: %s", error)
-    except (OSError, ValueError) as error:
-        log.warning("pictures without an item stay where they are: %s", error)
+class StockTaking:
+    """Learns the words of every stored item once: as it comes by, or as somebody is about to write it."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self._met: set[str] | None = set()  # ids; None: it is over
+
+    def meet(self, item_id: str, stored: Payload | None) -> None:
+        """Learns an item as it is stored, if at all, unless it was met before.
+
+        Whoever writes it takes care of its words from then on, and what comes by later may be what was written.
+        """
+        if self._met is None or item_id in self._met:
+            return
+        self._met.add(item_id)
+        if stored is not None:
+            self._lexicon.learn(stored)
+
+    async def run(self, index: ItemIndex, media: MediaStore | None) -> None:
+        """Meets every item, and removes the pictures in `media` that a crash left without one."""
+        named: set[str] = set()
+        count = 0
+        try:
+            begun = await asyncio.to_thread(media.now) if media else 0.0
+            async for payload in index.every_item():
+                self.meet(payload["id"], payload)
+                count += 1
+                if media:
+                    named.update(image["file"] for image in payload["images"])
+            log.info("suggestions and spelling: learned from %d items", count)
+            if media and named:  # an empty index says nothing of whose the pictures are
+                removed = await asyncio.to_thread(media.sweep, named, begun)
+                log.info("pictures that a crash left without an item: %d, removed", removed)
+        except IndexUnavailable as error:
+            log.error("suggestions and spelling know only what is written from now on: %s", error)
+        except (OSError, ValueError) as error:
+            log.warning("pictures without an item stay where they are: %s", error)
+        finally:
+            self._met = None

@@ -76,7 +76,7 @@ export function setUpUpload({ onSaved }) {
     try {
       const saved = await saveItem(fieldsOf(), edited?.version);
       dialog.close();
-      toast(saved.version > 1 ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
+      toast(saved.updated_at !== saved.created_at ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
       onSaved(saved);
     } catch (error) {
       const fields = error.fields ?? [];

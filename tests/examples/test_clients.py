@@ -43,13 +43,13 @@ def test_the_python_client(server: Server, picture: Path) -> None:
             pictures=[picture, picture.read_bytes()],
             only_new=True,
         )
-        assert (mug["version"], len(mug["images"]), mug["category"]) == (1, 2, ["Home", "Mugs"])
+        assert (len(mug["images"]), mug["category"]) == (2, ["Home", "Mugs"])
         with pytest.raises(SearchError, match="already") as refused:
             shop.put("mug/1", {"title": "other"}, only_new=True)
         assert (refused.value.status, refused.value.code) == (412, "already_exists")
-        assert shop.change("mug/1", {"price": 9, "stock": 2}, if_version=1)["price"] == 9
+        assert shop.change("mug/1", {"price": 9, "stock": 2}, if_version=mug["version"])["price"] == 9
         with pytest.raises(SearchError, match="version_mismatch"):
-            shop.change("mug/1", {"price": 1}, if_version=1)
+            shop.change("mug/1", {"price": 1}, if_version=mug["version"])
 
         stored = list(shop.bulk(iter([{"id": "lamp", "title": "blue lamp", "price": 40}, {"id": "bad", "price": -1}])))
         assert [(one["id"], one["status"]) for one in stored] == [("lamp", 201), ("bad", 422)]

@@ -174,7 +174,7 @@ def test_two_workers_are_killed_go_on_and_the_service_finds_what_they_encoded(
     assert sorted(table["id"].to_pylist(), key=int) == [row["id"] for row in rows if row["id"] != "9"]
 
     with TestClient(create_app(settings)) as client:
-        post_item(client, "3", picture_file("red"), title="an older one")
+        older = post_item(client, "3", picture_file("red"), title="an older one").json()
     assert command(load_catalog.main, settings, str(output)) == 0
     assert "399 items written, 0 were there already; the index holds 399" in capsys.readouterr().out
     check_vectors(settings, tiny_retriever, {row["id"]: row for row in rows if row["id"] != "9"})
@@ -182,7 +182,7 @@ def test_two_workers_are_killed_go_on_and_the_service_finds_what_they_encoded(
         hits = client.post("/search", json={"query": "mug 321", "mode": "lexical"}).json()["hits"]
         assert hits[0]["id"] == "321"
         replaced = client.get("/items/3").json()
-        assert (replaced["version"], replaced["images"]) == (2, [])
+        assert (replaced["version"], replaced["images"]) == (older["version"] + 1, [])
         assert client.get("/items/7/image").status_code == 200
     assert len(list((settings.data_dir / "media").rglob("*.jpg"))) == 2, "the replaced item's picture is gone"
     assert command(load_catalog.main, settings, str(output)) == 0

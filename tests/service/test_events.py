@@ -103,6 +103,21 @@ def test_a_bad_event_refuses_its_batch(shop: TestClient, settings: Settings, bad
     assert kept(settings.data_dir) == []
 
 
+@pytest.mark.parametrize("events", [[{f"field {n}": 0 for n in range(1000)}], [{}] * 1000], ids=["fields", "events"])
+def test_a_batch_of_nonsense_is_not_answered_word_for_word(shop: TestClient, events: list[dict[str, Any]]) -> None:
+    errors = shop.post("/events", json={"events": events}).json()["errors"]
+    assert {one["field"].rpartition("events.")[2].partition(".")[0] for one in errors} == {"0"}
+    assert len(errors) <= len(event())
+
+
+def test_a_batch_is_a_megabyte_at_most(shop: TestClient) -> None:
+    longest = event(item_id="語" * 200, position=100_000, kind="add_to_cart")
+    whole = json.dumps({"events": [longest] * 1000}, ensure_ascii=False).encode()
+    headers = {"Content-Type": "application/json"}
+    assert shop.post("/events", content=iter([whole]), headers=headers).status_code == 200
+    assert shop.post("/events", content=whole + b" " * 2**20, headers=headers).json()["code"] == "body_too_large"
+
+
 @pytest.mark.parametrize("body", [{"events": []}, {"events": [event()] * 1001}, {}, []])
 def test_a_batch_has_events_but_not_too_many(shop: TestClient, body: Any) -> None:
     assert shop.post("/events", json=body).status_code == 422
@@ -114,6 +129,7 @@ def test_switched_off_nothing_is_kept(client: TestClient, settings: Settings) ->
     answer = client.post("/events", json={"events": [event()]})
     assert (answer.status_code, answer.json()["code"]) == (404, "events_off")
     assert "SEARCH_EVENTS" in answer.json()["detail"]
+    assert client.post("/events", json={"events": "nonsense"}).json()["code"] == "events_off", "it is not looked at"
     assert not (settings.data_dir / "events").exists()
 
 

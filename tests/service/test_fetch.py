@@ -8,14 +8,15 @@ import http.server
 import ipaddress
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.fetch import PictureFetcher, is_public, resolve
+from service.fetch import PictureFetcher, is_public
+from service.lookup import Lookup
 from service.problems import Problem
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
@@ -87,8 +88,8 @@ NAMES = {"shop.example": ["127.0.0.1"], "two.example": ["127.0.0.1", "10.0.0.1"]
 def fetcher(*ports: int, names: dict[str, list[str]] = NAMES, **changed: Any) -> PictureFetcher:
     """One that reaches the test's server by the name shop.example, or by 127.0.0.1 if that is what a host means."""
 
-    async def looked_up(host: str, port: int) -> list[str]:
-        return names[host] if host in names else await resolve(host, port)
+    async def looked_up(host: str, port: int) -> Sequence[str]:
+        return names[host] if host in names else await Lookup(1, 10).addresses(host, port)
 
     options: dict[str, Any] = {"max_pictures": 8, "max_bytes": 100_000, "max_item_bytes": 200_000, "seconds": 10}
     options |= {"resolve": looked_up, **changed}
@@ -219,6 +220,63 @@ def test_a_name_is_resolved_once(web: int) -> None:
     (content,) = asyncio.run(getter.fetch_all([f"http://shop.example:{web}/picture.png"]))
     assert content.read() == PICTURE
     assert len(answers) == 1
+
+
+def test_another_address_of_the_host_is_tried(web: int) -> None:
+    async def two(host: str, port: int) -> list[str]:
+        return ["127.0.0.2", "127.0.0.1"]  # nothing listens at the first
+
+    getter = fetcher(web, permitted=lambda address: address.is_loopback, resolve=two)
+    (content,) = asyncio.run(getter.fetch_all([f"http://shop.example:{web}/picture.png"]))
+    assert content.read() == PICTURE
+
+
+def test_no_more_than_sixteen_are_fetched_at_a_time() -> None:
+    running, most = 0, 0
+
+    async def counted(host: str, port: int) -> list[str]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(10):  # as long as others may begin
+            await asyncio.sleep(0)
+        running -= 1
+        raise OSError
+
+    getter = fetcher(resolve=counted)
+
+    async def main() -> None:
+        one_each = (getter.fetch_all([f"http://{n}.example/"]) for n in range(40))
+        assert all(isinstance(one, Problem) for one in await asyncio.gather(*one_each, return_exceptions=True))
+
+    asyncio.run(main())
+    assert most == 16
+
+
+def test_the_first_problem_ends_the_others() -> None:
+    ended: list[str] = []
+
+    async def main() -> None:
+        begun = asyncio.Event()
+
+        async def looked_up(host: str, port: int) -> list[str]:
+            if host == "bad.example":
+                await begun.wait()
+                raise OSError
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(host)
+            return []
+
+        getter = fetcher(resolve=looked_up)
+        with pytest.raises(Problem, match="no address"):
+            await getter.fetch_all(["http://slow.example/", "http://bad.example/"])
+        await asyncio.sleep(0)
+        assert ended == ["slow.example"]
+
+    asyncio.run(main())
 
 
 def test_size_and_time_are_bounded(web: int) -> None:

@@ -136,3 +136,32 @@ def test_texts_without_a_forms_limit_have_the_same(client: TestClient) -> None:
     answer = client.post("/items/bulk", content=line, headers={"Content-Type": "application/x-ndjson"})
     assert (answer.json()["status"], answer.json()["code"]) == (422, "validation_failed")
     assert client.patch("/items/a", json={"description": long[:-1]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "where", "said"),
+    [
+        ({f"field {n}": 0 for n in range(1000)}, "", "has more than 50 fields"),
+        ({"attributes": {f"name {n}": [n] for n in range(1000)}}, "attributes", "has more than 200 attributes"),
+    ],
+    ids=["fields", "attributes"],
+)
+def test_too_many_at_once_are_one_error(client: TestClient, fields: dict[str, Any], where: str, said: str) -> None:
+    """Each of them would be an error, and a small request would keep the service busy with its answer."""
+    post_item(client, "a", title="mug")
+    changed = client.patch("/items/a", json=fields).json()
+    assert changed["errors"] == [{"field": f"body.{where}".rstrip("."), "message": said}]
+    for action in ("replace", "update"):
+        line = json.dumps({"id": "b"} | fields).encode()
+        answer = client.post(
+            f"/items/bulk?action={action}", content=line, headers={"Content-Type": "application/x-ndjson"}
+        )
+        assert answer.json()["detail"] == f"{where or 'line'}: {said}"
+    if where:
+        form = post_item(client, "b", attributes=json.dumps(fields["attributes"])).json()
+        assert form["errors"] == [{"field": "body.attributes", "message": said}]
+
+
+def test_an_answer_names_a_hundred_errors_at_most(client: TestClient) -> None:
+    answer = client.post("/search", json={"query": "mug"} | {f"field {n}": 0 for n in range(1000)})
+    assert (answer.status_code, len(answer.json()["errors"])) == (422, 100)

@@ -1,0 +1,60 @@
+"""Kept pictures: they are on the disk before anything names them, and what a crash leaves behind goes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service.media import MediaStore, Picture
+from tests.service.helpers import picture_file
+from tests.service.test_media import read
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> MediaStore:
+    return MediaStore(tmp_path / "media")
+
+
+@pytest.fixture
+def pictures() -> list[Picture]:
+    return [read(picture_file(colour)) for colour in ("red", "blue")]
+
+
+def test_each_file_is_synced_before_it_has_its_name_and_its_folder_after(
+    media: MediaStore, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, int]] = []  # what, and the inode of what
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        done.append(("sync", os.fstat(descriptor).st_ino))
+
+    def named(source: Path, target: Path) -> None:
+        replace(source, target)
+        done.append(("name", os.stat(target).st_ino))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", named)
+    files = [media.path(name) for name in media.save("mug", pictures)]
+    first, second = (os.stat(file).st_ino for file in files)
+    folder = os.stat(files[0].parent).st_ino
+    assert done[-5:] == [("sync", first), ("name", first), ("sync", second), ("name", second), ("sync", folder)]
+
+
+def test_what_was_saved_since_is_no_crashs(media: MediaStore, pictures: list[Picture]) -> None:
+    before = media.now()
+    names = media.save("mug", pictures)
+    assert media.sweep(set(), before) == 0
+    for name in names:
+        os.utime(media.path(name), (1, 1))
+    assert media.sweep(set(names[:1]), before) == 1
+    assert [media.path(name).exists() for name in names] == [True, False]
+
+
+def test_a_file_that_goes_while_the_sweep_looks_stops_nothing(media: MediaStore, pictures: list[Picture]) -> None:
+    (orphan,) = media.save("mug", pictures[:1])
+    os.utime(media.path(orphan), (1, 1))
+    media.path(orphan).with_name("renamed.tmp").symlink_to("gone")  # listed, and not there when it is asked for
+    assert media.sweep(set(), media.now()) == 1
+    assert not media.path(orphan).exists()
