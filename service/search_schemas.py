@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from retriever.index import beside
 from retriever.index.selection import RELEVANCE_FLOOR
-from service.schemas import MOST_FACET_VALUES, FacetResult, Item, PictureUrl, Text, Word, storable
+from service.schemas import MOST_FACET_VALUES, FacetResult, Item, PictureUrl, Text, Word, few_fields, storable
 
 QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
 
@@ -24,6 +24,8 @@ class SortBy(BaseModel):
         description="`price`, `updated_at`, `created_at`, `stock` or any attribute.", examples=["price"]
     )
     order: Literal["asc", "desc"] = "asc"
+
+    _few_fields = model_validator(mode="before")(few_fields)
 
 
 class Page(BaseModel):
@@ -69,6 +71,8 @@ class Page(BaseModel):
     )
     min_score: float | None = Field(default=None, allow_inf_nan=False, description="Least score.")
     group_by: Word | None = Field(default=None, description="One hit, the best, for each value of this field.")
+
+    _few_fields = model_validator(mode="before")(few_fields)
 
     @model_validator(mode="after")
     def _one_way_to_page(self) -> "Page":
@@ -254,6 +258,8 @@ class BatchRequest(BaseModel):
     )
 
     searches: list[SearchRequest] = Field(min_length=1, max_length=50)
+
+    _few_fields = model_validator(mode="before")(few_fields)
 
 
 class BatchResponse(BaseModel):

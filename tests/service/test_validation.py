@@ -162,6 +162,14 @@ def test_too_many_at_once_are_one_error(client: TestClient, fields: dict[str, An
         assert form["errors"] == [{"field": "body.attributes", "message": said}]
 
 
+def test_a_search_of_too_many_fields_is_one_error(client: TestClient) -> None:
+    many = {f"field {n}": 0 for n in range(1000)}
+    for body in (many, {"query": "a", "sort": [{"field": "price"} | many]}):
+        errors = client.post("/search", json=body).json()["errors"]
+        assert [error["message"] for error in errors] == ["has more than 50 fields"]
+
+
 def test_an_answer_names_a_hundred_errors_at_most(client: TestClient) -> None:
-    answer = client.post("/search", json={"query": "mug"} | {f"field {n}": 0 for n in range(1000)})
+    wrong = {"query": "mug"} | {f"field {n}": 0 for n in range(40)}
+    answer = client.post("/search/batch", json={"searches": [wrong] * 5})
     assert (answer.status_code, len(answer.json()["errors"])) == (422, 100)
