@@ -39,6 +39,7 @@ class Vocabulary:
         self._all = self._english = 0  # the sum of that, and of English words alone
         self._sorted: SortedSet = SortedSet()
         self._speller = _new_speller()
+        _english_speller()  # takes half a second: now, and not when the first shopper mistypes
         self.learn(_SEEN)
         self._all = self._english = 0
 
