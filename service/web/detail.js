@@ -2,6 +2,7 @@
 
 import { deleteItem, similarItems } from "./api.js";
 import { $, closable, element, marked, picture, price, stock, toast } from "./dom.js";
+import { openOver } from "./steps.js";
 
 const SIMILAR = 6;
 
@@ -65,7 +66,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
   }
 
   // `hit` is what a search said about the item, if it comes from one.
-  function open(opened, hit = {}) {
+  async function open(opened, hit = {}) {
     item = opened;
     remove.dataset.sure = "no";
     remove.textContent = "Delete";
@@ -95,7 +96,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
       ),
     );
     show(hit.explanation?.picture ?? 0);
-    if (!dialog.open) dialog.showModal();
+    await openOver(dialog);
     dialog.scrollTop = 0;
     showSimilar();
   }

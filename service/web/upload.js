@@ -2,6 +2,7 @@
 
 import { saveItem } from "./api.js";
 import { $, closable, element, toast } from "./dom.js";
+import { openOver } from "./steps.js";
 
 const PICTURES = new Set(["image/jpeg", "image/png", "image/webp"]);
 
@@ -122,7 +123,7 @@ export function setUpUpload({ onSaved }) {
       addRow();
     }
     showFiles();
-    dialog.showModal();
+    await openOver(dialog);
     if (item) {
       submit.disabled = true; // saving before the pictures are here would drop them
       try {

@@ -160,17 +160,6 @@ def test_filters_are_skipped_by_keyboard(page: Page) -> None:
     assert not asked  # or the answer would replace what has the focus
 
 
-def test_back_returns_to_the_search_before(page: Page) -> None:
-    box = page.get_by_label("Search products")
-    for words in ("red mug", "blue shirt"):
-        box.fill(words)
-        box.press("Enter")
-        expect(page.locator(".card").first.get_by_role("heading")).to_have_text(words)
-    page.go_back()
-    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("red mug")
-    expect(box).to_have_value("red mug")
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, server: Server, scheme: str) -> None:
     context = browser.new_context(
