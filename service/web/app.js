@@ -2,7 +2,7 @@
 
 import { listFields, listItems, search, searchImage } from "./api.js";
 import { setUpDetail } from "./detail.js";
-import { $, element, picture, price, stock } from "./dom.js";
+import { $, element, picture, price, stock, toast } from "./dom.js";
 import { setUpFilters } from "./filters.js";
 import { setUpPhoto } from "./photo.js";
 import { setUpSteps, visit } from "./steps.js";
@@ -38,7 +38,7 @@ const suggestions = setUpSuggestions(input, { onChoose: (words) => go(words) });
 function changed() {
   filters.refresh();
   learnFields();
-  return load(shown.query);
+  return load(input.value.trim());
 }
 
 function narrowed() {
@@ -90,11 +90,20 @@ async function load(query, { next = false, typed = false } = {}) {
     if (shown.count === 0) nothing(query);
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
-    if (!next) results.replaceChildren();
-    more.hidden = !next;
+    if (next) {
+      more.disabled = false;
+      more.focus();
+      return toast(error.message); // the message's place is above all that is there already
+    }
+    results.replaceChildren();
+    more.hidden = true;
     instead.hidden = true;
     status.textContent = "";
-    explain("That did not work", error.message, { "Try again": () => load(query, { next, typed }) });
+    explain("That did not work", error.message, {
+      "Try again": () => load(query, { typed }),
+      ...(photo.get() ? { "Search without the picture": () => photo.clear() } : {}),
+      ...(filters.filter() ? { "Clear the filters": () => filters.clear() } : {}),
+    });
   } finally {
     if (!signal.aborted) {
       results.classList.remove("waiting");

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -95,6 +96,21 @@ def test_a_product_is_added_found_edited_and_deleted(page: Page, tmp_path: Path)
     expect(page.get_by_role("heading", name="quirky lamp")).to_have_count(0)
 
 
+def test_a_save_after_a_failed_search_shows_what_was_searched_for(page: Page, server: Server) -> None:
+    search(page, "red mug")
+    page.route("**/search", lambda route: route.abort())
+    page.get_by_label("Search products").fill("blue shirt")
+    expect(page.locator("#message")).to_be_visible()
+    page.unroute("**/search")
+    page.get_by_role("button", name="Add product").click()
+    form = page.get_by_role("dialog", name="Add a product")
+    form.get_by_label("Title").fill("spare hook")
+    form.get_by_label("Id", exact=True).fill("hook")
+    form.get_by_role("button", name="Save product").click()
+    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("blue shirt")
+    httpx.delete(f"{server.url}/items/hook", timeout=30).raise_for_status()
+
+
 def test_a_refused_field_is_marked_and_explained(page: Page) -> None:
     page.get_by_role("button", name="Add product").click()
     form = page.locator("#upload")
@@ -114,6 +130,19 @@ def test_an_error_says_what_happened_and_can_be_tried_again(page: Page) -> None:
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".card").first).to_be_visible()
     expect(page.locator("#message")).to_be_hidden()
+
+
+def test_a_next_page_that_fails_says_so_where_it_was_asked_for(page: Page) -> None:
+    page.route("**/items?*cursor=*", lambda route: route.abort())
+    more = page.get_by_role("button", name="Show more")
+    more.click()
+    expect(page.locator("#toast")).to_have_text("The service does not answer. Is it running?")
+    expect(page.locator("#message")).to_be_hidden()
+    expect(page.locator("#status")).to_have_text("37 products")
+    expect(more).to_be_focused()
+    page.unroute("**/items?*cursor=*")
+    more.click()
+    expect(page.locator(".card")).to_have_count(37)
 
 
 def test_text_is_never_read_as_html(page: Page) -> None:
