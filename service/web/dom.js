@@ -48,6 +48,9 @@ export function toast(text) {
   fading = setTimeout(() => node.classList.remove("shown"), 3500);
 }
 
+// Whether it is files that are dragged, and not text.
+export const carriesFiles = (event) => event.dataTransfer?.types.includes("Files") ?? false;
+
 // A dialog closes by its own buttons, by Escape, and by a click beside it; focus returns to where it was.
 export function closable(dialog) {
   for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());

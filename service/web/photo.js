@@ -1,6 +1,7 @@
 // Searching with a photograph: from the camera button, a drop anywhere on the page, or the clipboard.
 
-import { $ } from "./dom.js";
+import { $, carriesFiles, toast } from "./dom.js";
+import { small } from "./small.js";
 
 // `onChange` is called after a photo was given or taken away.
 export function setUpPhoto({ onChange }) {
@@ -9,8 +10,10 @@ export function setUpPhoto({ onChange }) {
   const file = $("#camera");
   const given = new Map(); // number → photo, for Back to find again
   let number = null;
+  let latest = 0;
 
   function show(one) {
+    latest++; // a photo still being read comes too late
     if (image.src) URL.revokeObjectURL(image.src);
     const photo = given.get(one);
     number = photo ? one : null;
@@ -25,14 +28,18 @@ export function setUpPhoto({ onChange }) {
     onChange();
   }
 
-  function take(photo) {
+  async function take(chosen) {
+    const turn = ++latest;
+    const photo = await small(chosen);
+    if (turn !== latest) return;
+    if (!photo) return toast(`Not a JPEG, PNG or WebP picture: ${chosen.name}`);
     const one = Date.now(); // no number of before a reload
     given.set(one, photo);
     show(one);
     onChange();
   }
 
-  const pictureIn = (files) => [...(files ?? [])].find(({ type }) => /^image\/(jpeg|png|webp)$/.test(type));
+  const pictureIn = (files) => [...(files ?? [])].find(({ type }) => type.startsWith("image/"));
 
   $("#by-photo").addEventListener("click", () => file.click());
   file.addEventListener("change", () => {
@@ -43,15 +50,15 @@ export function setUpPhoto({ onChange }) {
     clear();
     $("#by-photo").focus(); // what was clicked is hidden
   });
-  document.addEventListener("dragover", (event) => {
-    if (!document.querySelector("dialog[open]")) event.preventDefault();
-  });
-  document.addEventListener("drop", (event) => {
-    if (document.querySelector("dialog[open]")) return; // the upload form takes its own
-    event.preventDefault();
-    const dropped = pictureIn(event.dataTransfer?.files);
-    if (dropped) take(dropped);
-  });
+  for (const kind of ["dragover", "drop"])
+    document.addEventListener(kind, (event) => {
+      if (!carriesFiles(event)) return;
+      event.preventDefault(); // or the browser leaves the page for the file
+      if (kind === "dragover" || document.querySelector("dialog[open]")) return; // the upload form takes its own
+      const { files } = event.dataTransfer;
+      const dropped = pictureIn(files) ?? files[0];
+      if (dropped) take(dropped);
+    });
   document.addEventListener("paste", (event) => {
     const pasted = pictureIn(event.clipboardData?.files);
     if (pasted && !document.querySelector("dialog[open]")) take(pasted);

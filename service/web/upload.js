@@ -1,7 +1,7 @@
 // The form that adds a product or replaces one.
 
 import { saveItem } from "./api.js";
-import { $, closable, element, toast } from "./dom.js";
+import { $, carriesFiles, closable, element, toast } from "./dom.js";
 import { openOver } from "./steps.js";
 
 const PICTURES = new Set(["image/jpeg", "image/png", "image/webp"]);
@@ -64,6 +64,7 @@ export function setUpUpload({ onSaved }) {
   $("[data-row]", dialog).addEventListener("click", () => $("input", addRow()).focus());
   for (const kind of ["dragover", "dragleave", "drop"])
     dialog.addEventListener(kind, (event) => {
+      if (!carriesFiles(event)) return;
       event.preventDefault();
       drop.classList.toggle("over", kind === "dragover");
       if (kind === "drop") addFiles(event.dataTransfer.files);
