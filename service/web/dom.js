@@ -51,10 +51,14 @@ export function toast(text) {
 // Whether it is files that are dragged, and not text.
 export const carriesFiles = (event) => event.dataTransfer?.types.includes("Files") ?? false;
 
-// A dialog closes by its own buttons, by Escape, and by a click beside it; focus returns to where it was.
-export function closable(dialog) {
+// A dialog closes by its own buttons and by Escape, and, unless it holds somebody's work, by a click `beside` it; focus
+// returns to where it was.
+export function closable(dialog, { beside = true } = {}) {
   for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+  if (!beside) return;
+  let pressed; // what a click began on: text may be selected from inside to outside
+  dialog.addEventListener("pointerdown", (event) => (pressed = event.target));
   dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
+    if (event.target === dialog && pressed === dialog) dialog.close();
   });
 }

@@ -1,6 +1,6 @@
 // The form that adds a product or replaces one.
 
-import { saveItem } from "./api.js";
+import { ApiError, saveItem } from "./api.js";
 import { $, carriesFiles, closable, element, toast } from "./dom.js";
 import { openOver } from "./steps.js";
 
@@ -14,7 +14,7 @@ export function setUpUpload({ onSaved }) {
   const submit = $("[type=submit]", dialog);
   let files = [];
   let edited = null; // the item as it was when the form was opened
-  closable(dialog);
+  closable(dialog, { beside: false });
 
   function addFiles(list) {
     const refused = [...list].filter((file) => !PICTURES.has(file.type));
@@ -76,6 +76,9 @@ export function setUpUpload({ onSaved }) {
     problem.textContent = "";
     submit.disabled = true;
     try {
+      const unread = [...form.elements].filter((field) => field.validity.badInput); // their values would be empty
+      const problems = unread.map(({ name }) => ({ field: name, message: "this is not a number" }));
+      if (problems.length) throw new ApiError("", problems);
       const saved = await saveItem(fieldsOf(), edited?.version);
       dialog.close();
       toast(saved.version > 1 ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);

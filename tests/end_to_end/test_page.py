@@ -111,6 +111,41 @@ def test_a_save_after_a_failed_search_shows_what_was_searched_for(page: Page, se
     httpx.delete(f"{server.url}/items/hook", timeout=30).raise_for_status()
 
 
+def test_a_form_stays_open_when_a_selection_ends_beside_it(page: Page) -> None:
+    page.get_by_role("button", name="Add product").click()
+    form = page.get_by_role("dialog", name="Add a product")
+    form.get_by_label("Description").fill("some words")
+    form.get_by_label("Description").hover()
+    page.mouse.down()
+    page.mouse.move(5, 400)
+    page.mouse.up()
+    page.mouse.click(5, 5)
+    expect(form.get_by_label("Description")).to_have_value("some words")
+    expect(form).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(form).to_be_hidden()
+
+    page.locator(".card").first.get_by_role("button").click()
+    product = page.locator("#detail")
+    product.get_by_role("heading", level=2).hover()
+    page.mouse.down()
+    page.mouse.move(5, 400)
+    page.mouse.up()
+    expect(product).to_be_visible()
+    page.mouse.click(5, 5)  # there is nothing to lose
+    expect(product).to_be_hidden()
+
+
+def test_what_is_no_number_is_refused_and_not_dropped(page: Page) -> None:
+    page.get_by_role("button", name="Add product").click()
+    form = page.locator("#upload")
+    form.get_by_label("Title").fill("a mug")
+    form.get_by_label("Price").press_sequentially("1-2")
+    form.get_by_role("button", name="Save product").click()
+    expect(form.get_by_role("alert")).to_have_text("price: this is not a number")
+    expect(form.get_by_label("Price")).to_be_focused()
+
+
 def test_a_refused_field_is_marked_and_explained(page: Page) -> None:
     page.get_by_role("button", name="Add product").click()
     form = page.locator("#upload")
