@@ -67,6 +67,7 @@ async function load(query, { next = false, typed = false } = {}) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
+  if (message.contains(document.activeElement)) results.focus({ preventScroll: true });
   message.hidden = true;
   more.disabled = true;
   if (!next && results.childElementCount === 0) results.replaceChildren(...skeletons());
@@ -80,7 +81,9 @@ async function load(query, { next = false, typed = false } = {}) {
       results.append(...cards);
       $("button", cards[0])?.focus();
     } else {
+      const within = results.contains(document.activeElement);
       results.replaceChildren(...cards);
+      if (within) results.focus({ preventScroll: true });
     }
     shown = { query, typed, count: (next ? shown.count : 0) + page.hits.length, cursor: page.cursor };
     more.hidden = shown.cursor === null;
@@ -167,7 +170,7 @@ function card(hit) {
         "div",
         { className: "text" },
         element("p", { className: "path", textContent: item.category.at(-1) ?? "" }),
-        element("h3", { textContent: item.title || item.id }),
+        element("h3", { dir: "auto", textContent: item.title || item.id }),
         element("p", { className: "price", textContent: price(item.price) }),
         item.stock === 0 ? element("p", { className: "stock", textContent: stock(item) }) : null,
       ),

@@ -37,7 +37,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
   });
 
   function show(number) {
-    $(".stage", dialog).replaceChildren(picture(item, number, false));
+    $(".stage", dialog).replaceChildren(picture(item, number, true));
     $(".thumbs", dialog)
       .querySelectorAll("button")
       .forEach((button, i) => button.setAttribute("aria-pressed", String(i === number)));
@@ -83,7 +83,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
     $(".attributes", dialog).replaceChildren(
       ...Object.entries(item.attributes).flatMap(([name, value]) => [
         element("dt", { textContent: name }),
-        element("dd", { textContent: Array.isArray(value) ? value.join(", ") : String(value) }),
+        element("dd", { dir: "auto", textContent: Array.isArray(value) ? value.join(", ") : String(value) }),
       ]),
     );
     $(".thumbs", dialog).replaceChildren(

@@ -28,13 +28,15 @@ export function marked(html) {
   );
 }
 
-export function picture(item, number = 0, lazy = true) {
+// `alone`, where no title stands beside it.
+export function picture(item, number = 0, alone = false) {
   const image = item.images[number];
-  if (!image) return element("span", { className: "letter", textContent: (item.title || item.id).charAt(0).toUpperCase() });
+  const name = item.title || item.id;
+  if (!image) return element("span", { className: "letter", ariaHidden: "true", textContent: [...name][0].toUpperCase() });
   return element("img", {
     src: image.url,
-    alt: number ? `${item.title}, picture ${number + 1}` : item.title || item.id,
-    loading: lazy ? "lazy" : "eager",
+    alt: !alone ? "" : number ? `${name}, picture ${number + 1}` : name,
+    loading: alone ? "eager" : "lazy",
     decoding: "async",
   });
 }
