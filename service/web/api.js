@@ -2,6 +2,7 @@
 
 import { askForKey, keyHeader } from "./key.js";
 
+const PATIENCE = 5; // seconds that a call waits where the service asks it to come back
 const FACET_SIZE = 100; // values of a field: the whole tree of categories, in most shops
 
 export class ApiError extends Error {
@@ -11,7 +12,7 @@ export class ApiError extends Error {
   }
 }
 
-async function call(path, options = {}) {
+async function call(path, options = {}, again = true) {
   let response;
   try {
     response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeader() } });
@@ -20,6 +21,11 @@ async function call(path, options = {}) {
     throw new ApiError("The service does not answer. Is it running?");
   }
   if (response.ok) return response.status === 204 ? null : response.json();
+  const wait = Number(response.headers.get("Retry-After"));
+  if (response.status === 429 && again && wait <= PATIENCE) {
+    await new Promise((done) => setTimeout(done, 1000 * wait));
+    return call(path, options, false);
+  }
   const problem = await response.json().catch(() => ({}));
   if ((response.status === 401 || response.status === 403) && (await askForKey(problem.detail))) return call(path, options);
   const fields = (problem.errors ?? []).map(({ field, message }) => ({ field: field.replace(/^body\./, ""), message }));
@@ -57,7 +63,10 @@ export function searchImage(image, request, signal) {
 
 export const suggest = (typed, signal) => call(`/suggest?q=${encodeURIComponent(typed)}`, { signal });
 
-export const listFields = () => call("/fields");
+let listing = null;
+
+// Those who ask at the same time share an answer.
+export const listFields = () => (listing ??= call("/fields").finally(() => (listing = null)));
 
 export const similarItems = (id, limit) => call(`/items/${encodeURIComponent(id)}/similar?limit=${limit}`);
 

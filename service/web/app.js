@@ -2,9 +2,10 @@
 
 import { listFields, listItems, search, searchImage } from "./api.js";
 import { setUpDetail } from "./detail.js";
-import { $, element, picture, price, stock } from "./dom.js";
+import { $, element, picture, price, stock, toast } from "./dom.js";
 import { setUpFilters } from "./filters.js";
 import { setUpPhoto } from "./photo.js";
+import { setUpSteps, visit } from "./steps.js";
 import { setUpSuggestions } from "./suggest.js";
 import { setUpUpload } from "./upload.js";
 import { setUpVariants } from "./variants.js";
@@ -24,6 +25,7 @@ let running = new AbortController(); // the request whose answer will be shown
 let shown = { query: "", typed: false, count: 0, cursor: null };
 
 let verbatim = ""; // a query that is searched for as it was typed
+let pause; // after which what is typed is searched for
 
 const openDetail = setUpDetail({ onEdit: (item) => openUpload(item), onDeleted: () => changed() });
 const openUpload = setUpUpload({ onSaved: () => changed() });
@@ -36,7 +38,7 @@ const suggestions = setUpSuggestions(input, { onChoose: (words) => go(words) });
 function changed() {
   filters.refresh();
   learnFields();
-  return load(shown.query);
+  return load(input.value.trim());
 }
 
 function narrowed() {
@@ -65,6 +67,7 @@ async function load(query, { next = false, typed = false } = {}) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
+  if (message.contains(document.activeElement)) results.focus({ preventScroll: true });
   message.hidden = true;
   more.disabled = true;
   if (!next && results.childElementCount === 0) results.replaceChildren(...skeletons());
@@ -78,7 +81,9 @@ async function load(query, { next = false, typed = false } = {}) {
       results.append(...cards);
       $("button", cards[0])?.focus();
     } else {
+      const within = results.contains(document.activeElement);
       results.replaceChildren(...cards);
+      if (within) results.focus({ preventScroll: true });
     }
     shown = { query, typed, count: (next ? shown.count : 0) + page.hits.length, cursor: page.cursor };
     more.hidden = shown.cursor === null;
@@ -88,11 +93,20 @@ async function load(query, { next = false, typed = false } = {}) {
     if (shown.count === 0) nothing(query);
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
-    if (!next) results.replaceChildren();
-    more.hidden = !next;
+    if (next) {
+      more.disabled = false;
+      more.focus();
+      return toast(error.message); // the message's place is above all that is there already
+    }
+    results.replaceChildren();
+    more.hidden = true;
     instead.hidden = true;
     status.textContent = "";
-    explain("That did not work", error.message, { "Try again": () => load(query, { next, typed }) });
+    explain("That did not work", error.message, {
+      "Try again": () => load(query, { typed }),
+      ...(photo.get() ? { "Search without the picture": () => photo.clear() } : {}),
+      ...(filters.filter() ? { "Clear the filters": () => filters.clear() } : {}),
+    });
   } finally {
     if (!signal.aborted) {
       results.classList.remove("waiting");
@@ -156,7 +170,7 @@ function card(hit) {
         "div",
         { className: "text" },
         element("p", { className: "path", textContent: item.category.at(-1) ?? "" }),
-        element("h3", { textContent: item.title || item.id }),
+        element("h3", { dir: "auto", textContent: item.title || item.id }),
         element("p", { className: "price", textContent: price(item.price) }),
         item.stock === 0 ? element("p", { className: "stock", textContent: stock(item) }) : null,
       ),
@@ -221,8 +235,9 @@ function explain(title, text, ways) {
   message.hidden = false;
 }
 
-// Shows a query and keeps it in the address; typing replaces the entry, a deliberate search adds one.
+// Shows a query and keeps it in the address.
 function go(words, { replace = false, typed = false } = {}) {
+  clearTimeout(pause);
   const query = words.trim();
   if (input.value.trim() !== query) input.value = query; // a space being typed stays
   const state = new URLSearchParams();
@@ -230,14 +245,15 @@ function go(words, { replace = false, typed = false } = {}) {
   if (filters.filter()) state.set("filter", JSON.stringify(filters.filter()));
   if (sort.value) state.set("sort", sort.value);
   if (variants.field()) state.set("group", variants.field());
-  const address = state.size ? `/?${state}` : "/";
-  if (address !== location.pathname + location.search) history[replace ? "replaceState" : "pushState"](null, "", address);
+  visit(state.size ? `/?${state}` : "/", photo.number(), { replace, typed });
+  // Who ticks filters goes on from there.
+  if (!replace && !$("#filters").contains(document.activeElement)) scrollTo({ top: 0, behavior: "instant" });
   document.title = query ? `${query} – Product search` : "Product search";
   return load(query, { typed });
 }
 
-// Shows what the address says.
-function restore() {
+// Shows what the address says, with the photo of that number, if it is still there.
+function restore(number) {
   const state = new URLSearchParams(location.search);
   let filter = null;
   try {
@@ -249,18 +265,16 @@ function restore() {
   filters.refresh();
   sort.value = state.get("sort") ?? "";
   variants.set(state.get("group") ?? "");
-  photo.clear();
+  photo.show(number);
   return go(state.get("q") ?? "", { replace: true });
 }
 
-let pause;
 input.addEventListener("input", () => {
   clearTimeout(pause);
-  pause = setTimeout(() => go(input.value, { replace: true, typed: true }), PAUSE);
+  pause = setTimeout(() => go(input.value, { typed: true }), PAUSE);
 });
 $("#search").addEventListener("submit", (event) => {
   event.preventDefault();
-  clearTimeout(pause);
   suggestions.close();
   go(input.value);
 });
@@ -285,8 +299,7 @@ for (const skip of document.querySelectorAll(".skip"))
     event.preventDefault(); // it would be a step of the history, and search again under the focus
     results.focus();
   });
-window.addEventListener("popstate", restore);
 
 input.focus();
-restore();
+setUpSteps({ onSearch: restore });
 learnFields();

@@ -2,6 +2,7 @@
 
 import { deleteItem, similarItems } from "./api.js";
 import { $, closable, element, marked, picture, price, stock, toast } from "./dom.js";
+import { openOver } from "./steps.js";
 
 const SIMILAR = 6;
 
@@ -36,7 +37,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
   });
 
   function show(number) {
-    $(".stage", dialog).replaceChildren(picture(item, number, false));
+    $(".stage", dialog).replaceChildren(picture(item, number, true));
     $(".thumbs", dialog)
       .querySelectorAll("button")
       .forEach((button, i) => button.setAttribute("aria-pressed", String(i === number)));
@@ -65,7 +66,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
   }
 
   // `hit` is what a search said about the item, if it comes from one.
-  function open(opened, hit = {}) {
+  async function open(opened, hit = {}) {
     item = opened;
     remove.dataset.sure = "no";
     remove.textContent = "Delete";
@@ -82,7 +83,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
     $(".attributes", dialog).replaceChildren(
       ...Object.entries(item.attributes).flatMap(([name, value]) => [
         element("dt", { textContent: name }),
-        element("dd", { textContent: Array.isArray(value) ? value.join(", ") : String(value) }),
+        element("dd", { dir: "auto", textContent: Array.isArray(value) ? value.join(", ") : String(value) }),
       ]),
     );
     $(".thumbs", dialog).replaceChildren(
@@ -95,7 +96,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
       ),
     );
     show(hit.explanation?.picture ?? 0);
-    if (!dialog.open) dialog.showModal();
+    await openOver(dialog);
     dialog.scrollTop = 0;
     showSimilar();
   }

@@ -28,13 +28,15 @@ export function marked(html) {
   );
 }
 
-export function picture(item, number = 0, lazy = true) {
+// `alone`, where no title stands beside it.
+export function picture(item, number = 0, alone = false) {
   const image = item.images[number];
-  if (!image) return element("span", { className: "letter", textContent: (item.title || item.id).charAt(0).toUpperCase() });
+  const name = item.title || item.id;
+  if (!image) return element("span", { className: "letter", ariaHidden: "true", textContent: [...name][0].toUpperCase() });
   return element("img", {
     src: image.url,
-    alt: number ? `${item.title}, picture ${number + 1}` : item.title || item.id,
-    loading: lazy ? "lazy" : "eager",
+    alt: !alone ? "" : number ? `${name}, picture ${number + 1}` : name,
+    loading: alone ? "eager" : "lazy",
     decoding: "async",
   });
 }
@@ -48,10 +50,17 @@ export function toast(text) {
   fading = setTimeout(() => node.classList.remove("shown"), 3500);
 }
 
-// A dialog closes by its own buttons, by Escape, and by a click beside it; focus returns to where it was.
-export function closable(dialog) {
+// Whether it is files that are dragged, and not text.
+export const carriesFiles = (event) => event.dataTransfer?.types.includes("Files") ?? false;
+
+// A dialog closes by its own buttons and by Escape, and, unless it holds somebody's work, by a click `beside` it; focus
+// returns to where it was.
+export function closable(dialog, { beside = true } = {}) {
   for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+  if (!beside) return;
+  let pressed; // what a click began on: text may be selected from inside to outside
+  dialog.addEventListener("pointerdown", (event) => (pressed = event.target));
   dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
+    if (event.target === dialog && pressed === dialog) dialog.close();
   });
 }

@@ -1,7 +1,7 @@
 // Facets as filters: what is ticked narrows every list and search, and stands above the results as chips.
 
 import { listFields, listItems } from "./api.js";
-import { $, element } from "./dom.js";
+import { $, element, toast } from "./dom.js";
 
 const FACETS = 8; // fields offered
 const VALUES = 8; // values of each, before "more"
@@ -10,28 +10,34 @@ const FIRST = ["category", "price", "available"]; // the other fields of an item
 const STEP = " > ";
 const WORDS = { available: "Availability", true: "yes", false: "no" };
 const IN_STOCK = { true: "in stock", false: "sold out" };
+const BOUNDS = { gte: "from", gt: "over", lte: "up to", lt: "under" };
+const STRICT = { gte: "gt", lte: "lt" };
 
 // `onChange` is called with nothing, after the filter has changed.
 export function setUpFilters({ onChange }) {
   const panel = $("#filters");
   const groups = $(".groups", panel);
   const chips = $("#chips");
-  $("details", panel).open = matchMedia("(min-width: 861px)").matches; // on a telephone the products come first
-  let chosen = {}; // field → [values], or {gte, lte}
+  const wide = matchMedia("(min-width: 861px)");
+  const unfold = () => ($("details", panel).open = wide.matches); // on a telephone the products come first
+  let chosen = {}; // field → [values], or a range; and what else somebody wrote in the address
   let fields = new Map(); // name → kinds, of the fields offered
   let latest = 0;
   const unfolded = new Set(); // fields whose every value is shown
 
+  wide.addEventListener("change", unfold);
+  unfold();
+
   const filter = () => (Object.keys(chosen).length ? chosen : null);
 
   function set(value) {
-    chosen = value ?? {};
+    chosen = tidied(value);
     showChips();
   }
 
   function change(name, value) {
     const { [name]: _, ...rest } = chosen;
-    chosen = value === null ? rest : { ...rest, [name]: value };
+    chosen = value === null ? rest : { ...chosen, [name]: value };
     showChips();
     onChange();
   }
@@ -44,29 +50,43 @@ export function setUpFilters({ onChange }) {
     change(name, values.length ? values : null);
   }
 
-  const listed = (name) => (Array.isArray(chosen[name]) ? chosen[name] : []);
+  const listed = (name) => (isList(chosen[name]) ? chosen[name] : []);
 
-  // Counts of each field are under the other fields' filters, so that a second value can be added to a first.
+  // Counts of each field are under the other fields' filters, so that a second value can be added to a first. Fields
+  // that nothing is chosen of are under the same ones, and counted together.
   async function refresh() {
     const turn = ++latest;
     const offered = await offeredFields(filter()).catch(() => null);
     if (turn !== latest) return;
     if (!offered) return (panel.hidden = true);
     fields = offered;
+    const names = [...fields.keys()];
+    const free = names.filter((name) => !Object.hasOwn(chosen, name));
+    const own = names.filter((name) => !free.includes(name)).map((name) => [name]);
     const answers = await Promise.all(
-      [...fields.keys()].map(async (name) => {
-        const { [name]: _, ...others } = chosen;
-        const under = Object.keys(others).length ? others : null;
-        const answer = await listItems({ limit: 1, filter: under, facets: [name] }).catch(() => null);
-        return [name, answer?.facets[name]];
+      (free.length ? [free, ...own] : own).map(async (facets) => {
+        const others = Object.entries(chosen).filter(([name]) => !facets.includes(name));
+        const under = others.length ? Object.fromEntries(others) : null;
+        return (await listItems({ limit: 1, filter: under, facets }).catch(() => null))?.facets;
       }),
     );
+    let typing;
+    while ((typing = beingTyped())) await left(typing);
     if (turn !== latest) return; // a later filter has its own counts under way
     const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
-    const shown = answers.filter(([name, facet]) => facet && isUseful(name, facet)).slice(0, FACETS);
-    groups.replaceChildren(...shown.map(([name, facet]) => (isRange(name) ? range(name, facet) : ticks(name, facet))));
+    const counts = Object.assign({}, ...answers);
+    const shown = names.filter((name) => counts[name] && isUseful(name, counts[name])).slice(0, FACETS);
+    groups.replaceChildren(...shown.map((name) => (isRange(name) ? range : ticks)(name, counts[name])));
     panel.hidden = !shown.length;
-    if (focused) document.getElementById(focused)?.focus(); // the keyboard stays where it was
+    const again = document.getElementById(focused);
+    again?.focus(); // the keyboard stays where it was
+    if (again?.type === "number") again.select(); // as Tab did
+  }
+
+  // The box in which somebody is at a number: it is not taken away meanwhile.
+  function beingTyped() {
+    const box = $("input[type=number]:focus", groups);
+    return box && (box.value !== box.defaultValue || box.validity.badInput) ? box : null;
   }
 
   const isRange = (name) => fields.get(name).includes("number") && !fields.get(name).includes("keyword");
@@ -87,33 +107,37 @@ export function setUpFilters({ onChange }) {
       if (!values.some((one) => one.value === value)) values.push({ value, count: 0 });
     }
     const choices = name === "category" ? branches(values, listed(name)) : values;
-    const few = unfolded.has(name) || choices.length <= VALUES + 1 ? choices : choices.slice(0, VALUES);
+    const all = unfolded.has(name) || choices.length <= VALUES + 1;
+    const few = choices.filter(({ value }, i) => all || i < VALUES || listed(name).includes(value));
+    const rest = choices.filter((one) => !few.includes(one));
     const more = element("button", {
       type: "button",
       className: "unfold",
-      textContent: `${choices.length - few.length} more`,
+      textContent: `${rest.length} more`,
       onclick: () => {
         unfolded.add(name);
-        const rest = choices.slice(VALUES).map((one) => tick(name, one));
-        more.replaceWith(...rest);
-        $("input", rest[0]).focus();
+        group.replaceWith(ticks(name, facet));
+        document.getElementById(idOf(name, rest[0].value)).focus();
       },
     });
-    return element(
+    const group = element(
       "fieldset",
       {},
       element("legend", { textContent: WORDS[name] ?? name }),
       ...few.map((one) => tick(name, one)),
-      few.length < choices.length ? more : null,
+      rest.length ? more : null,
     );
+    return group;
   }
+
+  const idOf = (name, value) => `${name}=${value}`;
 
   function tick(name, { value, count }) {
     const label = element(
       "label",
       {},
       element("input", {
-        id: `${name}=${value}`,
+        id: idOf(name, value),
         type: "checkbox",
         checked: listed(name).includes(value),
         onchange: (event) => toggle(name, value, event.target.checked),
@@ -126,7 +150,7 @@ export function setUpFilters({ onChange }) {
   }
 
   function range(name, facet) {
-    const bounds = { ...chosen[name] };
+    const bounds = isBounds(chosen[name]) ? { ...chosen[name] } : {};
     const box = (bound, label, placeholder) =>
       element("input", {
         id: `${name}.${bound}`,
@@ -136,10 +160,18 @@ export function setUpFilters({ onChange }) {
         inputMode: "decimal",
         ariaLabel: `${label} ${name}`,
         placeholder: String(placeholder ?? ""),
-        value: bounds[bound] ?? "",
-        onchange: (event) => {
-          if (event.target.value === "") delete bounds[bound];
-          else bounds[bound] = Number(event.target.value);
+        defaultValue: bounds[bound] ?? "",
+        // What is no number is no change either, to a browser.
+        onblur: ({ target }) => void isNumber(target),
+        onkeydown: ({ key, target }) => {
+          if (key === "Enter") isNumber(target);
+        },
+        onchange: ({ target }) => {
+          if (!isNumber(target)) return;
+          target.defaultValue = target.value;
+          delete bounds[STRICT[bound]];
+          if (target.value === "") delete bounds[bound];
+          else bounds[bound] = Number(target.value);
           change(name, Object.keys(bounds).length ? bounds : null);
         },
       });
@@ -154,13 +186,17 @@ export function setUpFilters({ onChange }) {
   function showChips() {
     const chip = (text, label, remove) =>
       element("li", {}, element("button", { type: "button", ariaLabel: `Remove ${label}`, onclick: remove }, `${text} ×`));
-    const own = Object.entries(chosen).flatMap(([name, value]) =>
-      Array.isArray(value)
-        ? value.map((one) => chip(shortened(name, one), `${name} ${one}`, () => toggle(name, one, false)))
-        : [chip(`${name} ${spoken(value)}`, name, () => change(name, null))],
-    );
+    const own = Object.entries(chosen).flatMap(([name, value]) => {
+      const text = isBounds(value) ? `${name} ${spoken(value)}` : "filter";
+      if (!isList(value)) return chip(text, name, () => change(name, null));
+      return value.map((one) => chip(shortened(name, one), `${name} ${one}`, () => toggle(name, one, false)));
+    });
     if (own.length > 1) own.push(element("li", {}, element("button", { type: "button", className: "plain", textContent: "Clear all", onclick: clear })));
+    const at = [...chips.querySelectorAll("button")].indexOf(document.activeElement);
     chips.replaceChildren(...own);
+    if (at < 0) return;
+    const buttons = chips.querySelectorAll("button");
+    (buttons[Math.min(at, buttons.length - 1)] ?? $("#results")).focus({ preventScroll: true });
   }
 
   function clear() {
@@ -189,6 +225,31 @@ async function offeredFields(filter) {
   return names.length ? new Map(names.map((name) => [name, kinds.get(name)])) : null;
 }
 
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isList = (value) => Array.isArray(value) && !value.some((one) => typeof one === "object");
+const isBounds = (value) => isObject(value) && Object.keys(value).every((bound) => bound in BOUNDS);
+
+// A filter as somebody may have written it in the address: a value alone is a list of one, and what is empty is none.
+function tidied(filter) {
+  const given = Object.entries(isObject(filter) ? filter : {});
+  return Object.fromEntries(
+    given
+      .filter(([, value]) => value !== null && String(value) !== "")
+      .map(([name, value]) => [name, typeof value === "object" ? value : [value]])
+      .map(([name, value]) => [name, isList(value) && name === "category" ? value.map(String) : value]),
+  );
+}
+
+function isNumber(box) {
+  const { badInput } = box.validity;
+  box.ariaInvalid = badInput ? "true" : null;
+  if (badInput) toast(`${box.ariaLabel}: this is not a number`);
+  return !badInput;
+}
+
+// Done once a box has lost the focus, and something else has it.
+const left = (box) => new Promise((done) => box.addEventListener("blur", () => setTimeout(done), { once: true }));
+
 const depth = (path) => path.split(STEP).length;
 const isWithin = (path, other) => path.startsWith(other + STEP);
 const parent = (path) => path.split(STEP).slice(0, -1).join(STEP);
@@ -207,11 +268,11 @@ function branches(values, chosen) {
 }
 
 function shortened(name, value) {
-  if (name === "available") return IN_STOCK[value];
-  return typeof value === "boolean" ? `${name}: ${WORDS[value]}` : value.split(STEP).at(-1);
+  if (name === "available" && value in IN_STOCK) return IN_STOCK[value];
+  return typeof value === "boolean" ? `${name}: ${WORDS[value]}` : String(value).split(STEP).at(-1);
 }
 
-function spoken({ gte, lte }) {
-  if (gte === undefined) return `up to ${lte}`;
-  return lte === undefined ? `from ${gte}` : `${gte} – ${lte}`;
+function spoken(bounds) {
+  if (Object.keys(bounds).sort().join() === "gte,lte") return `${bounds.gte} – ${bounds.lte}`;
+  return Object.entries(bounds).map(([bound, value]) => `${BOUNDS[bound]} ${value}`).join(", ");
 }

@@ -3,6 +3,7 @@
 import { $, closable } from "./dom.js";
 
 const NAME = "api-key";
+const SENDABLE = /^[\x21-\x7e]+$/; // in a header; a browser sends nothing at all with a typographic quote in one
 
 export const keyHeader = () => {
   const key = sessionStorage.getItem(NAME);
@@ -21,7 +22,12 @@ export function askForKey(why) {
     let given = false;
     form.onsubmit = (event) => {
       event.preventDefault();
-      sessionStorage.setItem(NAME, form.elements.key.value.trim());
+      const key = form.elements.key.value.trim();
+      if (!SENDABLE.test(key)) {
+        $(".problem", dialog).textContent = "This is not a key: it has a space or a character that no key has.";
+        return;
+      }
+      sessionStorage.setItem(NAME, key);
       given = true;
       dialog.close();
     };

@@ -1,44 +1,67 @@
 // Searching with a photograph: from the camera button, a drop anywhere on the page, or the clipboard.
 
-import { $ } from "./dom.js";
+import { $, carriesFiles, toast } from "./dom.js";
+import { small } from "./small.js";
 
 // `onChange` is called after a photo was given or taken away.
 export function setUpPhoto({ onChange }) {
   const holder = $("#photo");
   const image = $("img", holder);
   const file = $("#camera");
-  let photo = null;
+  const given = new Map(); // number → photo, for Back to find again
+  let number = null;
+  let latest = 0;
 
-  function set(chosen, quietly = false) {
+  function show(one) {
+    latest++; // a photo still being read comes too late
     if (image.src) URL.revokeObjectURL(image.src);
-    photo = chosen;
-    holder.hidden = !chosen;
-    holder.parentElement.classList.toggle("with-photo", Boolean(chosen));
-    if (chosen) image.src = URL.createObjectURL(chosen);
+    const photo = given.get(one);
+    number = photo ? one : null;
+    holder.hidden = !photo;
+    holder.parentElement.classList.toggle("with-photo", Boolean(photo));
+    if (photo) image.src = URL.createObjectURL(photo);
     else image.removeAttribute("src");
-    if (!quietly) onChange();
   }
 
-  const pictureIn = (items) => [...(items ?? [])].find((one) => /^image\/(jpeg|png|webp)$/.test(one.type));
+  function clear() {
+    show(null);
+    onChange();
+  }
+
+  async function take(chosen) {
+    const turn = ++latest;
+    const photo = await small(chosen);
+    if (turn !== latest) return;
+    if (!photo) return toast(`Not a JPEG, PNG or WebP picture: ${chosen.name}`);
+    const one = Date.now(); // no number of before a reload
+    given.set(one, photo);
+    show(one);
+    onChange();
+  }
+
+  const pictureIn = (files) => [...(files ?? [])].find(({ type }) => type.startsWith("image/"));
 
   $("#by-photo").addEventListener("click", () => file.click());
   file.addEventListener("change", () => {
-    if (file.files[0]) set(file.files[0]);
+    if (file.files[0]) take(file.files[0]);
     file.value = ""; // the same file again is a change too
   });
-  $("button", holder).addEventListener("click", () => set(null));
-  document.addEventListener("dragover", (event) => {
-    if (!document.querySelector("dialog[open]")) event.preventDefault();
+  $("button", holder).addEventListener("click", () => {
+    clear();
+    $("#by-photo").focus(); // what was clicked is hidden
   });
-  document.addEventListener("drop", (event) => {
-    if (document.querySelector("dialog[open]")) return; // the upload form takes its own
-    event.preventDefault();
-    const dropped = pictureIn(event.dataTransfer?.files);
-    if (dropped) set(dropped);
-  });
+  for (const kind of ["dragover", "drop"])
+    document.addEventListener(kind, (event) => {
+      if (!carriesFiles(event)) return;
+      event.preventDefault(); // or the browser leaves the page for the file
+      if (kind === "dragover" || document.querySelector("dialog[open]")) return; // the upload form takes its own
+      const { files } = event.dataTransfer;
+      const dropped = pictureIn(files) ?? files[0];
+      if (dropped) take(dropped);
+    });
   document.addEventListener("paste", (event) => {
     const pasted = pictureIn(event.clipboardData?.files);
-    if (pasted && !document.querySelector("dialog[open]")) set(pasted);
+    if (pasted && !document.querySelector("dialog[open]")) take(pasted);
   });
-  return { get: () => photo, clear: () => photo && set(null, true) };
+  return { get: () => given.get(number) ?? null, number: () => number, show, clear };
 }

@@ -1,7 +1,8 @@
 // The form that adds a product or replaces one.
 
-import { saveItem } from "./api.js";
-import { $, closable, element, toast } from "./dom.js";
+import { ApiError, saveItem } from "./api.js";
+import { $, carriesFiles, closable, element, toast } from "./dom.js";
+import { openOver } from "./steps.js";
 
 const PICTURES = new Set(["image/jpeg", "image/png", "image/webp"]);
 
@@ -13,7 +14,7 @@ export function setUpUpload({ onSaved }) {
   const submit = $("[type=submit]", dialog);
   let files = [];
   let edited = null; // the item as it was when the form was opened
-  closable(dialog);
+  closable(dialog, { beside: false });
 
   function addFiles(list) {
     const refused = [...list].filter((file) => !PICTURES.has(file.type));
@@ -63,6 +64,7 @@ export function setUpUpload({ onSaved }) {
   $("[data-row]", dialog).addEventListener("click", () => $("input", addRow()).focus());
   for (const kind of ["dragover", "dragleave", "drop"])
     dialog.addEventListener(kind, (event) => {
+      if (!carriesFiles(event)) return;
       event.preventDefault();
       drop.classList.toggle("over", kind === "dragover");
       if (kind === "drop") addFiles(event.dataTransfer.files);
@@ -74,6 +76,9 @@ export function setUpUpload({ onSaved }) {
     problem.textContent = "";
     submit.disabled = true;
     try {
+      const unread = [...form.elements].filter((field) => field.validity.badInput); // their values would be empty
+      const problems = unread.map(({ name }) => ({ field: name, message: "this is not a number" }));
+      if (problems.length) throw new ApiError("", problems);
       const saved = await saveItem(fieldsOf(), edited?.version);
       dialog.close();
       toast(saved.updated_at !== saved.created_at ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
@@ -122,7 +127,7 @@ export function setUpUpload({ onSaved }) {
       addRow();
     }
     showFiles();
-    dialog.showModal();
+    await openOver(dialog);
     if (item) {
       submit.disabled = true; // saving before the pictures are here would drop them
       try {

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -95,6 +96,56 @@ def test_a_product_is_added_found_edited_and_deleted(page: Page, tmp_path: Path)
     expect(page.get_by_role("heading", name="quirky lamp")).to_have_count(0)
 
 
+def test_a_save_after_a_failed_search_shows_what_was_searched_for(page: Page, server: Server) -> None:
+    search(page, "red mug")
+    page.route("**/search", lambda route: route.abort())
+    page.get_by_label("Search products").fill("blue shirt")
+    expect(page.locator("#message")).to_be_visible()
+    page.unroute("**/search")
+    page.get_by_role("button", name="Add product").click()
+    form = page.get_by_role("dialog", name="Add a product")
+    form.get_by_label("Title").fill("spare hook")
+    form.get_by_label("Id", exact=True).fill("hook")
+    form.get_by_role("button", name="Save product").click()
+    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("blue shirt")
+    httpx.delete(f"{server.url}/items/hook", timeout=30).raise_for_status()
+
+
+def test_a_form_stays_open_when_a_selection_ends_beside_it(page: Page) -> None:
+    page.get_by_role("button", name="Add product").click()
+    form = page.get_by_role("dialog", name="Add a product")
+    form.get_by_label("Description").fill("some words")
+    form.get_by_label("Description").hover()
+    page.mouse.down()
+    page.mouse.move(5, 400)
+    page.mouse.up()
+    page.mouse.click(5, 5)
+    expect(form.get_by_label("Description")).to_have_value("some words")
+    expect(form).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(form).to_be_hidden()
+
+    page.locator(".card").first.get_by_role("button").click()
+    product = page.locator("#detail")
+    product.get_by_role("heading", level=2).hover()
+    page.mouse.down()
+    page.mouse.move(5, 400)
+    page.mouse.up()
+    expect(product).to_be_visible()
+    page.mouse.click(5, 5)  # there is nothing to lose
+    expect(product).to_be_hidden()
+
+
+def test_what_is_no_number_is_refused_and_not_dropped(page: Page) -> None:
+    page.get_by_role("button", name="Add product").click()
+    form = page.locator("#upload")
+    form.get_by_label("Title").fill("a mug")
+    form.get_by_label("Price").press_sequentially("1-2")
+    form.get_by_role("button", name="Save product").click()
+    expect(form.get_by_role("alert")).to_have_text("price: this is not a number")
+    expect(form.get_by_label("Price")).to_be_focused()
+
+
 def test_a_refused_field_is_marked_and_explained(page: Page) -> None:
     page.get_by_role("button", name="Add product").click()
     form = page.locator("#upload")
@@ -114,6 +165,19 @@ def test_an_error_says_what_happened_and_can_be_tried_again(page: Page) -> None:
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".card").first).to_be_visible()
     expect(page.locator("#message")).to_be_hidden()
+
+
+def test_a_next_page_that_fails_says_so_where_it_was_asked_for(page: Page) -> None:
+    page.route("**/items?*cursor=*", lambda route: route.abort())
+    more = page.get_by_role("button", name="Show more")
+    more.click()
+    expect(page.locator("#toast")).to_have_text("The service does not answer. Is it running?")
+    expect(page.locator("#message")).to_be_hidden()
+    expect(page.locator("#status")).to_have_text("37 products")
+    expect(more).to_be_focused()
+    page.unroute("**/items?*cursor=*")
+    more.click()
+    expect(page.locator(".card")).to_have_count(37)
 
 
 def test_text_is_never_read_as_html(page: Page) -> None:
@@ -158,17 +222,6 @@ def test_filters_are_skipped_by_keyboard(page: Page) -> None:
     expect(page.locator(".card").first.get_by_role("button")).to_be_focused()
     page.wait_for_timeout(200)
     assert not asked  # or the answer would replace what has the focus
-
-
-def test_back_returns_to_the_search_before(page: Page) -> None:
-    box = page.get_by_label("Search products")
-    for words in ("red mug", "blue shirt"):
-        box.fill(words)
-        box.press("Enter")
-        expect(page.locator(".card").first.get_by_role("heading")).to_have_text(words)
-    page.go_back()
-    expect(page.locator(".card").first.get_by_role("heading")).to_have_text("red mug")
-    expect(box).to_have_value("red mug")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -51,6 +51,8 @@ def test_the_page_asks_for_a_key_and_keeps_it_for_its_tab(visitor: tuple[Page, l
         dialog.get_by_label("API key").fill(key)
         dialog.get_by_role("button", name="Use this key").click()
 
+    give("“a-quoted-key”")  # a browser can send no such header, and would fail at every call
+    expect(dialog.get_by_role("alert")).to_contain_text("This is not a key")
     give("a-key-that-nobody-has")
     expect(dialog.get_by_role("alert")).to_contain_text("not, or no longer, known")
     give(SEARCH)

@@ -1,0 +1,26 @@
+// A photograph made small: the model looks at fewer pixels still, and a telephone's would go out whole with each search.
+
+const LONGEST = 768; // pixels of the longer side
+const READ = new Set(["image/jpeg", "image/png", "image/webp"]); // by the service
+
+// A JPEG of any picture that the browser can read, or the file itself where that is as good; null if it is no picture.
+export async function small(file) {
+  const asItIs = READ.has(file.type) ? file : null;
+  try {
+    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+    const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
+    if (asItIs && scale === 1) return file;
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(scale * bitmap.width));
+    canvas.height = Math.max(1, Math.round(scale * bitmap.height));
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.fillStyle = "white"; // behind what is transparent
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    bitmap.close();
+    return (await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9))) ?? asItIs;
+  } catch {
+    return asItIs; // the service says what is wrong with it
+  }
+}

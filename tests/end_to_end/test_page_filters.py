@@ -1,0 +1,130 @@
+"""The filters of the page where things are slow, refused, turned round, or written by hand."""
+
+import json
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import httpx
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.end_to_end.conftest import post
+from tests.end_to_end.serving import Server
+
+FACETS = "**/items?*facets=*"
+
+
+@pytest.fixture
+def makers(server: Server, page: Page) -> Iterator[None]:
+    """Hooks of a dozen makers, the first of whom makes two."""
+    for n in range(13):
+        fields = {"id": f"hook-{n}", "title": "hook", "attributes": json.dumps({"maker": f"maker {max(1, n):02d}"})}
+        post(server, fields, None)
+    yield
+    for n in range(13):
+        httpx.delete(f"{server.url}/items/hook-{n}", timeout=30).raise_for_status()
+
+
+def opened_with(page: Page, written: object) -> None:
+    page.goto(f"/?filter={quote(json.dumps(written))}")
+
+
+def test_filters_are_there_after_a_tablet_is_turned(page: Page) -> None:
+    page.set_viewport_size({"width": 820, "height": 1180})
+    page.reload()
+    mugs = page.get_by_role("checkbox", name="mug")
+    expect(page.locator("#filters summary")).to_be_visible()
+    expect(mugs).to_be_hidden()
+    page.set_viewport_size({"width": 1180, "height": 820})
+    expect(mugs).to_be_visible()
+
+
+def test_a_number_being_typed_is_kept_while_counts_come_in(page: Page) -> None:
+    held: list[Route] = []
+    least, most = page.get_by_label("Least price"), page.get_by_label("Most price")
+    expect(most).to_be_visible()
+    holding = True
+    page.route(FACETS, lambda route: held.append(route) if holding else route.continue_())
+    with page.expect_request(FACETS):
+        least.press_sequentially("6")
+        least.press("Tab")
+    expect(page.locator("#status")).to_have_text("6 products")
+    most.press_sequentially("1")
+    holding = False
+    for route in held:
+        route.continue_()
+    for route in held:
+        answer = route.request.response()
+        assert answer is not None
+        answer.finished()
+    page.evaluate("new Promise((done) => setTimeout(done, 100))")  # in which the counts could take the box away
+    page.keyboard.type("5")
+    expect(most).to_have_value("15")
+    most.press("Enter")
+    expect(page.locator("#chips li")).to_have_text("price 6 – 15 ×")
+    expect(page.locator("#status")).to_have_text("3 products")
+
+
+def test_what_is_no_number_is_no_bound(page: Page) -> None:
+    page.get_by_label("Most price").press_sequentially("1-2")
+    page.get_by_label("Most price").press("Enter")
+    expect(page.locator("#toast")).to_have_text("Most price: this is not a number")
+    expect(page.get_by_label("Most price")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#chips li")).to_have_count(0)
+    page.get_by_label("Most price").fill("7")
+    page.get_by_label("Least price").press_sequentially("2e")
+    page.get_by_label("Least price").press("Tab")
+    expect(page.locator("#toast")).to_have_text("Least price: this is not a number")
+    expect(page.locator("#chips li")).to_have_text("price up to 7 ×")
+
+
+def test_a_filter_in_the_address_may_be_whatever_the_service_takes(page: Page) -> None:
+    written: list[tuple[object, list[str], str]] = [
+        ({"category": "Shop > mug"}, ["mug ×"], "3 products"),
+        ({"price": {"gt": 6}}, ["price over 6 ×"], "5 products"),
+        ({"price": {"gt": 6, "lt": 20}}, ["price over 6, under 20 ×"], "2 products"),
+        ({"price": [6, 7]}, ["6 ×", "7 ×", "Clear all"], "2 products"),
+        ({"and": [{"price": {"lt": 7}}]}, ["filter ×"], "1 product"),
+        ({"not": {"category": "Shop"}, "price": None}, ["filter ×"], "31 products"),
+        ({"price": None, "category": []}, [], "37 products"),
+        ([1], [], "37 products"),
+    ]
+    for filter, chips, status in written:
+        opened_with(page, filter)
+        expect(page.locator("#status")).to_have_text(status)
+        expect(page.locator("#chips li")).to_have_text(chips)
+
+
+def test_a_filter_that_the_service_refuses_can_be_cleared(page: Page) -> None:
+    opened_with(page, {"brand": [1]})
+    expect(page.get_by_role("alert")).to_contain_text("no field of any item")
+    expect(page.locator("#chips li")).to_have_text(["1 ×"])
+    page.get_by_role("button", name="Clear the filters").click()
+    expect(page.locator("#status")).to_have_text("37 products")
+    expect(page.get_by_role("checkbox", name="mug")).to_be_visible()
+
+
+def test_a_page_asks_for_little_and_again_when_it_is_too_much(page: Page, makers: None) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    def refuse(route: Route) -> None:
+        refused = {"detail": "No more than 5 searches a second are allowed.", "code": "rate_limited"}
+        route.fulfill(status=429, headers={"Retry-After": "0"}, json=refused)
+
+    page.route(FACETS, refuse, times=1)
+    page.reload()
+    for name in ("mug", "maker 01"):
+        expect(page.get_by_role("checkbox", name=name)).to_be_visible()
+    reads = [url for url in asked if "/items?" in url or "/fields" in url]
+    assert len(reads) == 5, reads  # the list, the fields, a sample of items; the counts, refused once
+
+
+def test_a_chosen_value_far_down_is_shown_ticked(page: Page, makers: None) -> None:
+    opened_with(page, {"maker": "maker 12"})
+    last = page.get_by_role("checkbox", name="maker 12")
+    expect(last).to_be_checked()
+    expect(page.get_by_role("checkbox", name="maker 11")).to_have_count(0)
+    page.get_by_role("button", name="3 more").click()
+    expect(page.get_by_role("checkbox", name="maker 09")).to_be_focused()
+    expect(page.get_by_role("checkbox", name="maker")).to_have_count(12)
