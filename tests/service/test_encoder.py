@@ -182,6 +182,19 @@ def test_a_probe_is_answered_even_when_the_queue_is_full(tiny_retriever: Retriev
     scenario(tiny_retriever, play, max_queue=4, max_batch=2)
 
 
+def test_a_probe_that_hangs_up_leaves_the_others_their_answer(tiny_retriever: Retriever) -> None:
+    async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
+        gone, stays = asyncio.create_task(encoder.check()), asyncio.create_task(encoder.check())
+        await until(lambda: len(gated.batches) == 1)
+        gone.cancel()
+        await asyncio.wait([gone])
+        gated.gate.set()
+        await asyncio.wait_for(stays, 10)
+        assert len(gated.batches) == 1, "they share a run"
+
+    scenario(tiny_retriever, play)
+
+
 def test_one_bad_input_fails_alone(tiny_retriever: Retriever) -> None:
     async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
         first = asyncio.create_task(encoder.encode_query("a"))

@@ -222,6 +222,64 @@ def test_a_name_is_resolved_once(web: int) -> None:
     assert len(answers) == 1
 
 
+@pytest.mark.parametrize("addresses", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"]])
+def test_of_a_hosts_addresses_one_that_answers_is_enough(web: int, addresses: list[str]) -> None:
+    async def two(host: str, port: int) -> list[str]:
+        return addresses  # nothing listens at the one that ends in 2
+
+    getter = fetcher(web, permitted=lambda address: address.is_loopback, resolve=two)
+    (content,) = asyncio.run(getter.fetch_all([f"http://shop.example:{web}/picture.png"]))
+    assert content.read() == PICTURE
+
+
+def test_no_more_than_sixteen_are_fetched_at_a_time() -> None:
+    running, most = 0, 0
+
+    async def counted(host: str, port: int) -> list[str]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(10):  # as long as others may begin
+            await asyncio.sleep(0)
+        running -= 1
+        raise OSError
+
+    getter = fetcher(resolve=counted)
+
+    async def main() -> None:
+        one_each = (getter.fetch_all([f"http://{n}.example/"]) for n in range(40))
+        assert all(isinstance(one, Problem) for one in await asyncio.gather(*one_each, return_exceptions=True))
+
+    asyncio.run(main())
+    assert most == 16
+
+
+def test_the_first_problem_ends_the_others() -> None:
+    ended: list[str] = []
+
+    async def main() -> None:
+        begun = asyncio.Event()
+
+        async def looked_up(host: str, port: int) -> list[str]:
+            if host == "bad.example":
+                await begun.wait()
+                raise OSError
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(host)
+            return []
+
+        getter = fetcher(resolve=looked_up)
+        with pytest.raises(Problem, match="no address"):
+            await getter.fetch_all(["http://slow.example/", "http://bad.example/"])
+        await asyncio.sleep(0)
+        assert ended == ["slow.example"]
+
+    asyncio.run(main())
+
+
 def test_size_and_time_are_bounded(web: int) -> None:
     getter = fetcher(web, permitted=on_loopback, seconds=1)
     assert problem_of(getter, f"http://shop.example:{web}/endless").code == "file_too_large"

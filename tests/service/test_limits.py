@@ -73,6 +73,21 @@ def test_callers_without_end_are_not_all_remembered() -> None:
             pass
 
 
+def test_whoever_comes_again_is_not_the_first_to_be_forgotten() -> None:
+    limiter = Limiter("searches", rate=1e-9, at_once=1)
+    for n in range(10_000):
+        with limiter.admit(str(n)):
+            pass
+    with pytest.raises(Problem), limiter.admit("0"):
+        pass
+    with limiter.admit("one more"):
+        pass
+    with pytest.raises(Problem), limiter.admit("0"):
+        pass
+    with limiter.admit("1"):  # forgotten in its place
+        pass
+
+
 def test_bulk_is_slowed_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
 

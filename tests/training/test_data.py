@@ -36,8 +36,11 @@ def test_a_batch_depends_on_seed_and_step_alone(toy_shop: Path) -> None:
     assert any(first.batch(step).pictures != other.batch(step).pictures for step in range(3))
 
 
-def test_an_item_is_never_left_with_nothing(toy_shop: Path) -> None:
-    source = Source(toy_shop / "pairs.json", toy_shop / "images")
+def test_an_item_is_never_left_with_nothing(toy_shop: Path, tmp_path: Path) -> None:
+    rows = json.loads((toy_shop / "pairs.json").read_text())
+    without_text = [row | {"text_input": []} if row["image_id"] == "mug-red" else row for row in rows]
+    (tmp_path / "pairs.json").write_text(json.dumps(without_text))
+    source = Source(tmp_path / "pairs.json", toy_shop / "images")
     always = Augmentation(drop_picture=0.5, drop_text=0.5)
     for seed in range(20):
         batch = source.batch(range(len(source)), np.random.default_rng(seed), always)
@@ -58,6 +61,25 @@ def test_queries_that_few_items_answer_are_drawn_more_often(toy_shop: Path) -> N
     drawn = [query for _ in range(50) for query in source.batch(range(len(source)), rng, AS_WRITTEN).queries]
     narrow = sum(" " in query for query in drawn)  # "red mug", answered by one; "mug" by six
     assert 0.55 < narrow / len(drawn) < 0.8
+
+
+def test_of_an_items_pairs_the_weightier_are_drawn_more_often(tmp_path: Path) -> None:
+    pair = {"image_id": "mug", "text_input": ["a mug"]}
+    rows = [{"query_id": 0, "query_text": "cup", "weight": 1}, {"query_id": 1, "query_text": "mug", "weight": 99}]
+    (tmp_path / "pairs.json").write_text(json.dumps([row | pair for row in rows]))
+    source = Source(tmp_path / "pairs.json")
+    rng = np.random.default_rng(0)
+    drawn = [source.batch([0], rng, AS_WRITTEN).queries[0] for _ in range(2000)]
+    assert drawn.count("cup") / len(drawn) == pytest.approx(0.01, abs=0.01)
+    assert "cup" in drawn
+
+
+def test_a_batch_with_mined_negatives_is_no_larger_than_asked_for(toy_shop: Path, tmp_path: Path) -> None:
+    source = Source(toy_shop / "pairs.json", toy_shop / "images")
+    lines = [{"query_text": query, "image_ids": source.ids} for query in source.items_of]
+    (tmp_path / "negatives.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    source.use_negatives(tmp_path / "negatives.jsonl")
+    assert {len(source.harder(3, np.random.default_rng(seed))) for seed in range(20)} == {3}
 
 
 def test_pairs_without_picture_and_text_are_refused(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_chunks_give_the_gradients_of_the_whole_batch(batch: PairTensors, tiny_c
     assert max(gradient.abs().max() for gradient in expected.values()) > 1e-2  # the comparison means something
     torch.testing.assert_close(own, expected, **TOLERANCE)
     torch.testing.assert_close(tuple(chunked), tuple(whole), **TOLERANCE)
+    assert not any(left.requires_grad for left in (*whole, *chunked)), "a graph is kept in memory"
 
 
 def test_the_second_forward_drops_what_the_first_did(batch: PairTensors, tiny_checkpoint: Path) -> None:

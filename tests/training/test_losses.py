@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from retriever.scoring import maxsim
-from training.losses import distillation, hard_negatives, itc, itm
+from training.losses import distillation, hard_negatives, itc, itm, symmetric
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -16,6 +16,16 @@ def test_itc_with_one_positive_each_is_the_clip_loss() -> None:
     labels = torch.arange(5)
     expected = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
     assert itc(queries, items, torch.eye(5, dtype=torch.bool), 0.07).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_each_direction_spreads_its_target_over_its_own_positives() -> None:
+    """The first query has two items, and the second item two queries."""
+    logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+    positives = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 1]])
+    targets = positives.float()
+    of_queries, of_items = targets / targets.sum(1, keepdim=True), targets.T / targets.T.sum(1, keepdim=True)
+    expected = (F.cross_entropy(logits, of_queries) + F.cross_entropy(logits.T, of_items)) / 2
+    assert symmetric(logits, logits.T, positives.bool()).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_itc_does_not_push_joint_positives_apart() -> None:

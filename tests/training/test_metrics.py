@@ -12,6 +12,10 @@ def test_ranks_of_positives_by_hand() -> None:
     assert [own.tolist() for own in ranks] == [[3, 4], [4]]
 
 
+def test_a_positive_that_is_named_twice_counts_once() -> None:
+    assert [own.tolist() for own in metrics.positive_ranks(np.array([[0.9, 0.1]]), [[0, 0]])] == [[1]]
+
+
 def test_equal_scores_rank_in_column_order() -> None:
     scores = np.array([[0.5, 0.5, 0.9, 0.5]])
     assert [metrics.positive_ranks(scores, [[column]])[0].tolist() for column in range(4)] == [[2], [3], [1], [4]]
@@ -80,6 +84,11 @@ def test_pairing_sees_a_difference_that_the_two_intervals_hide() -> None:
     change = metrics.paired_difference(ours, theirs)["mrr"]
     assert change.difference == pytest.approx(0.02)
     assert change.significant
+
+
+def test_a_run_may_be_significantly_worse() -> None:
+    assert metrics.Difference(-0.2, -0.3, -0.1).significant
+    assert not metrics.Difference(-0.2, -0.3, 0.1).significant
 
 
 def test_runs_that_trade_queries_do_not_differ() -> None:
