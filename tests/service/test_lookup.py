@@ -1,8 +1,9 @@
 """Lookups of hosts: a name server that does not answer holds up nobody else, and is not asked again at once."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -67,14 +68,14 @@ def test_waiting_for_a_thread_says_nothing_of_a_host(names: NameServer) -> None:
             with pytest.raises(Unanswered):
                 await lookup.addresses(host, 80)
         names.let_go.set()
-        while True:  # until the thread is free
-            try:
-                assert await lookup.addresses("shop.example", 80) == ["192.0.2.1"]
+        found: Sequence[str] = []
+        for _ in range(20):  # until the thread is free
+            with contextlib.suppress(Unanswered):
+                found = await lookup.addresses("shop.example", 80)
                 break
-            except Unanswered:
-                continue
+        assert found == ["192.0.2.1"]
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    asyncio.run(main())
 
 
 def test_a_picture_of_such_a_host_is_refused_with_the_reason(names: NameServer) -> None:
