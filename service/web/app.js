@@ -29,7 +29,7 @@ let pause; // after which what is typed is searched for
 
 const openDetail = setUpDetail({ onEdit: (item) => openUpload(item), onDeleted: () => changed() });
 const openUpload = setUpUpload({ onSaved: () => changed() });
-const filters = setUpFilters({ onChange: () => narrowed() });
+const filters = setUpFilters({ onChange: () => go(input.value), ranking: () => ranking() });
 const variants = setUpVariants({ onChange: () => go(input.value) });
 const photo = setUpPhoto({ onChange: () => go(input.value) });
 const suggestions = setUpSuggestions(input, { onChoose: (words) => go(words) });
@@ -41,9 +41,15 @@ function changed() {
   return load(input.value.trim());
 }
 
-function narrowed() {
-  filters.refresh();
-  return go(input.value);
+// The search where only what is relevant to it is shown: in the order of a field.
+function ranking() {
+  const query = input.value.trim();
+  return query && sort.value && !photo.get() ? { query, sort: order(), correct: query !== verbatim } : null;
+}
+
+function order() {
+  const [field, order] = sort.value.split(":");
+  return [{ field, order }];
 }
 
 // What can be done with the fields that there are.
@@ -128,14 +134,13 @@ async function fetchPage(query, next, typed, signal) {
       summary: () => (answer.total ? products(answer.total) : ""),
     };
   }
-  const [field, order] = sort.value.split(":");
   const request = {
     query,
     limit: PAGE,
     explain: true,
     ...(cursor ? { cursor } : {}),
     ...(filters.filter() ? { filter: filters.filter() } : {}),
-    ...(field ? { sort: [{ field, order }] } : {}),
+    ...(sort.value ? { sort: order() } : {}),
     ...(variants.field() ? { group_by: variants.field() } : {}),
   };
   const own = { highlight: true, correct: query !== verbatim, complete: typed };
@@ -248,6 +253,7 @@ function go(words, { replace = false, typed = false } = {}) {
   visit(state.size ? `/?${state}` : "/", photo.number(), { replace, typed });
   // Who ticks filters goes on from there.
   if (!replace && !$("#filters").contains(document.activeElement)) scrollTo({ top: 0, behavior: "instant" });
+  filters.follow();
   document.title = query ? `${query} – Product search` : "Product search";
   return load(query, { typed });
 }
@@ -262,7 +268,6 @@ function restore(number) {
     // an address that somebody wrote by hand
   }
   filters.set(filter);
-  filters.refresh();
   sort.value = state.get("sort") ?? "";
   variants.set(state.get("group") ?? "");
   photo.show(number);

@@ -79,7 +79,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
     $(".stock", dialog).classList.toggle("out", item.stock === 0);
     $(".description", dialog).replaceChildren(...(found.description ? marked(found.description) : [item.description]));
     $(".why", dialog).textContent = why(item, hit);
-    $(".id", dialog).textContent = `id ${item.id} · version ${item.version}`;
+    $(".id", dialog).textContent = `id ${item.id} · changed ${new Date(item.updated_at).toLocaleString()}`;
     $(".attributes", dialog).replaceChildren(
       ...Object.entries(item.attributes).flatMap(([name, value]) => [
         element("dt", { textContent: name }),

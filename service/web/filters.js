@@ -1,6 +1,6 @@
 // Facets as filters: what is ticked narrows every list and search, and stands above the results as chips.
 
-import { listFields, listItems } from "./api.js";
+import { countHits, listFields, listItems } from "./api.js";
 import { $, element, toast } from "./dom.js";
 
 const FACETS = 8; // fields offered
@@ -13,8 +13,9 @@ const IN_STOCK = { true: "in stock", false: "sold out" };
 const BOUNDS = { gte: "from", gt: "over", lte: "up to", lt: "under" };
 const STRICT = { gte: "gt", lte: "lt" };
 
-// `onChange` is called with nothing, after the filter has changed.
-export function setUpFilters({ onChange }) {
+// `onChange` is called with nothing, after the filter has changed. `ranking` gives the search that leaves out what is
+// not relevant, or null where everything is shown that the filter lets through.
+export function setUpFilters({ onChange, ranking }) {
   const panel = $("#filters");
   const groups = $(".groups", panel);
   const chips = $("#chips");
@@ -23,6 +24,7 @@ export function setUpFilters({ onChange }) {
   let chosen = {}; // field → [values], or a range; and what else somebody wrote in the address
   let fields = new Map(); // name → kinds, of the fields offered
   let latest = 0;
+  let counted = ""; // the search and the filter
   const unfolded = new Set(); // fields whose every value is shown
 
   wide.addEventListener("change", unfold);
@@ -56,6 +58,8 @@ export function setUpFilters({ onChange }) {
   // that nothing is chosen of are under the same ones, and counted together.
   async function refresh() {
     const turn = ++latest;
+    const asked = ranking();
+    counted = JSON.stringify([asked, chosen]);
     const offered = await offeredFields(filter()).catch(() => null);
     if (turn !== latest) return;
     if (!offered) return (panel.hidden = true);
@@ -67,7 +71,8 @@ export function setUpFilters({ onChange }) {
       (free.length ? [free, ...own] : own).map(async (facets) => {
         const others = Object.entries(chosen).filter(([name]) => !facets.includes(name));
         const under = others.length ? Object.fromEntries(others) : null;
-        return (await listItems({ limit: 1, filter: under, facets }).catch(() => null))?.facets;
+        const answer = asked ? countHits({ ...asked, filter: under ?? {} }, facets) : listItems({ limit: 1, filter: under, facets });
+        return (await answer.catch(() => null))?.facets;
       }),
     );
     let typing;
@@ -81,6 +86,11 @@ export function setUpFilters({ onChange }) {
     const again = document.getElementById(focused);
     again?.focus(); // the keyboard stays where it was
     if (again?.type === "number") again.select(); // as Tab did
+  }
+
+  // Counts anew if something else is shown than was counted.
+  function follow() {
+    if (JSON.stringify([ranking(), chosen]) !== counted) refresh();
   }
 
   // The box in which somebody is at a number: it is not taken away meanwhile.
@@ -206,7 +216,7 @@ export function setUpFilters({ onChange }) {
 
   const choose = (name, value) => change(name, [value]);
 
-  return { filter, set, choose, clear, refresh };
+  return { filter, set, choose, clear, refresh, follow };
 }
 
 // The catalogue's own first, then the attributes that most items have: shops have hundreds, most of them rare.

@@ -128,3 +128,17 @@ def test_a_chosen_value_far_down_is_shown_ticked(page: Page, makers: None) -> No
     page.get_by_role("button", name="3 more").click()
     expect(page.get_by_role("checkbox", name="maker 09")).to_be_focused()
     expect(page.get_by_role("checkbox", name="maker")).to_have_count(12)
+
+
+def test_where_only_what_is_relevant_is_in_order_only_that_is_counted(page: Page, server: Server) -> None:
+    asked = {"query": "mug", "sort": [{"field": "price"}], "facets": ["category"]}
+    answer = httpx.post(f"{server.url}/search", json=asked, timeout=30).json()
+    counts = {one["value"]: one["count"] for one in answer["facets"]["category"]["values"]}
+    assert 1 < counts["Shop"] < 6
+    page.get_by_role("combobox", name="Search").fill("mug")
+    in_shop = page.locator("label", has=page.get_by_role("checkbox", name="Shop")).locator("small")
+    expect(in_shop).to_have_text("6")
+    page.get_by_label("Sort by").select_option("price:asc")
+    expect(in_shop).to_have_text(str(counts["Shop"]))
+    page.get_by_label("Sort by").select_option("relevance")
+    expect(in_shop).to_have_text("6")
