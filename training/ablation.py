@@ -121,6 +121,8 @@ def measure(args: TrainArgs, folder: Path) -> dict[str, Floats]:
     loaded = retriever.load(folder)
     cache = FeatureCache(Path(args.features), loaded.model.vision, loaded.processor)
     sets = open_validations(Collator(loaded.processor, cache), [paths(path) for path in args.valid])
+    for note in (note for one in sets.values() for note in one.notes):
+        print(note, flush=True)
     return {name: one.by_query(loaded.model)["mean"] for name, one in sets.items()}
 
 

@@ -22,7 +22,7 @@ class TrainArgs:
     output: str = "runs/compact"
     negatives: tuple[str, ...] = ()  # what `training.mine` wrote for each training file, in their order; - for none
     teacher: tuple[str, ...] = ()  # text encoders that `training.teacher` tuned, asked where items have no pictures
-    valid: tuple[str, ...] = ()  # FILE or FILE:PICTURES in the seed's valid format, measured during training
+    valid: tuple[str, ...] = ()  # as `train`, in the seed's valid format, measured in training; or images/ beside FILE
     steps: int = 2000
     batch_size: int = 96  # pairs a step, over all processes
     chunk: int = 0  # pairs in memory at once, a process (see `training.gradcache`); 0: all of the batch
@@ -98,7 +98,7 @@ def command_line() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--train", nargs="+", required=True, help="FILE or FILE:PICTURES")
-    parser.add_argument("--valid", nargs="+", default=(), help="X.valid.jsonl or X.valid.jsonl:PICTURES to measure")
+    parser.add_argument("--valid", nargs="+", default=(), help="FILE or FILE:PICTURES (images/ beside it) to measure")
     parser.add_argument(
         "--negatives", nargs="+", default=(), help="of each --train FILE, what training.mine wrote, or -"
     )

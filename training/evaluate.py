@@ -23,7 +23,7 @@ from retriever.inference import Inference
 from training import formats, report
 from training.arguments import count
 from training.compare import compare, load_results
-from training.formats import FormatError, PictureFolder, ValidQuery
+from training.formats import FormatError, ValidQuery
 from training.gallery import EncodedGallery
 from training.metrics import METRICS, Ranks, bootstrap_intervals, positive_ranks, query_metrics
 from training.rerank import rank_reranked
@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace) -> None:
     # Whatever is wrong with the files is found before the model spends minutes on them.
     queries = list(formats.read_valid(options.queries))
     items = list(formats.read_gallery(options.gallery)) if options.gallery else formats.gallery_of(queries)
-    pictures = _pictures(options, [item.item_id for item in items])
+    pictures = formats.pictures_of(items, options.queries, options.images)
     previous = load_results(options.compare) if options.compare else None
 
     try:
@@ -131,19 +131,6 @@ def _run(options: argparse.Namespace) -> None:
             options.report, f"{options.model} on {options.queries.name}", results, gallery, queries, ranks
         )
         print(f"\nReport: {written}")
-
-
-def _pictures(options: argparse.Namespace, item_ids: Sequence[str]) -> PictureFolder | None:
-    """The folder of pictures: the one named, or `images/` beside the queries if there is one."""
-    folder = options.images or options.queries.parent / "images"
-    if not options.images and not folder.is_dir():
-        return None
-    pictures = PictureFolder(folder)
-    if any(item_id in pictures for item_id in item_ids):
-        return pictures
-    if options.images:
-        raise FormatError(f"{folder}: none of the {len(item_ids)} items has a picture here, e.g. {item_ids[0]}.jpg")
-    return None
 
 
 def _write(path: Path, results: Mapping[str, Any]) -> None:

@@ -11,9 +11,10 @@ strings in the files; they are strings here. Every reader is a generator that ho
 `FormatError`, which names the file and the line, at the first record that is not what it should be.
 """
 
+import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
@@ -143,6 +144,13 @@ def gallery_of(queries: list[ValidQuery]) -> list[GalleryItem]:
     return [GalleryItem(item_id, text) for item_id, text in texts.items()]
 
 
+def in_order(items: Iterable[GalleryItem]) -> list[GalleryItem]:
+    """By a digest of the ids: equal scores rank in that order (see `training.metrics`), and it must not follow the
+    order of the queries' answers in a file.
+    """
+    return sorted(items, key=lambda item: hashlib.sha256(item.item_id.encode()).digest())
+
+
 class PictureFolder:
     """Pictures named `{image_id}.{jpg,jpeg,png,webp}` in one folder, found by id.
 
@@ -185,6 +193,23 @@ class PictureFolder:
     def load(self, image_id: str) -> Image.Image:
         """The decoded picture. Raises FormatError if there is none, and as `open_picture`."""
         return open_picture(self.path(image_id))
+
+
+def pictures_of(items: Sequence[GalleryItem], queries: Path, images: Path | None) -> PictureFolder | None:
+    """The items' pictures: those in `images`, or else in `images/` beside the queries; None without any there.
+
+    Raises:
+        FormatError: as `PictureFolder`, or no item has a picture in `images`.
+    """
+    folder = images or queries.parent / "images"
+    if images is None and not folder.is_dir():
+        return None
+    pictures = PictureFolder(folder)
+    if any(item.item_id in pictures for item in items):
+        return pictures
+    if images is None:
+        return None
+    raise FormatError(f"{folder}: none of the {len(items)} items has a picture here, e.g. {items[0].item_id}.jpg")
 
 
 def open_picture(path: Path) -> Image.Image:

@@ -10,7 +10,6 @@ The modes, in the order of the table:
     hybrid   fused, with BM25 added as the index adds it
 """
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from retriever import ItemInput, Retriever
 from retriever.arrays import Floats
 from retriever.scoring import maxsim
 from training.bm25 import BM25, Scores, hybrid
-from training.formats import FormatError, GalleryItem, PictureFolder
+from training.formats import FormatError, GalleryItem, PictureFolder, in_order
 
 _BATCHES_AHEAD = 2  # pictures decoded while the model works on the batch before
 
@@ -55,11 +54,8 @@ class View:
 class EncodedGallery:
     """Every candidate's item tokens under each view, ready to be scored.
 
-    `items` is in an order of its own, by a digest of the ids: equal scores rank in that order (see
-    `training.metrics`), and it must not follow the order of the queries' answers in a file.
-
     Attributes:
-        items: the candidates; column n of every score is `items[n]`.
+        items: the candidates, `in_order`; column n of every score is `items[n]`.
         modes: names of what `scores` gives, in the order of the table.
         notes: sentences on what could not be measured, and why.
     """
@@ -78,7 +74,7 @@ class EncodedGallery:
             FormatError: a picture cannot be decoded, or there is nothing that the model can encode.
         """
         self.retriever = retriever
-        self.items = sorted(items, key=lambda item: hashlib.sha256(item.item_id.encode()).digest())
+        self.items = in_order(items)
         self.columns = {item.item_id: column for column, item in enumerate(self.items)}
         self.pictures = pictures
         pictured = [n for n, item in enumerate(self.items) if pictures is not None and item.item_id in pictures]

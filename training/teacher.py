@@ -32,7 +32,7 @@ from retriever.arrays import Floats
 from retriever.retriever import SHIPPED
 from retriever.scoring import maxsim
 from training.data import Augmentation, BatchSampler, Source
-from training.formats import gallery_of, read_valid
+from training.formats import gallery_of, in_order, read_valid
 from training.losses import Likelihoods, itc
 from training.metrics import positive_ranks, query_metrics
 from training.validation import SHOWN
@@ -167,7 +167,7 @@ def tune(encoder: SentenceTransformer, source: Source, steps: int, batch_size: i
 def measure(teacher: Teacher, path: Path) -> dict[str, float]:
     """hit@1, 5, 10 and their mean, in per cent, on a set in the `valid` format by its texts alone."""
     queries = list(read_valid(path))
-    items = gallery_of(queries)
+    items = in_order(gallery_of(queries))
     column = {item.item_id: i for i, item in enumerate(items)}
     scores = teacher.similar([query.query for query in queries], [item.text for item in items])  # (M, N)
     values = query_metrics(positive_ranks(scores.numpy(), [[column[one] for one in query.items] for query in queries]))

@@ -4,6 +4,7 @@ Models that share a vision tower are compared as quickly: `python -m training.va
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from retriever.scoring import maxsim
 from training.collate import Collator
 from training.encode import encode_items, encode_queries
 from training.features import FeatureCache
-from training.formats import FormatError, PictureFolder, gallery_of, read_gallery, read_valid
+from training.formats import FormatError, gallery_of, in_order, pictures_of, read_gallery, read_valid
 from training.metrics import Floats, positive_ranks, query_metrics
 
 SHOWN = ("hit@1", "hit@5", "hit@10", "mean")
@@ -24,10 +25,12 @@ SHOWN = ("hit@1", "hit@5", "hit@10", "mean")
 class Validation:
     """Fused recall on a set in the seed's `valid` format.
 
-    A gallery beside the queries is found by name: `X.valid.jsonl` goes with `X.gallery.jsonl`.
+    A gallery beside the queries is found by name: `X.valid.jsonl` goes with `X.gallery.jsonl`. Pictures are in
+    `images`, or else in `images/` beside the queries.
 
     Raises:
-        FormatError: one of the files is not in its format, the gallery lacks an answer, or no item has a picture.
+        FormatError: one of the files is not in its format, the gallery lacks an answer, or no item has a picture in
+            `images`.
     """
 
     def __init__(self, collator: Collator, queries: Path, images: Path | None = None) -> None:
@@ -36,11 +39,10 @@ class Validation:
         self.collator = collator
         self.queries = list(read_valid(queries))
         gallery = queries.with_name(f"{stem}.gallery.jsonl")
-        self.items = list(read_gallery(gallery)) if gallery.exists() else gallery_of(self.queries)
-        folder = PictureFolder(images) if images else None
+        self.items = in_order(read_gallery(gallery) if gallery.exists() else gallery_of(self.queries))
+        folder = pictures_of(self.items, queries, images)
         self.pictures = [folder.find(item.item_id) if folder is not None else None for item in self.items]
-        if folder is not None and not any(self.pictures):
-            raise FormatError(f"{images}: none of the {len(self.items)} items of {queries} has a picture here")
+        self.notes = [] if folder else [f"{queries}: no pictures beside it, so it is measured by text alone"]
         collator.pictures.add([picture for picture in self.pictures if picture])
         column = {item.item_id: i for i, item in enumerate(self.items)}
         for query in self.queries:
@@ -85,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.validation", description="Compare models quickly.")
     parser.add_argument("--models", nargs="+", required=True, help="shipped names or checkpoint folders")
     parser.add_argument("--queries", type=Path, nargs="+", required=True, metavar="X.valid.jsonl")
-    parser.add_argument("--images", type=Path, help="folder of pictures")
+    parser.add_argument("--images", type=Path, help="folder of pictures (images/ beside the queries)")
     parser.add_argument("--features", type=Path, default=Path("runs/features"), help="where picture features are kept")
     options = parser.parse_args(arguments)
     print(f"| queries | model | {' | '.join(SHOWN)} |\n| --- | --- |{' ---: |' * len(SHOWN)}")
@@ -95,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cache = FeatureCache(options.features, model.model.vision, model.processor)
             for queries in options.queries:
                 validation = Validation(Collator(model.processor, cache), queries, options.images)
+                for note in validation.notes:
+                    print(note, file=sys.stderr)
                 values = validation.measure(model.model)
                 cells = " | ".join(f"{values[shown]:.1f}" for shown in SHOWN)
                 print(f"| {queries.name} ({len(validation.queries)}) | {name} | {cells} |", flush=True)

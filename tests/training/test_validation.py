@@ -34,6 +34,27 @@ def test_items_without_a_picture_are_ranked_by_their_text(
     assert validation.measure(tiny_retriever.model)["hit@10"] > 0
 
 
+def test_pictures_beside_the_queries_are_found_as_evaluate_finds_them(
+    shop: Path, collator: Collator, tiny_retriever: Retriever
+) -> None:
+    named = Validation(collator, shop / "toy.valid.jsonl", shop / "images")
+    found = Validation(collator, shop / "toy.valid.jsonl")
+    assert found.pictures == named.pictures
+    assert not found.notes
+    (shop / "images").rename(shop / "elsewhere")
+    (note,) = Validation(collator, shop / "toy.valid.jsonl").notes
+    assert "by text alone" in note
+
+
+def test_equal_texts_rank_in_no_order_of_a_file(shop: Path, collator: Collator, tiny_retriever: Retriever) -> None:
+    (shop / "images").rename(shop / "elsewhere")
+    gallery = shop / "toy.gallery.jsonl"
+    one = Validation(collator, shop / "toy.valid.jsonl").by_query(tiny_retriever.model)
+    gallery.write_text("\n".join(reversed(gallery.read_text().splitlines())))
+    other = Validation(collator, shop / "toy.valid.jsonl").by_query(tiny_retriever.model)
+    assert one["mrr"].tolist() == other["mrr"].tolist()
+
+
 def test_a_folder_of_other_pictures_is_refused(shop: Path, collator: Collator, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FormatError, match="none of the 12 items"):
