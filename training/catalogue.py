@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from retriever import item_text
+from training.formats import PictureFolder
 
 COLOURS = (
     "navy blue|turquoise blue|sea green|lime green|fluorescent green|off white|coffee brown|grey melange|black|blue|"
@@ -44,7 +45,8 @@ def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     openings = opening_texts(description, title)
     colourless = _colourless(title, openings)
 
-    yield title, [*openings, item_text(None, None, category, attributes)] if openings else []
+    fields = item_text(None, None, category, attributes)
+    yield title, [text for text in (*openings, fields) if text] if openings else []
     for caption in item.get("captions") or ():
         yield caption, []
     if kind:
@@ -168,6 +170,23 @@ def item_rows(path: Path, hold_out: float) -> Iterator[dict[str, Any]]:
                 yield {"query_text": query, "image_id": image_id, "text_input": texts}
 
 
+def learnable(rows: Iterable[dict[str, Any]], images: Path) -> Iterator[dict[str, Any]]:
+    """The rows without those that have neither a text nor a picture in this folder; says how many that were.
+
+    Raises:
+        FormatError: two pictures in the folder carry the same id.
+    """
+    pictures = PictureFolder(images) if images.is_dir() else ()
+    bare = 0
+    for row in rows:
+        if row["text_input"] or row["image_id"] in pictures:
+            yield row
+        else:
+            bare += 1
+    if bare:
+        print(f"{bare:,} pairs left out: they have no text, and their items no picture in {images}")
+
+
 def write_held_out(path: Path, share: float, output: Path) -> None:
     """Two sets to measure on beside `X.json`, of what is held out.
 
@@ -237,10 +256,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not 0 <= options.hold_out <= 1:
         parser.error(f"--hold-out is a share, from 0 to 1, not {options.hold_out}")
     if options.source.name.endswith(".valid.jsonl"):
-        written = caption_rows(options.source)
+        rows = caption_rows(options.source)
     else:
-        written = item_rows(options.source, options.hold_out)
+        rows = item_rows(options.source, options.hold_out)
     try:
+        written = learnable(rows, options.source.parent / "images")
         options.output.parent.mkdir(parents=True, exist_ok=True)
         count = write_rows(written, options.output)
         if options.hold_out:

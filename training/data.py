@@ -53,8 +53,8 @@ class Source:
     """The pairs of one training file, with the pictures of one folder (or none: captions without pictures).
 
     Raises:
-        FormatError: the file is not in the training format, a row has neither a picture nor a text, or no item has a
-            picture in `images`.
+        FormatError: the file is not in the training format, no item has a picture in `images`, or no pair of an item
+            has a picture or a text.
     """
 
     def __init__(self, path: Path, images: Path | None = None) -> None:
@@ -71,13 +71,16 @@ class Source:
                 self.pairs.append([])
                 weights.append([])
                 self.pictures.append(folder.find(record.image_id) if folder is not None else None)
+            self.items_of.setdefault(normalise(record.query), set()).add(item)
             if self.pictures[item] is None and not record.captions:
-                raise FormatError(f"{path}: {record.image_id} has neither a picture in {images} nor a text")
+                continue  # it answers the query, but shows nothing of itself
             self.pairs[item].append((record.query, record.captions))
             weights[item].append(record.weight)
-            self.items_of.setdefault(normalise(record.query), set()).add(item)
         if folder is not None and not any(self.pictures):
             raise FormatError(f"{images}: none of the {len(rows)} items of {path} has a picture here")
+        if bare := [image_id for image_id, pairs in zip(rows, self.pairs, strict=True) if not pairs]:
+            where = f"a picture in {images}" if images else "a picture (FILE:PICTURES names their folder)"
+            raise FormatError(f"{path}: {len(bare)} items have neither {where} nor a text, {bare[0]} is one")
 
         self.ids = list(rows)  # by item
         self.negatives: dict[str, list[int]] = {}  # normalised query → items that do not answer it, but seem to

@@ -5,6 +5,7 @@ import pytest
 
 from training import catalogue
 from training.catalogue import pairs
+from training.data import Source
 from training.formats import read_gallery, read_valid
 
 SHIRT = {
@@ -100,9 +101,25 @@ def test_products_without_fields_give_no_such_questions(tmp_path: Path) -> None:
 
 def test_photographs_of_a_product_become_items(tmp_path: Path) -> None:
     (tmp_path / "items.jsonl").write_text(json.dumps({"item_id": "leek", "title": "Leek"}) + "\n")
+    (tmp_path / "images").mkdir()
+    for name in ("leek.webp", "leek-01.webp"):
+        (tmp_path / "images" / name).touch()
     (tmp_path / "photos.jsonl").write_text(json.dumps({"photo_of": "leek", "image": "images/leek-01.webp"}) + "\n")
     catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "pairs.json")])
     assert {row["image_id"] for row in json.loads((tmp_path / "pairs.json").read_text())} == {"leek", "leek-01"}
+
+
+def test_a_pair_that_shows_nothing_is_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training would refuse the whole file for one product that has a title and nothing else."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "seen.png").touch()
+    items = [{"item_id": "bare", "title": "Leek"}, {"item_id": "seen", "title": "Leek"}]
+    told = {"item_id": "told", "title": "Leek", "description": "A green one, two feet long."}
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in [*items, told]))
+    catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "pairs.json")])
+    assert {row["image_id"] for row in json.loads((tmp_path / "pairs.json").read_text())} == {"seen", "told"}
+    assert "2 pairs left out" in capsys.readouterr().out
+    assert len(Source(tmp_path / "pairs.json", tmp_path / "images")) == 2
 
 
 def test_a_broken_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

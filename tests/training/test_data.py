@@ -67,6 +67,13 @@ def test_pairs_without_picture_and_text_are_refused(tmp_path: Path) -> None:
         Source(path)
 
 
+def test_a_pair_without_picture_and_text_is_left_out_where_its_item_has_another(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.json"
+    pair = {"query_id": 1, "query_text": "stoneware mug", "image_id": "a", "text_input": []}
+    path.write_text(json.dumps([pair, pair | {"query_text": "mug", "text_input": ["stoneware mug"]}]))
+    assert Source(path).pairs == [[("mug", ("stoneware mug",))]]
+
+
 def test_a_folder_of_other_pictures_is_refused(toy_shop: Path, tmp_path: Path) -> None:
     """It would be trained on the texts alone."""
     with pytest.raises(FormatError, match="none of the 12 items"):

@@ -22,6 +22,7 @@ def clean(job: Job) -> None:
     _items(job)
     _queries(job)
     _unasked(job)
+    _untold(job)
     for number, text in job.all(
         "SELECT id, text FROM clean_queries q WHERE NOT EXISTS (SELECT 1 FROM clean_pairs p WHERE p.id = q.id)"
     ):
@@ -123,6 +124,26 @@ def _add_pair(job: Job, number: int, query: str, item_id: str, texts: Sequence[s
         return
     if not job.write("INSERT OR IGNORE INTO clean_pairs VALUES (?, ?, ?)", number, item_id, json.dumps(texts)):
         job.drop("clean", "duplicate_pair", "pair", f"{query} → {item_id}")
+
+
+def texts_beside(query: str, beside: str, captions: str, own: str) -> list[str]:
+    """An item's captions and what may be said beside this query; else the shop's own texts. Never the query itself.
+
+    Each but the query is a JSON list, as the job keeps it.
+    """
+    texts = dict.fromkeys([*json.loads(captions), *json.loads(beside)] or json.loads(own))
+    return [text for text in texts if normalise(text) != normalise(query)]
+
+
+def _untold(job: Job) -> None:
+    """Pairs of items without a picture whose only text is the query: there is nothing that could be learned."""
+    bare = "(SELECT picture FROM items i WHERE i.item_id = clean_pairs.item_id) IS NULL"
+    for number, item_id, beside in tqdm(job.pages("clean_pairs", "id, item_id, texts", bare), desc="clean pairs"):
+        query = job.one("SELECT text FROM clean_queries WHERE id = ?", number)
+        captions, own = job.all("SELECT captions, texts FROM clean_items WHERE item_id = ?", item_id)[0]
+        if not texts_beside(query, beside, captions, own):
+            job.drop("clean", "no_text", "pair", f"{query} → {item_id}", "it has no picture, and no text but the query")
+            job.write("DELETE FROM clean_pairs WHERE id = ? AND item_id = ?", number, item_id)
 
 
 def _unasked(job: Job) -> None:

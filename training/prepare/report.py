@@ -35,6 +35,7 @@ MEANING = {
     "duplicate_pair": "was there before",
     "no_caption": "no caption of its picture is usable",
     "no_content": "has neither a picture nor a text",
+    "no_text": "its item has no picture, and no text but the query",
     "missing_item": "its item was dropped, or never there",
     "no_query": "no query names it",
     "no_items": "no item is left that answers it",

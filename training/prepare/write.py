@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from training.data import normalise
 from training.prepare import report
+from training.prepare.clean import texts_beside
 from training.prepare.job import Job
 
 _PAIRS = (
@@ -71,18 +72,11 @@ def write(job: Job, output: Path) -> Written:
     return written
 
 
-def _texts(query: str, row: tuple[Any, ...]) -> list[str]:
-    """Captions and what may be said beside this query; else the shop's own texts. Never the query itself."""
-    beside, captions, own = (json.loads(one) for one in row)
-    texts = dict.fromkeys([*captions, *beside] or own)
-    return [text for text in texts if normalise(text) != normalise(query)]
-
-
 def _train_rows(job: Job) -> Iterator[dict[str, Any]]:
     where = "q.side = 'train' AND i.side = 'train'"
     for number, query_id, query, item_id, *row in _joined(job, where):
         shown = int(query_id) if str(query_id).isdigit() else number
-        yield {"query_id": shown, "query_text": query, "image_id": item_id, "text_input": _texts(query, tuple(row))}
+        yield {"query_id": shown, "query_text": query, "image_id": item_id, "text_input": texts_beside(query, *row)}
 
 
 def _valid_rows(job: Job) -> Iterator[dict[str, Any]]:
@@ -111,7 +105,7 @@ def _gallery_text(job: Job, item_id: str) -> str:
     """The one text that an item is indexed with: the first that is no query of its own."""
     rows = job.all(f"{_PAIRS} WHERE p.item_id = ? AND q.side = 'valid' ORDER BY p.rowid", item_id)
     queries = {normalise(row[2]) for row in rows}
-    texts = (text for row in rows for text in _texts(row[2], row[4:]))
+    texts = (text for row in rows for text in texts_beside(row[2], *row[4:]))
     return next((text for text in texts if normalise(text) not in queries), "")
 
 

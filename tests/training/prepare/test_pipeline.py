@@ -204,6 +204,15 @@ def test_without_models_a_table_trains_on_its_own_texts(tmp_path: Path, endpoint
     assert {text for pair in read_train(tmp_path / "out" / "train.json") for text in pair.captions}
 
 
+def test_a_product_with_only_a_title_does_not_spoil_the_rest(tmp_path: Path, endpoint: Endpoint) -> None:
+    rows = [{"item_id": f"{n}", "title": f"kettle {n}", "description": f"It holds {n} litres."} for n in range(4)]
+    bare = {"item_id": "bare", "title": "steel umbrella stand"}
+    (tmp_path / "shop.jsonl").write_text("\n".join(json.dumps(row) for row in [*rows, bare]))
+    prepare("all", tmp_path, "--source", str(tmp_path / "shop.jsonl"), "--captions", "0", "--hold-out", "0")
+    assert set(Source(tmp_path / "out" / "train.json").ids) == {"0", "1", "2", "3"}
+    assert report(tmp_path)["clean", "no_text"] == 1
+
+
 def test_a_folder_of_pictures_is_asked_for_by_a_caption(endpoint: Endpoint, tmp_path: Path) -> None:
     (tmp_path / "pictures" / "sub").mkdir(parents=True)
     for n in range(8):
