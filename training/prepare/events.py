@@ -32,6 +32,7 @@ from training.prepare.write import NothingLeft, link, whole
 CHOSEN = ("click", "add_to_cart", "purchase")
 LEAST_PROPENSITY = 0.05  # a click counts 20 times at most
 LEAST_SHARE = 0.3  # of the attraction of the query's best item: below that, clicks are thought to be slips
+FOREIGN = "searches in other languages, left out"
 NEGATIVES = 16  # kept for a query
 
 _SCHEMA = """
@@ -79,7 +80,7 @@ def learn(job: Job, log: Path, output: Path, hold_out: float = 0.1, *, corrected
     try:
         # It can be made again at any time: no journal, no waiting for the disk.
         database.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_SCHEMA}")
-        _read(database, log, learned)
+        _read(database, job, log, learned)
         _count(database, learned)
         _weigh(database, job, learned, corrected)
         _hold_out(database, hold_out)
@@ -90,7 +91,7 @@ def learn(job: Job, log: Path, output: Path, hold_out: float = 0.1, *, corrected
     return learned
 
 
-def _read(database: sqlite3.Connection, log: Path, learned: Learned) -> None:
+def _read(database: sqlite3.Connection, job: Job, log: Path, learned: Learned) -> None:
     paths = sorted(log.glob("*.jsonl")) if log.is_dir() else [log]
     if not paths:
         raise FileNotFoundError(f"{log} holds no event log (*.jsonl); the service writes to data/events")
@@ -100,27 +101,34 @@ def _read(database: sqlite3.Connection, log: Path, learned: Learned) -> None:
             for _, line in lines(path):
                 progress.update(len(line or b""))
                 try:
-                    _store(database, json.loads(line or b"null"), learned)
-                except (ValueError, KeyError, TypeError):
+                    _store(database, job, json.loads(line or b"null"), learned)
+                except (ValueError, KeyError, TypeError, AttributeError):
                     learned.counts["broken lines"] += 1  # a kill may cut the last line of a segment off
     database.commit()
 
 
-def _store(database: sqlite3.Connection, record: Any, learned: Learned) -> None:
+def _store(database: sqlite3.Connection, job: Job, record: Any, learned: Learned) -> None:
     if record["kind"] == "search":
         items = json.dumps([safe_id(item_id) for item_id in record["items"]])
-        by_words = (
-            record.get("by", "words") == "words"
-        )  # a picture is no query, and what was typed beside it half of one
-        query = clean_text(record["query"]).text if by_words else None
+        query, counted = _query(job, record)
         search = (record["search_id"], query, record["offset"], items)
         database.execute("INSERT OR IGNORE INTO searches VALUES (?, ?, ?, ?)", search)
-        learned.counts["searches" if by_words else "searches by pictures or items, left out"] += 1
+        learned.counts[counted] += 1
     else:
         chosen = record["kind"] in CHOSEN
         told = (record["search_id"], safe_id(record["item_id"]), record["position"], chosen)
         database.execute("INSERT INTO told VALUES (?, ?, ?, ?)", told)
         learned.counts[f"{record['kind']} events"] += 1
+
+
+def _query(job: Job, record: dict[str, Any]) -> tuple[str | None, str]:
+    """What a search asked, in English, or None where nothing is learned from it; and what it is counted as."""
+    if record.get("by", "words") != "words":  # a picture is no query, and what was typed beside it half of one
+        return None, "searches by pictures or items, left out"
+    cleaned = clean_text(job.english(record["query"].strip()))
+    if cleaned.dropped == "foreign":
+        return None, FOREIGN
+    return cleaned.text, "searches" if cleaned.text else "searches without words, left out"
 
 
 def _count(database: sqlite3.Connection, learned: Learned) -> None:
@@ -186,7 +194,8 @@ def _weigh(database: sqlite3.Connection, job: Job, learned: Learned, corrected: 
             learned.counts["pairs"] += 1
     database.commit()
     if not learned.counts["pairs"]:
-        raise NothingLeft("no item of the catalogue was ever chosen in this log: there is nothing to learn")
+        foreign = f" ({learned.counts[FOREIGN]:,} {FOREIGN})" if learned.counts[FOREIGN] else ""
+        raise NothingLeft(f"no item of the catalogue was ever chosen in this log: there is nothing to learn{foreign}")
 
 
 def _hold_out(database: sqlite3.Connection, share: float) -> None:

@@ -13,6 +13,7 @@ from training import finetune
 from training.data import Augmentation, BatchSampler, Source
 from training.formats import FormatError, read_gallery, read_negatives, read_train, read_valid
 from training.prepare.__main__ import main
+from training.prepare.job import Job
 from training.prepare.propensity import estimate
 from training.shoppers import Shop, sessions
 
@@ -99,6 +100,7 @@ def test_what_does_not_fit_together_is_counted(shop: Path) -> None:
             event(9, 0),  # no such search
             event(1, 5, item="item-4"),  # stood elsewhere
             *(search(2, "gone", ["item-x"]), event(2, 0, item="item-x")),
+            search(3) | {"query": 7},
             '{"kind": "click", "search_id": "000',
         ],
         "--hold-out",
@@ -107,7 +109,7 @@ def test_what_does_not_fit_together_is_counted(shop: Path) -> None:
     assert found["events without their search"] == 1
     assert found["events on what was not shown there"] == 1
     assert found["chosen items that the catalogue no longer has"] == 1
-    assert found["broken lines"] == 1
+    assert found["broken lines"] == 2
     assert found["pairs"] == 1
 
 
@@ -121,6 +123,24 @@ def test_searches_by_pictures_and_items_make_no_pairs(shop: Path) -> None:
     counts = found["counts"]
     assert (counts["searches"], counts["searches by pictures or items, left out"]) == (1, 2)
     assert counts["events without their search"] == 1
+
+
+def test_searches_in_other_languages_count_by_their_translation(shop: Path) -> None:
+    with Job(shop / "job") as job:
+        job.write("INSERT INTO english VALUES ('红色杯子', 'red mug')")
+        job.done("translate")
+    records = [search(1, " 红色杯子"), event(1, 2), search(2, "蓝色杯子"), event(2, 3), search(3, "..."), event(3, 4)]
+    counts = learn(shop, records, "--hold-out", "0")["counts"]
+    assert [(pair.query, pair.image_id) for pair in read_train(shop / "out" / "train.json")] == [("red mug", "item-2")]
+    assert counts["searches"] == 1
+    assert counts["searches in other languages, left out"] == 1
+    assert counts["searches without words, left out"] == 1
+
+
+def test_a_log_in_another_language_says_so(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        learn(shop, [search(1, "红色杯子"), event(1, 2)])
+    assert "1 searches in other languages, left out" in capsys.readouterr().err
 
 
 def test_held_out_queries_are_never_trained_on(shop: Path) -> None:
