@@ -40,6 +40,7 @@ from training.validation import SHOWN
 TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
 MAX_LENGTH = 64  # word pieces that are read of a text
 CLIP_NORM = 1.0
+BATCH = 64  # strings that a fused teacher encodes at once: it may be asked about a whole catalogue
 STRINGS, EMBEDDINGS = "strings.json", "embeddings.safetensors"
 
 
@@ -123,8 +124,10 @@ def open_teacher(name: str, device: torch.device | str = "cpu") -> TextTeacher |
 
 
 def _remembered(known: dict[str, Floats], strings: Sequence[str], encode: Callable[[Sequence[str]], Floats]) -> Tensor:
-    if new := [string for string in dict.fromkeys(strings) if string not in known]:
-        known.update(zip(new, encode(new), strict=True))
+    new = [string for string in dict.fromkeys(strings) if string not in known]
+    starts = tqdm(range(0, len(new), BATCH), desc="teacher", unit=f"{BATCH} texts", disable=len(new) <= BATCH)
+    for part in (new[start : start + BATCH] for start in starts):
+        known.update(zip(part, encode(part), strict=True))
     return torch.from_numpy(np.stack([known[string] for string in strings]))
 
 

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import retriever
 from retriever import ItemInput
+from retriever.arrays import Floats
 from retriever.scoring import maxsim
 from tests.conftest import tiny_tokenizer
 from training import finetune, teacher
@@ -98,6 +100,22 @@ def test_a_fused_retriever_teaches_as_it_scores(tiny_checkpoint: Path) -> None:
             one.similar(QUERIES, ["mug", "a blue lamp"]), maxsim(queries, items), atol=0.02, rtol=0
         )
     assert one.similar(QUERIES[:1], ["lamp", "mug", "mug"]).shape == (1, 3)
+
+
+def test_a_fused_teacher_encodes_a_catalogue_in_batches(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = FusedTeacher(str(tiny_checkpoint))
+    encode, sizes = one.model.encode_items, list[int]()
+
+    def counted(items: Sequence[ItemInput]) -> Floats:
+        sizes.append(len(items))
+        return encode(items)
+
+    monkeypatch.setattr(one.model, "encode_items", counted)
+    assert one.similar(["mug"], [f"mug {n}" for n in range(150)]).shape == (1, 150)
+    assert sizes == [64, 64, 22]
+    assert "3/3" in capsys.readouterr().err
 
 
 def test_tuning_teaches_the_teacher_and_leaves_its_vocabulary(encoder: Path, captions: Path) -> None:
