@@ -95,7 +95,11 @@ ROWS = {
     ),
     "double-batch": Row(
         "twice the batch, half the steps",
-        args=lambda args: {"batch_size": 2 * args.batch_size, "steps": args.steps // 2, "chunk": args.batch_size},
+        args=lambda args: {
+            "batch_size": 2 * args.batch_size,
+            "steps": args.steps // 2,
+            "chunk": args.chunk or args.batch_size,
+        },
     ),
     "itm": Row("matching is trained beside: `--itm 1`", args=lambda args: {"itm": 1.0}),
 }

@@ -101,6 +101,12 @@ def test_an_ablation_without_a_development_set_is_refused(capsys: pytest.Capture
     assert "--valid" in capsys.readouterr().err
 
 
+def test_twice_the_batch_is_in_memory_by_the_chunks_that_were_asked_for() -> None:
+    plain = TrainArgs(train=("pairs.json",), batch_size=96)
+    assert ROWS["double-batch"].args(plain)["chunk"] == 96
+    assert ROWS["double-batch"].args(replace(plain, chunk=24))["chunk"] == 24
+
+
 def test_a_row_that_takes_away_what_is_not_there_is_left_out() -> None:
     plain = TrainArgs(train=("pairs.json",))
     assert not ROWS["no-teacher"].changes(plain)
