@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from retriever import item_text
-from training.formats import PictureFolder
+from training.formats import FormatError, PictureFolder, read_valid
 
 COLOURS = (
     "navy blue|turquoise blue|sea green|lime green|fluorescent green|off white|coffee brown|grey melange|black|blue|"
@@ -48,7 +48,8 @@ def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     fields = item_text(None, None, category, attributes)
     yield title, [text for text in (*openings, fields) if text] if openings else []
     for caption in item.get("captions") or ():
-        yield caption, []
+        if isinstance(caption, str):
+            yield caption, []
     if kind:
         yield kind, colourless if openings else []
         for query in _narrowed(kind, attributes):
@@ -124,6 +125,15 @@ def _without_colour(text: str) -> str:
     return " ".join(_COLOUR.sub(" ", text).split())
 
 
+_FIELDS = (
+    ("title", str, "a string"),
+    ("description", str, "a string"),
+    ("category", str | list, "a string, or a list of them"),
+    ("captions", list, "a list of strings"),
+    ("attributes", dict, "an object"),
+)
+
+
 def category_of(value: Any) -> list[str]:
     """A category as a path, the widest first, whether it was written as one or as its narrowest name."""
     if isinstance(value, str):
@@ -132,26 +142,40 @@ def category_of(value: Any) -> list[str]:
 
 
 def items(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Each item of an `items.jsonl` with the ids of its pictures; `photos.jsonl` beside it adds some.
+    """Each item of an `items.jsonl`, its id a string, with the ids of its pictures; `photos.jsonl` beside it adds some.
 
     Raises:
-        ValueError: a line is not an item; the message names file and line.
+        FormatError: a line is not an item, or not a photo; the message names file and line.
     """
     photos: dict[str, list[str]] = {}
     beside = path.with_name("photos.jsonl")
     if beside.exists():
-        for photo in map(json.loads, beside.open(encoding="utf-8")):
-            photos.setdefault(photo["photo_of"], []).append(Path(photo["image"]).stem)
+        for where, photo in _lines(beside):
+            if "photo_of" not in photo or not isinstance(photo.get("image"), str):
+                raise FormatError(f"{where}: not a photo: photo_of or image is missing")
+            photos.setdefault(str(photo["photo_of"]), []).append(Path(photo["image"]).stem)
+    for where, item in _lines(path):
+        if not isinstance(item.get("item_id"), str | int):
+            raise FormatError(f"{where}: not an item: item_id is missing, or neither a string nor a number")
+        for name, kind, said in _FIELDS:
+            if item.get(name) and not isinstance(item[name], kind):
+                raise FormatError(f"{where}: {name} must be {said}")
+        image_id = str(item["item_id"])
+        yield item | {"item_id": image_id}, [image_id, *photos.get(image_id, ())]
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Place and object of each line, with a progress bar."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(tqdm(lines, desc=str(path), unit="item"), start=1):
+            where = f"{path}, line {number}"
             try:
-                item = json.loads(line)
-                image_id = str(item["item_id"])
-                if not isinstance(item.get("attributes") or {}, dict):
-                    raise TypeError("attributes must be an object")
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}, line {number}: not an item with an item_id ({error})") from error
-            yield item, [image_id, *photos.get(image_id, ())]
+                record = json.loads(line)
+            except ValueError as error:
+                raise FormatError(f"{where}: not JSON ({error})") from error
+            if not isinstance(record, dict):
+                raise FormatError(f"{where}: expected a JSON object")
+            yield where, record
 
 
 def is_held_out(item: Mapping[str, Any], share: float) -> bool:
@@ -228,12 +252,15 @@ def _write_set(base: str, queries: Mapping[str, Mapping[str, str]], gallery: Map
 
 
 def caption_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Training rows of a file in the seed's `valid` format: every caption beside every query that it answers."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            record = json.loads(line)
-            for item_id, caption in record["item_ids"].items():
-                yield {"query_text": record["query_text"], "image_id": item_id, "text_input": [caption]}
+    """Training rows of a file in the seed's `valid` format: every caption beside every query that it answers.
+
+    Raises:
+        FormatError: as `training.formats.read_valid`.
+    """
+    for query in read_valid(path):
+        for item_id, caption in query.items.items():
+            texts = [caption] if caption.strip() else []
+            yield {"query_text": query.query, "image_id": item_id, "text_input": texts}
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], output: Path) -> int:

@@ -6,7 +6,7 @@ import pytest
 from training import catalogue
 from training.catalogue import pairs
 from training.data import Source
-from training.formats import read_gallery, read_valid
+from training.formats import read_gallery, read_train, read_valid
 
 SHIRT = {
     "item_id": "s1",
@@ -120,6 +120,34 @@ def test_a_pair_that_shows_nothing_is_left_out_and_counted(tmp_path: Path, capsy
     assert {row["image_id"] for row in json.loads((tmp_path / "pairs.json").read_text())} == {"seen", "told"}
     assert "2 pairs left out" in capsys.readouterr().out
     assert len(Source(tmp_path / "pairs.json", tmp_path / "images")) == 2
+
+
+def test_queries_with_captions_become_pairs(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "seen.png").touch()
+    query = {"query_id": 1, "query_text": "mug", "item_ids": {"told": "a cup", "seen": "", "bare": " "}}
+    (tmp_path / "x.valid.jsonl").write_text(json.dumps(query) + "\n")
+    catalogue.main([str(tmp_path / "x.valid.jsonl"), "--output", str(tmp_path / "pairs.json")])
+    rows = {record.image_id: record.captions for record in read_train(tmp_path / "pairs.json")}
+    assert rows == {"told": ("a cup",), "seen": ()}
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("x.valid.jsonl", '{"query_id": 1, "query_text": "mug"}', "line 1: item_ids is missing"),
+        ("items.jsonl", '{"item_id": "a", "title": 7}', "line 1: title must be a string"),
+        ("items.jsonl", '{"item_id": "a", "category": 7}', "line 1: category must be a string, or a list"),
+        ("items.jsonl", "[]", "line 1: expected a JSON object"),
+    ],
+)
+def test_a_field_of_another_kind_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, line: str, message: str
+) -> None:
+    (tmp_path / name).write_text(line + "\n")
+    with pytest.raises(SystemExit):
+        catalogue.main([str(tmp_path / name), "--output", str(tmp_path / "pairs.json")])
+    assert message in capsys.readouterr().err
 
 
 def test_a_broken_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

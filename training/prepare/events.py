@@ -230,6 +230,8 @@ def _write(database: sqlite3.Connection, job: Job, output: Path, learned: Learne
             texts = {item_id: text(item_id) for (item_id,) in items}
             row = {"query_id": number, "query_text": query, "item_ids": texts}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    if not queries:  # an empty set is none
+        (output / "dev.valid.jsonl").unlink()
     with whole(output / "dev.gallery.jsonl") as file:
         for (item_id,) in job.pages("clean_items", "item_id"):
             file.write(json.dumps({"item_id": item_id, "text": text(item_id)}, ensure_ascii=False) + "\n")

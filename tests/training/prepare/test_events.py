@@ -15,7 +15,7 @@ from training.formats import FormatError, read_gallery, read_negatives, read_tra
 from training.prepare.__main__ import main
 from training.prepare.job import Job
 from training.prepare.propensity import estimate
-from training.shoppers import Shop, sessions
+from training.shoppers import Shop, known_answers, sessions
 
 ITEMS = [f"item-{n}" for n in range(12)]
 
@@ -73,6 +73,7 @@ def test_clicks_become_pairs_and_what_was_passed_over_negatives(shop: Path) -> N
     assert found["counts"]["searches"] == 4
     assert found["counts"]["purchase events"] == 1
     assert len(list(read_gallery(shop / "out" / "dev.gallery.jsonl"))) == 12
+    assert not (shop / "out" / "dev.valid.jsonl").exists(), "no query was held out"
     assert len(Source(shop / "out" / "train.json", shop / "out" / "images")) == 4
 
 
@@ -179,6 +180,11 @@ def test_examination_is_found_where_items_move() -> None:
     pairs, places, clicks = (np.array(column) for column in zip(*rows, strict=True))
     found, _ = estimate(pairs, places, np.ones(len(rows), dtype=int), clicks.astype(int))
     assert np.abs(found[:10] - theta).max() < 0.12
+
+
+def test_shoppers_know_items_whose_ids_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text(json.dumps({"item_id": 7, "title": "red mug"}) + "\n")
+    assert known_answers(tmp_path / "items.jsonl", ["7"], set())["red mug"] == {0}
 
 
 def test_simulated_shoppers_look_first_where_the_best_is() -> None:
