@@ -109,6 +109,11 @@ class EncodedGallery:
         }
         return {mode: scores[mode] for mode in self.modes}
 
+    @property
+    def findable(self) -> npt.NDArray[np.bool_]:
+        """`(N,)`: the items that have a view at all."""
+        return self._both.has | self._text.has | self._image.has
+
     def tokens(self, column: int) -> Floats:
         """What the fused mode scores an item by, `(Q, D)`: both together, or the one that it has."""
         for view in (self._both, self._text, self._image):

@@ -25,7 +25,8 @@ def rank_through_index(
     """Ranks of every query's positives as the service would find them, under two more modes.
 
     "index" is the fused mode by meaning alone and "index hybrid" with BM25 as the service has it, to be held against
-    "fused" and "hybrid". An item that is not among the first `DEPTH` hits counts as the last of the gallery.
+    "fused" and "hybrid". An item that is not among the first `DEPTH` hits counts as the last of the gallery; so does
+    one that has neither a text nor a picture, which is not put into the index.
 
     Args:
         url: a Qdrant server to use; without one the embedded engine. What is written is removed afterwards.
@@ -74,9 +75,10 @@ async def _on_server(gallery: EncodedGallery, url: str, api_key: str | None) -> 
 
 
 async def _fill(index: ItemIndex, gallery: EncodedGallery) -> None:
-    with tqdm(total=len(gallery.items), desc="indexing", unit="item") as bar:
-        for start in range(0, len(gallery.items), _BATCH):
-            columns = range(start, min(start + _BATCH, len(gallery.items)))
+    findable = np.flatnonzero(gallery.findable).tolist()
+    with tqdm(total=len(findable), desc="indexing", unit="item") as bar:
+        for start in range(0, len(findable), _BATCH):
+            columns = findable[start : start + _BATCH]
             await index.upsert(
                 [
                     IndexedItem(item.item_id, gallery.tokens(column), item.text, {})

@@ -358,6 +358,15 @@ def test_through_the_index_the_exact_ranking_comes_back(run: Callable[..., dict[
     assert modes["index"]["ndcg@10"] == pytest.approx(modes["fused"]["ndcg@10"], abs=1e-3)
 
 
+def test_an_item_with_nothing_to_be_found_by_is_not_put_into_the_index(
+    run: Callable[..., dict[str, Any]], shop: Path
+) -> None:
+    gallery = shop / "shop.gallery.jsonl"
+    gallery.write_text(gallery.read_text() + json.dumps({"item_id": "bare", "text": ""}) + "\n")
+    modes = run("--gallery", str(gallery), "--through-index")["modes"]
+    assert modes["index"]["hit@10"] == modes["fused"]["hit@10"]
+
+
 def test_through_a_server_nothing_of_a_shop_is_touched(
     tiny_retriever: Retriever, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
