@@ -18,7 +18,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import batch_to_device
 from torch import Tensor
@@ -29,6 +30,7 @@ from transformers import get_cosine_schedule_with_warmup
 import retriever
 from retriever import ItemInput
 from retriever.arrays import Floats
+from retriever.files import write_whole
 from retriever.retriever import SHIPPED
 from retriever.scoring import maxsim
 from training.data import Augmentation, BatchSampler, Source
@@ -57,14 +59,14 @@ class TextTeacher:
 
     Raises:
         OSError: there is no such folder or name, or it holds no encoder.
+        ValueError: what `save` kept is damaged.
     """
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
         self.name, self.device = name, str(device)
         self._known: dict[str, Tensor] = {}
         if (Path(name) / STRINGS).exists():
-            rows = load_file(Path(name) / EMBEDDINGS)["embeddings"].float()
-            self._known = dict(zip(json.loads((Path(name) / STRINGS).read_text()), rows, strict=True))
+            self._known = _kept(Path(name))
         else:
             self.encoder  # noqa: B018 — so that a name that is none fails here, not in the middle of a training
 
@@ -87,8 +89,19 @@ class TextTeacher:
 
     def save(self, folder: Path) -> None:
         """Keep what was encoded so far in the teacher's folder."""
-        (folder / STRINGS).write_text(json.dumps(list(self._known), ensure_ascii=False))
-        save_file({"embeddings": torch.stack(list(self._known.values())).half()}, folder / EMBEDDINGS)
+        write_whole(folder / EMBEDDINGS, save({"embeddings": torch.stack(list(self._known.values())).half()}))
+        write_whole(folder / STRINGS, json.dumps(list(self._known), ensure_ascii=False).encode())
+
+
+def _kept(folder: Path) -> dict[str, Tensor]:
+    """What `TextTeacher.save` kept. Raises ValueError for files that do not belong together, or are cut short."""
+    try:
+        rows = load_file(folder / EMBEDDINGS)["embeddings"].float()
+        return dict(zip(json.loads((folder / STRINGS).read_text(encoding="utf-8")), rows, strict=True))
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder}: {STRINGS} and {EMBEDDINGS} are damaged ({error}); remove both: the texts are encoded again"
+        ) from error
 
 
 class FusedTeacher:

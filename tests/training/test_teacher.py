@@ -1,6 +1,8 @@
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -79,6 +81,34 @@ def test_what_was_encoded_is_kept_and_needs_no_encoder(encoder: Path, tmp_path: 
     torch.testing.assert_close(kept.similar(["red mug"], ["lamp", "mug"]), first[:, [1, 0]], atol=2e-3, rtol=0)
     with pytest.raises((OSError, ValueError)):
         kept.similar(["red mug"], ["something else"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("strings.json", b'["red'), ("strings.json", b'["red"]'), ("embeddings.safetensors", b"\x00")]
+)
+def test_a_folder_that_was_cut_short_says_what_to_remove(
+    encoder: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    one = TextTeacher(str(encoder))
+    one.embed(["red mug", "lamp"])
+    one.save(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match="remove both"):
+        TextTeacher(str(tmp_path))
+
+
+def test_a_kill_while_embeddings_are_saved_leaves_what_was_there(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = TextTeacher(str(encoder))
+    one.embed(["red mug"])
+    one.save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    one.embed(["lamp"])
+    monkeypatch.setattr(os, "replace", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        one.save(tmp_path)
+    assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
 
 
 def test_of_two_teachers_the_mean_counts(encoder: Path) -> None:
