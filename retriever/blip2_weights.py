@@ -14,16 +14,19 @@ that feature a meaning.
 """
 
 import argparse
+import pickle
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from retriever import checkpoint
+from retriever.checkpoint_folder import read_tokenizer
 from retriever.config import PRESETS, RetrieverConfig
 from retriever.model import FusedRetriever
 
@@ -116,14 +119,21 @@ def read_lavis(path: Path) -> State:
 
     Raises:
         FileNotFoundError: it is not there; the message says where it is published.
+        ValueError: it is damaged, or holds something else.
     """
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is not here. LAVIS publishes blip2_pretrained.pth, blip2_finetune_coco.pth and eva_vit_g.pth in "
             "its model zoo; fetch it on a machine that may, and give its path"
         )
-    loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    state: State = loaded.get("model", loaded)
+    try:
+        # Files of before PyTorch 1.6 are no archives, and only an archive can be mapped.
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ValueError(f"{path} is damaged, or holds more than weights: fetch it again ({_line(error)})") from error
+    state = loaded.get("model", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ValueError(f"{path} holds no weights by name: it is not a checkpoint of LAVIS")
     return state
 
 
@@ -132,6 +142,7 @@ def read_huggingface(name: str) -> tuple[State, Path]:
 
     Raises:
         FileNotFoundError: the hub does not give it, or the folder holds no safetensors.
+        ValueError: a file is damaged.
     """
     folder = Path(name)
     if not folder.is_dir():
@@ -147,7 +158,17 @@ def read_huggingface(name: str) -> tuple[State, Path]:
     parts = sorted(folder.glob("*.safetensors"))
     if not parts:
         raise FileNotFoundError(f"{folder} holds no .safetensors file")
-    return {name: tensor for part in parts for name, tensor in load_file(part).items()}, folder
+    state: State = {}
+    for part in parts:
+        try:
+            state |= load_file(part)
+        except SafetensorError as error:
+            raise ValueError(f"{part} is damaged: fetch it again ({error})") from error
+    return state, folder
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _rename(state: Mapping[str, Tensor], table: Iterable[tuple[str, str]]) -> State:
@@ -187,10 +208,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             theirs, folder = read_huggingface(options.huggingface)
             config = replace(config, vision_norm_eps=1e-6)  # what the conversion's LayerNorm has
             state, tokenizer_file = from_huggingface(theirs), options.tokenizer or folder / "tokenizer.json"
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        tokenizer = read_tokenizer(tokenizer_file)
         tokenizer.add_special_tokens(["[DEC]"])
         model_id = checkpoint.save(build(state, config), tokenizer, options.output)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     print(f"{options.output}: model {model_id}")
 

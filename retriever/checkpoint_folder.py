@@ -36,7 +36,11 @@ def load_config(folder: Path) -> RetrieverConfig:
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Raises ValueError for a file that holds none."""
-    path = folder / "tokenizer.json"
+    return read_tokenizer(folder / "tokenizer.json")
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Raises ValueError for a file that holds none."""
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library has no narrower one

@@ -154,6 +154,45 @@ def test_a_folder_of_either_kind_becomes_a_checkpoint(tmp_path: Path, monkeypatc
     assert np.isfinite(a.encode_items([retriever.ItemInput(text="red")])).all()  # served without a picture
 
 
+def test_weights_in_the_format_of_before_are_read(tmp_path: Path) -> None:
+    state = {"query_tokens": torch.ones(1, 2)}
+    torch.save({"model": state}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    torch.testing.assert_close(blip2_weights.read_lavis(tmp_path / "old.pth"), state)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("blip2.pth", b"PK\x03\x04 cut short", "is damaged"),
+        ("blip2.pth", b"", "is damaged"),
+        ("blip2.pth", [torch.ones(1)], "no weights by name"),
+        ("blip2.pth", {"model": {"epoch": 3}}, "no weights by name"),
+        ("tokenizer.json", b"{", "tokenizer.json cannot be read"),
+        ("tokenizer.json", None, "tokenizer.json cannot be read"),
+        ("converted/model.safetensors", b"\x00", "is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: object, message: str
+) -> None:
+    (tmp_path / "converted").mkdir()
+    torch.save({"model": {"query_tokens": torch.ones(1)}}, tmp_path / "blip2.pth")
+    tiny_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    if content is None:
+        (tmp_path / name).unlink()
+    elif isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        torch.save(content, tmp_path / name)
+    hub = name.startswith("converted")
+    source = ["--huggingface", str(tmp_path / "converted")] if hub else ["--lavis", str(tmp_path / "blip2.pth")]
+    with pytest.raises(SystemExit):
+        blip2_weights.main([*source, "--tokenizer", str(tmp_path / "tokenizer.json"), "--output", str(tmp_path / "a")])
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "source", [["--lavis", "none.pth", "--tokenizer", "t.json"], ["--huggingface", "Salesforce/blip2-itm-vit-g"]]
 )
