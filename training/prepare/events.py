@@ -124,7 +124,7 @@ def _store(database: sqlite3.Connection, job: Job, record: Any, learned: Learned
 def _query(job: Job, record: dict[str, Any]) -> tuple[str | None, str]:
     """What a search asked, in English, or None where nothing is learned from it; and what it is counted as."""
     if record.get("by", "words") != "words":  # a picture is no query, and what was typed beside it half of one
-        return None, "searches by pictures or items, left out"
+        return None, "searches without words, left out"
     cleaned = clean_text(job.english(record["query"].strip()))
     if cleaned.dropped == "foreign":
         return None, FOREIGN

@@ -122,7 +122,7 @@ def test_searches_by_pictures_and_items_make_no_pairs(shop: Path) -> None:
     found = learn(shop, [by_picture, by_item, by_words, *events], "--hold-out", "0")
     assert [(pair.query, pair.image_id) for pair in read_train(shop / "out" / "train.json")] == [("red mug", "item-2")]
     counts = found["counts"]
-    assert (counts["searches"], counts["searches by pictures or items, left out"]) == (1, 2)
+    assert (counts["searches"], counts["searches without words, left out"]) == (1, 2)
     assert counts["events without their search"] == 1
 
 
