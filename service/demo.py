@@ -65,6 +65,7 @@ async def _store(catalogue: Catalogue, product: DemoProduct) -> None:
 def _png(product: DemoProduct) -> io.BytesIO:
     buffer = io.BytesIO()
     product.picture().save(buffer, "PNG", compress_level=1)
+    buffer.seek(0)
     return buffer
 
 
