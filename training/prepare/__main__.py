@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 from pydantic import ValidationError
 
+from training.prepare import report
 from training.prepare.answers import Answers
 from training.prepare.caption import caption
 from training.prepare.caption import price as price_of_captions
@@ -114,6 +115,7 @@ def run(options: argparse.Namespace) -> None:
     with Job(options.job, begin=options.step in ("all", "read")) as job, contextlib.ExitStack() as stack:
         if everything or options.step == "read":
             read(job, options.source, options.limit)
+            print(report.of_reading(job))
         if everything or options.step in ("translate", "caption"):
             settings = EndpointSettings()
             answers = Answers(options.answers)

@@ -45,6 +45,16 @@ MEANING = {
 }
 
 
+def of_reading(job: Job) -> str:
+    """One line on what a source gave, so that columns of other names are noticed before anything is paid for."""
+    items, pictures = job.one("SELECT COUNT(*) FROM items"), job.one("SELECT COUNT(picture) FROM items")
+    queries = job.one("SELECT COUNT(*) FROM queries")
+    line = f"read: {items:,} items, {pictures:,} of them with a picture, and {queries:,} queries"
+    left_out = job.all("SELECT kind, rule, COUNT(*) FROM dropped WHERE step = 'read' GROUP BY kind, rule")
+    reasons = [f"{count:,} {kind}{'s' if count > 1 else ''} ({MEANING[rule]})" for kind, rule, count in left_out]
+    return f"{line}; left out: {', '.join(reasons)}" if reasons else line
+
+
 def gather(job: Job) -> dict[str, Any]:
     """Counts of what was read, and for each step and rule what it dropped and changed."""
     counts = {name: job.one(f"SELECT COUNT(*) FROM {name}") for name in ("items", "queries", "pairs")}

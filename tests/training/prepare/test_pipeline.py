@@ -342,3 +342,12 @@ def test_a_recompressed_and_smaller_copy_looks_the_same(tmp_path: Path) -> None:
     )
     assert (ours ^ theirs).bit_count() <= 4
     assert (ours ^ other).bit_count() > 4
+
+
+def test_what_was_read_of_a_source_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns of other names would otherwise be noticed when all is paid for."""
+    table = tmp_path / "feed.csv"
+    table.write_text("id,title,image_link\na,mug,a.jpg\n,cup,b.jpg\n")
+    prepare("read", tmp_path, "--source", str(table))
+    said = capsys.readouterr().out
+    assert said.startswith("read: 1 items, 0 of them with a picture, and 0 queries; left out: 1 row (lacks a field")
