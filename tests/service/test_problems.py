@@ -46,6 +46,7 @@ FORM = {"Content-Type": "multipart/form-data; boundary=b"}
         ("GET", "/items/a%00b", None, {}, 422, "validation_failed"),
         ("PUT", "/items", None, {}, 405, "method_not_allowed"),
         ("GET", "/search", None, {}, 405, "method_not_allowed"),
+        ("PUT", "/items?cursor=a", None, {}, 405, "method_not_allowed"),
         ("POST", "/", None, {}, 405, "method_not_allowed"),
         ("POST", "/items", b"{}", JSON, 415, "unsupported_media_type"),
         ("POST", "/items", b"", {}, 415, "unsupported_media_type"),
