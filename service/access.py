@@ -175,7 +175,7 @@ class GuardedRoute(APIRoute):
         gate: Gate = scope["app"].state.gate
         with gate.admit(scope, self.needed) as permit:
             scope.setdefault("state", {})["permit"] = permit
-            if scope["method"] in self.methods:  # another is refused for that
+            if scope["method"] in (self.methods or ()):  # another is refused for that
                 self._refuse_unknown(QueryParams(scope["query_string"]))
             await super().handle(scope, receive, send)
 
