@@ -3,14 +3,12 @@
 import base64
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from service.encoder import Encoder
-from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
 
@@ -287,31 +285,6 @@ def test_a_patch_replaces_an_attribute_however_its_name_is_written(client: TestC
     changed = client.patch("/items/mug", json={"attributes": {"brand": "New"}}).json()
     assert changed["attributes"] == {"colour": "red", "brand": "New"}
     assert client.patch("/items/mug", json={"attributes": {"COLOUR": None}}).json()["attributes"] == {"brand": "New"}
-
-
-def test_words_of_an_item_whose_picture_is_lost_can_be_changed(client: TestClient, settings: Settings) -> None:
-    post_item(client, "mug", picture_file(), title="mug")
-    for path in (settings.data_dir / "media").rglob("*.jpg"):
-        path.unlink()
-    assert client.patch("/items/mug", json={"title": "cup"}).json()["title"] == "cup"
-
-
-def test_a_picture_that_cannot_be_read_now_is_not_given_up(
-    client: TestClient, encoded: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = post_item(client, "mug", picture_file(), title="mug").json()
-    encoded.clear()
-
-    def too_many_open(self: Path) -> bytes:
-        raise OSError(24, "Too many open files")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", too_many_open)
-        refused = client.patch("/items/mug", json={"title": "cup"})
-    assert (refused.status_code, refused.json()["code"]) == (503, "picture_unreadable")
-    assert client.get("/items/mug").json() == before
-    assert encoded == []
-    assert client.patch("/items/mug", json={"title": "cup"}).status_code == 200
 
 
 def test_one_bad_line_fails_alone(client: TestClient) -> None:

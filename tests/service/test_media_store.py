@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from service.media import MediaStore, Picture
-from tests.service.helpers import picture_file
+from service.settings import Settings
+from tests.service.helpers import picture_file, post_item
 from tests.service.test_media import read
 
 
@@ -58,3 +60,24 @@ def test_a_file_that_goes_while_the_sweep_looks_stops_nothing(media: MediaStore,
     media.path(orphan).with_name("renamed.tmp").symlink_to("gone")  # listed, and not there when it is asked for
     assert media.sweep(set(), media.now()) == 1
     assert not media.path(orphan).exists()
+
+
+def test_words_of_an_item_whose_picture_is_lost_can_be_changed(client: TestClient, settings: Settings) -> None:
+    post_item(client, "mug", picture_file(), title="mug")
+    for path in (settings.data_dir / "media").rglob("*.jpg"):
+        path.unlink()
+    assert client.patch("/items/mug", json={"title": "cup"}).json()["title"] == "cup"
+
+
+def test_a_picture_that_cannot_be_read_now_is_not_given_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = post_item(client, "mug", picture_file(), title="mug").json()
+
+    def too_many_open(self: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", too_many_open)
+        refused = client.patch("/items/mug", json={"title": "cup"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "picture_unreadable")
+    assert client.get("/items/mug").json() == before
+    assert client.patch("/items/mug", json={"title": "cup"}).status_code == 200
