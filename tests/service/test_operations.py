@@ -146,7 +146,7 @@ def test_a_request_is_one_line_of_json(client: TestClient) -> None:
     (line,) = stream.getvalue().splitlines()
     fields = json.loads(line)
     assert fields["request_id"] == "abc"
-    assert (fields["method"], fields["path"], fields["status"]) == ("GET", "/items/a%0Ab", 404)
+    assert (fields["method"], fields["path"], fields["status"]) == ("GET", "/items/a%0Ab", 422)
     assert fields["duration_ms"] >= 0
     assert "secret" not in line
 
