@@ -5,6 +5,7 @@ begins with what was typed are neighbours, found by two bisections.
 """
 
 import heapq
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ _QUERIES = 20_000  # past queries kept
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _WEIGHT: dict[Kind, float] = {"query": 2.0, "category": 1.5, "attribute": 1.0, "title": 0.5}
 _END = chr(0x10FFFF)
+_ENDING = re.compile(r"(?<=..)(['’]?s['’]?|['’])$")  # of "men's", "mens", "girls'"
+_ENDS = ("", ",", "s", "'s", "’s")
+_CONNECTING = frozenset(["and", "for", "from", "in", "of", "on", "the", "to", "with"])
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,14 @@ class Suggester:
         self._entries[folded] = shown
         self._starts.update((start, folded) for start in _word_starts(folded))
 
+    def only(self, begun: str) -> str | None:
+        """The rest of a phrase from one of its words on, if all that begin so go on from it; None if they differ."""
+        typed = begun.casefold()
+        span = (typed,), (typed + _END,)
+        first = next(iter(self._starts.irange(*span)), None)
+        last = next(iter(self._starts.irange(*span, reverse=True)), None)
+        return first[0] if first and last and last[0].startswith(first[0]) else None
+
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
         """The most common phrases with words that begin as typed, in any order; or else with one mistyped letter.
 
@@ -95,7 +107,7 @@ class Suggester:
         if not typed:
             return []
         found = set(self._beginning(typed))
-        if " " in typed:
+        if " " in typed or _ENDING.search(typed):
             found.update(self._with_all(typed.split()))
         if not found and len(typed) > 2 and not any(map(str.isdigit, typed)):
             for near in _one_letter_off(typed):
@@ -108,12 +120,17 @@ class Suggester:
         return of_items + _WEIGHT["query"] * max(0, self._queries[phrase] - 1)
 
     def _with_all(self, typed: list[str]) -> Iterator[str]:
-        """Phrases that for each word have one that begins so; "men's" may be "men" there."""
-        begun = [*(word.removesuffix("'s").removesuffix("’s") for word in typed[:-1]), typed[-1]]
-        longest = max(begun, key=len)  # fewer phrases have it than a short one
-        for phrase in self._beginning(longest):
+        """Phrases that for each word have one that begins so, or that is the same but for an s at the end."""
+        said = [(word, _ENDING.sub("", word)) for word in typed if word not in _CONNECTING]
+        if not said:
+            return
+        stems = [stem for _, stem in said]
+        wanted = [(word, {stem + end for end in _ENDS}) for word, stem in said]
+        for phrase in self._beginning(max(stems, key=len)):  # fewer phrases have the longest than a short one
+            if not all(stem in phrase for stem in stems):
+                continue  # most, and quickly
             words = phrase.split()
-            if all(any(word.startswith(one) for word in words) for one in begun):
+            if all(any(word.startswith(begun) or word in same for word in words) for begun, same in wanted):
                 yield phrase
 
     def _beginning(self, typed: str) -> Iterator[str]:

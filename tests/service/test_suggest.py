@@ -1,0 +1,40 @@
+"""Ways to ask for one thing that have the same suggestions. No service needed."""
+
+import pytest
+
+from service.suggest import Suggester, Suggestion
+
+
+@pytest.fixture
+def suggester() -> Suggester:
+    suggester = Suggester()
+    titles = ["Men Analog Watch", "Women's Red Shirt", "Brass Buttons", "Blue Lamp, Oak"]
+    suggester.add([Suggestion(title, "title") for title in titles])
+    return suggester
+
+
+def texts(suggester: Suggester, typed: str) -> list[str]:
+    return [one.text for one in suggester.suggest(typed, 5)]
+
+
+@pytest.mark.parametrize("typed", ["mens watch", "men's watch", "men’s wat", "watch mens", "watch for men", "the mens"])
+def test_endings_and_connecting_words_do_not_count(suggester: Suggester, typed: str) -> None:
+    assert texts(suggester, typed) == ["Men Analog Watch"]
+
+
+@pytest.mark.parametrize("typed", ["womens shirt", "red shirt for women", "shirts with red", "lamps in"])
+def test_they_do_not_in_titles_either(suggester: Suggester, typed: str) -> None:
+    assert len(texts(suggester, typed)) == 1
+
+
+@pytest.mark.parametrize("typed", ["lams oak", "bras oak", "for the"])
+def test_the_s_of_another_word_counts(suggester: Suggester, typed: str) -> None:
+    assert texts(suggester, typed) == []
+
+
+def test_the_only_phrase_that_begins_so(suggester: Suggester) -> None:
+    suggester.add([Suggestion("BR-901", "attribute"), Suggestion("BR-901 Red", "attribute")])
+    assert suggester.only("br-9") == "br-901", "with red or without"
+    suggester.add([Suggestion("BR-977", "attribute")])
+    assert suggester.only("br-9") is None
+    assert suggester.only("zz") is None
