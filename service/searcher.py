@@ -92,7 +92,7 @@ class Searcher:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
         text = parsed.text
         if request.complete and not parsed.phrases:
-            text = self._lexicon.words.complete(text)
+            text = self._lexicon.complete(text)
         if request.correct and not parsed.phrases:
             text = self._lexicon.words.correct(text)
         asked = await self._asked(request, text, parsed)

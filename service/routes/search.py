@@ -80,7 +80,7 @@ async def suggest(
     """Titles, categories, brands and other attribute values, and what others searched for; one typing error is
     forgiven."""
     started = perf_counter()
-    found = services.lexicon.suggester.suggest(q, limit)
+    found = services.lexicon.suggest(q, limit)
     return SuggestResponse(
         suggestions=[SuggestionResult(text=one.text, kind=one.kind) for one in found],
         took_ms=round((perf_counter() - started) * 1000, 2),

@@ -381,6 +381,15 @@ def test_suggestions_follow_the_catalogue(shop: TestClient) -> None:
     assert suggested("stone") == []
 
 
+def test_an_article_number_is_found_before_its_end(client: TestClient) -> None:
+    for number in ("KC-1764", "KC-1801"):
+        post_item(client, number.replace("-", "."), title="Mug", attributes=f'{{"article": "{number}"}}')
+    answer = search(client, "kc-17", complete=True)
+    assert (answer["corrected_query"], ids(answer)[0]) == ("kc-1764", "KC.1764")
+    suggested = client.get("/suggest", params={"q": "kc-1"}).json()["suggestions"]
+    assert {one["text"] for one in suggested} == {"KC-1764", "KC-1801"}
+
+
 def test_suggestions_are_there_after_a_restart(settings: Settings) -> None:
     with TestClient(create_app(settings)) as client:
         post_item(client, "mug", title="Stoneware mug")

@@ -1,0 +1,66 @@
+"""What words and phrases of the same items do together. No service needed."""
+
+import pytest
+
+from service.lexicon import Lexicon
+
+
+def learned(title: str, **attributes: str | list[str]) -> dict[str, object]:
+    return {"title": title, "description": "", "category": [], "attributes": attributes}
+
+
+@pytest.fixture
+def lexicon() -> Lexicon:
+    lexicon = Lexicon()
+    lexicon.learn(learned("Striped mug", article="KC-1764", sizes=["350 ml", "1639C Black"]))
+    lexicon.learn(learned("Grey stripes", article="8903414089079"))
+    lexicon.learn(learned("Hub (424522-100)", article="KC-1801"))
+    return lexicon
+
+
+def texts(lexicon: Lexicon, typed: str) -> list[str]:
+    return [one.text for one in lexicon.suggest(typed, 5)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "numbers"),
+    [
+        ("kc-1", ["KC-1764", "KC-1801"]),
+        ("KC-17", ["KC-1764"]),
+        ("8903", ["8903414089079"]),
+        ("4245", ["424522-100"]),
+        ("1639c b", ["1639C Black"]),
+        ("kc", []),  # it may be anything
+        ("17", []),
+    ],
+)
+def test_an_article_number_is_suggested_by_its_beginning(lexicon: Lexicon, typed: str, numbers: list[str]) -> None:
+    assert sorted(texts(lexicon, typed)) == sorted(numbers)
+
+
+@pytest.mark.parametrize(
+    ("typed", "whole"),
+    [
+        ("KC-17", "kc-1764"),
+        ("mug kc-17", "mug kc-1764"),
+        ("4245", "424522-100"),
+        ("1639", "1639c black"),
+        ("kc-1", "kc-1"),  # two begin so
+        ("mug 1639", "mug 1639"),  # nobody said that it is black
+        ("mug 12", "mug 12"),
+        ("grey strip", "grey striped"),
+    ],
+)
+def test_the_only_article_number_that_begins_so_is_completed(lexicon: Lexicon, typed: str, whole: str) -> None:
+    assert lexicon.complete(typed) == whole
+
+
+def test_the_number_of_an_item_that_is_gone_is_gone(lexicon: Lexicon) -> None:
+    lexicon.forget(learned("Striped mug", article="KC-1764", sizes=["350 ml", "1639C Black"]))
+    assert lexicon.complete("kc-1") == "kc-1801"
+    assert texts(lexicon, "1639") == []
+
+
+def test_a_typing_error_is_forgiven_in_another_order(lexicon: Lexicon) -> None:
+    assert texts(lexicon, "stripes gery") == ["Grey stripes"]
+    assert texts(lexicon, "gum striepd") == []
