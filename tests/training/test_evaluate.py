@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import numpy as np
 import pytest
@@ -309,12 +309,6 @@ def test_the_report_of_a_set_without_pictures_has_words_only(run: Callable[..., 
     ("file", "text", "arguments", "message"),
     [
         ("shop.valid.jsonl", "{", [], r"shop\.valid\.jsonl, line 1: not JSON"),
-        (
-            "g.jsonl",
-            '{"item_id": "other", "text": "x"}',
-            ["--gallery", "g.jsonl"],
-            "mug-red answers query mug but is not in",
-        ),
         ("empty/x.txt", "", ["--images", "empty"], "none of the 9 items has a picture here"),
         ("empty/x.txt", "", ["--images", "none"], "no such folder of pictures"),
         ("images/mug-red.png", "broken", [], r"mug-red\.png: this picture cannot be decoded"),
@@ -331,6 +325,33 @@ def test_what_is_wrong_is_said_in_one_line(
     arguments: list[str],
     message: str,
 ) -> None:
+    monkeypatch.chdir(shop)
+    (shop / file).parent.mkdir(exist_ok=True)
+    (shop / file).write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        run(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "arguments", "message"),
+    [
+        ("g.jsonl", '{"item_id": "other", "text": "x"}', ["--gallery", "g.jsonl"], "mug-red answers query mug"),
+        ("old.json", '{"model_id": "m", "per_query": {}, "asked": {"x": "0"}}', ["--compare", "old.json"], "in common"),
+        ("folder/x.txt", "", ["--json", "folder"], "--json folder is a folder: name a file in it"),
+        ("file", "", ["--report", "file"], "--report file is a file: name a folder"),
+        ("file", "", ["--json", "file/out.json"], "file"),
+    ],
+)
+def test_what_is_wrong_with_the_files_is_said_before_the_model_is_loaded(
+    run: Callable[..., dict[str, Any]],
+    shop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    text: str,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr("retriever.load", Mock(side_effect=AssertionError("the model was loaded")))
     monkeypatch.chdir(shop)
     (shop / file).parent.mkdir(exist_ok=True)
     (shop / file).write_text(text)
