@@ -15,7 +15,7 @@ from PIL import Image
 
 from training.compare import RESULTS
 from training.formats import ValidQuery
-from training.metrics import METRICS
+from training.metrics import METRICS, NOT_FOUND
 
 if TYPE_CHECKING:
     from training.gallery import EncodedGallery
@@ -53,7 +53,7 @@ def comparison(result: Mapping[str, Any], texts: Mapping[str, str], mode: str | 
     for title in ("better", "worse"):
         changes = result["modes"][mode][title][:_LISTED]
         if changes:
-            listed = [[_cell(texts[c["query_id"]]), str(c["before"]), str(c["after"])] for c in changes]
+            listed = [[_cell(texts[c["query_id"]]), _rank(c["before"]), _rank(c["after"])] for c in changes]
             parts.append(f"{mode}, {title}:\n\n" + _markdown_table([["query", "rank before", "rank now"], *listed]))
     return "\n\n".join(parts)
 
@@ -129,7 +129,7 @@ def _examples(
         answer = min(query.items, key=lambda item_id: gallery.columns[item_id])
         answer = next((hit.item_id for hit in hits if hit.item_id in query.items), answer)
         texts = [query.query, gallery.items[gallery.columns[answer]].text, hits[0].text]
-        rows.append([*map(_cell, texts), *(str(first[mode][n]) for mode in modes)])
+        rows.append([*map(_cell, texts), *(_rank(first[mode][n]) for mode in modes)])
     parts = [_markdown_table(rows)]
     if gallery.pictures is not None:
         _sheet(picture, gallery, shown, [[hit.item_id for hit in hits] for hits in found])
@@ -214,6 +214,10 @@ def _ordered(intervals: Mapping[str, Sequence[float]]) -> list[tuple[str, Sequen
 def _signed(change: Mapping[str, float]) -> str:
     star = "*" if change["low"] > 0 or change["high"] < 0 else ""
     return f"{change['difference']:+.1f}{star} ({change['low']:+.1f} to {change['high']:+.1f})"
+
+
+def _rank(rank: int) -> str:
+    return str(rank) if rank < NOT_FOUND else "not found"
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -24,7 +24,7 @@ from retriever.torch_model import TorchModel
 from training import evaluate
 from training.formats import FormatError, GalleryItem, PictureFolder, ValidQuery, read_gallery, read_valid
 from training.gallery import EncodedGallery, View
-from training.metrics import METRICS
+from training.metrics import METRICS, NOT_FOUND
 from training.through_index import rank_through_index
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 160, 30)}
@@ -224,7 +224,29 @@ def test_items_with_only_a_picture_or_only_text_are_ranked_by_what_they_have(
     assert any("2 of 4 items have no picture" in note for note in gallery.notes)
     assert any("2 of 4 items have no text" in note for note in gallery.notes)
     ranks = evaluate.rank(gallery, [ValidQuery("q", "red mug", {"nothing": ""})])
-    assert ranks["fused"][0].tolist() == [4]
+    assert ranks["fused"][0].tolist() == [NOT_FOUND]
+
+
+def test_a_gallery_of_items_without_anything_is_refused(
+    run: Callable[..., dict[str, Any]], shop: Path, tmp_path: Path
+) -> None:
+    bare = {"query_id": "q", "query_text": "mug", "item_ids": {"x": "", "y": " "}}
+    queries = _lines(tmp_path / "bare.valid.jsonl", [bare])
+    with pytest.raises(SystemExit, match="no item of the gallery has a text or a picture"):
+        run("--queries", str(queries))
+
+
+def test_an_answer_without_anything_is_never_found(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, matching_checkpoint: Path
+) -> None:
+    """However few items there are: the last of two is no hit among the first five."""
+    shown = {"query_id": "q", "query_text": "mug", "item_ids": {"x": ""}}
+    queries = _lines(tmp_path / "bare.valid.jsonl", [shown])
+    gallery = _lines(tmp_path / "bare.gallery.jsonl", [{"item_id": "x", "text": ""}, {"item_id": "y", "text": "mug"}])
+    files = ["--queries", str(queries), "--gallery", str(gallery), "--model", str(matching_checkpoint)]
+    modes = run(*files, "--rerank", "3", "--through-index", "--report", str(tmp_path / "report"))["modes"]
+    assert {mode: values["hit@10"] for mode, values in modes.items()} == dict.fromkeys(modes, 0)
+    assert "| not found " in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_ranks_do_not_depend_on_how_queries_are_chunked(
