@@ -1,6 +1,7 @@
 """Results for people: the table, the comparison, and a Markdown report with plots and pictures."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +148,8 @@ def _sheet(
     )
     for row, query, hits in zip(axes, queries, found, strict=True):
         wanted = next((item_id for item_id in hits if item_id in query.items), next(iter(query.items)))
-        row[0].set_title(f"“{_short(query.query, 44)}”", fontsize=8, loc="left", fontweight="bold")
+        title = f"“{_short(query.query, 44)}”"
+        row[0].set_title(title, fontsize=8, loc="left", fontweight="bold", parse_math=False)  # $ is money here
         for place, axis in enumerate(row):
             axis.set_axis_off()
             if place > len(hits):
@@ -170,8 +172,8 @@ def _show(axis: Any, gallery: "EncodedGallery", item_id: str, frame: str) -> Non
         picture.thumbnail(tile.size)
         tile.paste(picture, ((160 - picture.width) // 2, (160 - picture.height) // 2))
     else:
-        text = _short(gallery.items[gallery.columns[item_id]].text, 60)
-        axis.text(80, 80, text, ha="center", va="center", fontsize=6, wrap=True)
+        text = textwrap.fill(_short(gallery.items[gallery.columns[item_id]].text, 60), 20)
+        axis.text(80, 80, text, ha="center", va="center", fontsize=6, parse_math=False)
     axis.imshow(tile)
     axis.add_patch(plt.Rectangle((0, 0), 159, 159, fill=False, edgecolor=frame, linewidth=3))
 

@@ -327,6 +327,15 @@ def test_the_report_of_a_set_without_pictures_has_words_only(run: Callable[..., 
     assert "&lt;b>red&#124;lamp" in report
 
 
+def test_money_is_no_mathematics(run: Callable[..., dict[str, Any]], shop: Path) -> None:
+    """What stands between two dollar signs is a formula to matplotlib."""
+    lines = (shop / "shop.valid.jsonl").read_text().replace('"red lamp", "item_ids"', '"bag $10 #3 $5", "item_ids"')
+    (shop / "shop.valid.jsonl").write_text(lines.replace("the lamp", "a lamp for $5 #2 or $9"))
+    (shop / "images" / "lamp-red.png").unlink()  # so that its text is drawn
+    run("--report", str(shop / "report"))
+    assert (shop / "report" / "report.md").exists()
+
+
 @pytest.mark.parametrize(
     ("file", "text", "arguments", "message"),
     [
