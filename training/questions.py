@@ -85,10 +85,10 @@ def draw(source: Source, count: int, seed: int) -> list[str]:
         raise ValueError(f"{source.path}: every item needs a text, for teachers read nothing else")
     queries = list(dict.fromkeys(query for pairs in source.pairs for query, _ in pairs))
     texts = [text for pairs in source.pairs for _, captions in pairs[:1] for text in captions[:1]]
-    known = {normalise(query) for query in queries} | {""}
+    known = {normalise(query) for query in queries}
     drawn: list[str] = []
     for query in islice(questions(queries, texts, np.random.default_rng(seed)), MOST_DRAWS * count):
-        if normalise(query) not in known:
+        if _WORD.search(query) and normalise(query) not in known:
             known.add(normalise(query))
             drawn.append(query)
         if len(drawn) == count:

@@ -30,6 +30,16 @@ def test_no_question_is_asked_twice_or_known_already(captions: Path) -> None:  #
     assert drawn == questions.draw(source, 10, seed=1) != questions.draw(source, 10, seed=2)
 
 
+def test_no_question_is_a_sign_alone(tmp_path: Path) -> None:
+    pairs = [
+        {"query_id": i, "query_text": query, "image_id": str(i), "text_input": ["a red clay mug with a tall handle"]}
+        for i, query in enumerate(("mug &", "handle +"))
+    ]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
+    drawn = questions.draw(Source(tmp_path / "pairs.json"), 20, seed=0)
+    assert all(any(char.isalpha() for char in query) for query in drawn)
+
+
 def test_a_source_whose_words_do_not_suffice_is_told(
     captions: Path,  # noqa: F811
     tmp_path: Path,
