@@ -106,6 +106,8 @@ def train(
     if finished:
         accelerator.print(f"{output}: this run is finished; to train again, choose another --output")
         return {}
+    if args.warmup >= args.steps:
+        accelerator.print(f"--warmup {args.warmup}: the learning rate rises in all of the {args.steps} steps")
 
     model, processor = build(args)
     for module in model.modules():
