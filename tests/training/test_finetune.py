@@ -16,6 +16,8 @@ import torch
 from accelerate import Accelerator
 
 import retriever
+from retriever.model import FusedRetriever
+from tests.conftest import TINY
 from training import finetune
 from training.arguments import TrainArgs
 from training.finetune import learning_rate
@@ -242,6 +244,14 @@ def test_values_out_of_range_name_their_flag(flag: str, value: str, capsys: pyte
     with pytest.raises(SystemExit):
         finetune.main(["--train", "pairs.json", flag, value])
     assert flag in capsys.readouterr().err
+
+
+def test_hidden_states_drop_what_the_option_says_and_attention_what_the_configuration_says() -> None:
+    model = FusedRetriever(replace(TINY, dropout=0.25))
+    finetune.set_dropout(model, 0.4)
+    modules = list(model.qformer.modules())
+    assert {module.p for module in modules if isinstance(module, torch.nn.Dropout)} == {0.4}
+    assert {module.attention_dropout for module in modules if hasattr(module, "attention_dropout")} == {0.25}
 
 
 def test_help_says_what_each_flag_is_for_and_its_default(
