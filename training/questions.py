@@ -118,12 +118,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        source = Source(options.train)
-        teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
-        queries = draw(source, options.count, options.seed)
+        _run(options)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.output.is_dir():
+        raise ValueError(f"--output {options.output} is a folder: name a file in it")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    source = Source(options.train)
+    teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
+    queries = draw(source, options.count, options.seed)
     texts = [pairs[0][1][0] for pairs in source.pairs]
     found = list(zip(queries, answers(teachers, queries, texts), strict=True))
     pairs = [
