@@ -55,7 +55,8 @@ _HUGGINGFACE = (
     (".self_attn.projection.", ".attn.proj."),
     (".self_attn.qkv.", ".attn.qkv."),
 )
-_DROPPED = ("Qformer.cls.", "temp", "position_ids", "vision.backbone.head.", "vision.backbone.norm.", "fc_norm.")
+_TOWERS_END = ("vision.backbone.head.", "vision.backbone.norm.", "vision.backbone.fc_norm.")
+_DROPPED = ("Qformer.cls.", "temp", "position_ids", *_TOWERS_END)
 
 
 def from_lavis(state: Mapping[str, Tensor], vision: Mapping[str, Tensor] | None = None) -> State:

@@ -34,7 +34,7 @@ class RetrieverConfig:
     num_query_tokens: int = 32  # Q
     cross_attention_frequency: int = 2
     layer_norm_eps: float = 1e-12
-    dropout: float = 0.1
+    dropout: float = 0.1  # training sets that of hidden states by --dropout; attention always has this one
 
     query_pooling: Literal["cls", "mean"] = "cls"  # how the states of a text become one vector
     text_residual: bool = False  # every item token also carries the pooled contextual text states

@@ -88,7 +88,10 @@ ROWS = {
     ),
     "no-query-noise": Row("queries lose no words and have no typos", augmentation=Augmentation(drop_word=0, typo=0)),
     "all-patches": Row("every step sees all of the patches", args=lambda args: {"patches": 1.0}),
-    "dropout": Row("dropout of 0.1 in the Q-Former", args=lambda args: {"dropout": 0.1}),
+    "dropout": Row(
+        "dropout of 0.1 in the Q-Former's hidden states (its attention always has 0.1)",
+        args=lambda args: {"dropout": 0.1},
+    ),
     "half-batch": Row(
         "half the batch, twice the steps",
         args=lambda args: {"batch_size": args.batch_size // 2, "steps": 2 * args.steps},

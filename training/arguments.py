@@ -2,51 +2,55 @@
 
 import argparse
 import math
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import Annotated, get_args
 
 LISTS = ("train", "valid", "negatives", "teacher")  # flags that take several values
 
 
 @dataclass(frozen=True)
 class TrainArgs:
-    """Everything that decides a run; saved beside its weights.
+    """Everything that decides a run; saved beside its weights. Each field is a flag, and says what it is for.
 
     Raises:
         ValueError: a value is out of range; the message names the flag.
     """
 
-    train: tuple[str, ...]  # training files, each FILE or FILE:FOLDER_OF_PICTURES
-    model: str = "compact"  # what to go on from: a shipped name, a checkpoint folder or a hub name
-    from_backbones: bool = False  # start the preset called `model` from its pretrained backbones instead
-    output: str = "runs/compact"
-    negatives: tuple[str, ...] = ()  # what `training.mine` wrote for each training file, in their order; - for none
-    teacher: tuple[str, ...] = ()  # text encoders that `training.teacher` tuned, asked where items have no pictures
-    valid: tuple[str, ...] = ()  # as `train`, in the seed's valid format, measured in training; or images/ beside FILE
-    steps: int = 2000
-    batch_size: int = 96  # pairs a step, over all processes
-    chunk: int = 0  # pairs in memory at once, a process (see `training.gradcache`); 0: all of the batch
-    itm: float = 0.0  # weight of image–text matching, which trains the re-ranker (see `training.matching`); 0: none
-    lr: float = 5e-5  # of weights that were pretrained
-    lr_new: float = 0.0  # of weights that start at random with --from-backbones; 0: 4e-4 with it, --lr without
-    warmup: int = 100  # steps
-    weight_decay: float = 0.05
-    dropout: float = 0.0  # patch and modality dropout do its work, at no cost
-    patches: float = 0.5  # share of a picture's patch tokens that a step sees
-    max_query_length: int = 16  # word pieces in training; what the model serves with is in its configuration
-    max_text_length: int = 32
-    drop_picture: float = 0.05  # modality dropout: share of pairs that are learned from by their text alone …
-    drop_text: float = 0.1  # … and by their picture alone, so that such items are found and the model learns to look
-    views: int = 1  # of each picture: whole, and as random parts of it (see `training.features`)
-    unfreeze: int = 0  # last blocks of the picture tower that learn too, from pictures read and cropped at each step
-    lora: int = 0  # rank of updates to attention in the place of full training (see `training.trainable`); 0: full
-    gradient_checkpointing: bool = False  # less memory for a second forward
-    train_vocabulary: bool = False  # frozen by default: words that this shop never uses keep their meaning
-    precision: str = "bf16"  # or "no" for float32
-    storage: str = "full"  # or "int8", a quarter of the size
-    features: str = "runs/features"  # where frozen picture features are kept between runs
-    save_every: int = 200  # steps
-    seed: int = 0
+    train: Annotated[tuple[str, ...], "training files, each FILE or FILE:PICTURES, the folder of its pictures"]
+    model: Annotated[str, "what to go on from: a shipped name, a checkpoint folder or a hub name"] = "compact"
+    from_backbones: Annotated[bool, "start from pretrained backbones instead, which `compact` alone has"] = False
+    output: Annotated[str, "folder of the run and of what it trains"] = "runs/compact"
+    negatives: Annotated[tuple[str, ...], "of training.mine, one for each --train file in their order, or -"] = ()
+    teacher: Annotated[tuple[str, ...], "text encoders (training.teacher), asked where items have no pictures"] = ()
+    valid: Annotated[tuple[str, ...], "to measure in training, each FILE or FILE:PICTURES (images/ beside it)"] = ()
+    steps: Annotated[int, "batches to learn from"] = 2000
+    batch_size: Annotated[int, "pairs a step, over all processes"] = 96
+    chunk: Annotated[int, "pairs in memory at once, a process (see training.gradcache); 0: all of the batch"] = 0
+    itm: Annotated[float, "weight of image-text matching, which trains the re-ranker; 0: none"] = 0.0
+    lr: Annotated[float, "learning rate of weights that were pretrained"] = 5e-5
+    lr_new: Annotated[float, "of new parts, as cross-attention; 0: 4e-4 from backbones or with --lora, else --lr"] = 0.0
+    warmup: Annotated[int, "steps in which the learning rate rises to its peak"] = 100
+    weight_decay: Annotated[float, "of matrices"] = 0.05
+    # None by default: patch and modality dropout do its work, at no cost.
+    dropout: Annotated[float, "of hidden states; attention keeps the dropout of config.json, 0.1 in the presets"] = 0.0
+    patches: Annotated[float, "share of a picture's patch tokens that a step sees"] = 0.5
+    max_query_length: Annotated[int, "word pieces of a query in training (in service: see config.json)"] = 16
+    max_text_length: Annotated[int, "word pieces of a text in training (in service: see config.json)"] = 32
+    # Modality dropout: items with only one of the two are found then, and the model learns to look.
+    drop_picture: Annotated[float, "share of pairs that are learned from by their text alone"] = 0.05
+    drop_text: Annotated[float, "share of pairs that are learned from by their picture alone"] = 0.1
+    views: Annotated[int, "of each picture: whole, and as random parts of it (see training.features)"] = 1
+    unfreeze: Annotated[int, "last blocks of the picture tower that learn too, from pictures read at each step"] = 0
+    lora: Annotated[int, "rank of updates to attention in the place of full training; 0: full"] = 0
+    gradient_checkpointing: Annotated[bool, "less memory for a second forward"] = False
+    # Frozen by default: words that this shop never uses keep their meaning.
+    train_vocabulary: Annotated[bool, "the embeddings of words learn too"] = False
+    precision: Annotated[str, "bf16, or no for float32"] = "bf16"
+    storage: Annotated[str, "of the weights: full, or int8, a quarter of the size"] = "full"
+    features: Annotated[str, "folder where frozen picture features are kept between runs"] = "runs/features"
+    save_every: Annotated[int, "steps until the run is saved, and measured with --valid, again"] = 200
+    seed: Annotated[int, "of the order of data, and of all that is drawn"] = 0
 
     def __post_init__(self) -> None:
         counts = {
@@ -95,22 +99,14 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.finetune",
         description="Train a fused retriever on pairs in the seed's format (see python -m training.catalogue).",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--train", nargs="+", required=True, help="FILE or FILE:PICTURES")
-    parser.add_argument("--valid", nargs="+", default=(), help="FILE or FILE:PICTURES (images/ beside it) to measure")
-    parser.add_argument(
-        "--negatives", nargs="+", default=(), help="of each --train FILE, what training.mine wrote, or -"
-    )
-    parser.add_argument(
-        "--teacher", nargs="+", default=(), help="folders or hub names of text encoders (training.teacher)"
-    )
-    for name, field in TrainArgs.__dataclass_fields__.items():
-        if name in LISTS:
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        if field.type is bool:
-            parser.add_argument(flag, action="store_true")
+    for field in fields(TrainArgs):
+        flag, (kind, meaning) = f"--{field.name.replace('_', '-')}", get_args(field.type)
+        if field.name in LISTS:
+            required = field.default is MISSING
+            parser.add_argument(flag, nargs="+", default=(), required=required, help=meaning)
+        elif kind is bool:
+            parser.add_argument(flag, action="store_true", help=meaning)
         else:
-            parser.add_argument(flag, type=field.type, default=field.default)
+            parser.add_argument(flag, type=kind, default=field.default, help=f"{meaning} ({field.default})")
     return parser

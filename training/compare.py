@@ -36,6 +36,18 @@ def load_results(path: Path) -> dict[str, Any]:
     return results
 
 
+def in_common(ours: Mapping[str, str], theirs: Mapping[str, str]) -> set[str]:
+    """Ids of the queries that are the same in both, by their digests.
+
+    Raises:
+        FormatError: there are none.
+    """
+    same = {query_id for query_id, digest in ours.items() if theirs.get(query_id) == digest}
+    if not same:
+        raise FormatError("the two results have no query in common: were they measured on different sets?")
+    return same
+
+
 def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """Difference of two results over the modes that both have and the queries that are the same in both, by id, words
     and answers.
@@ -49,9 +61,8 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
     Raises:
         FormatError: they have no mode or no query in common.
     """
-    theirs_asked = theirs["asked"]
-    same = {query_id for query_id, digest in ours["asked"].items() if theirs_asked.get(query_id) == digest}
-    others = len(ours["asked"].keys() & theirs_asked.keys()) - len(same)
+    same = in_common(ours["asked"], theirs["asked"])
+    others = len(ours["asked"].keys() & theirs["asked"].keys()) - len(same)
     modes = [mode for mode in ours["per_query"] if mode in theirs["per_query"]]
     if not modes:
         raise FormatError("the two results have no mode in common, so there is nothing to compare")
@@ -60,7 +71,7 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
         after, before = ours["per_query"][mode], theirs["per_query"][mode]
         common = [query_id for query_id in after if query_id in before and query_id in same]
         if not common:
-            raise FormatError("the two results have no query in common: were they measured on different sets?")
+            raise FormatError(f"the two results have no query in common under {mode}: measure that model again")
         new = np.array([after[query_id] for query_id in common], dtype=np.int64)
         old = np.array([before[query_id] for query_id in common], dtype=np.int64)
         differences = paired_difference(first_rank_metrics(new), first_rank_metrics(old))

@@ -162,16 +162,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not 0 <= options.words <= 1:
         parser.error(f"--words is a share, from 0 to 1, not {options.words}")
     try:
-        shop = products(options.items, options.images or options.items.parent / "images")
-        asked = {name: drawn for name in options.attributes if (drawn := changes(shop, name.lower()))}
-        if not asked:
-            raise ValueError(
-                f"{options.items}: no two products of a category differ in {', '.join(options.attributes)}"
-            )
-        model = retriever.load(options.model)
-        found = asyncio.run(measure(model, shop, asked, options.words))
+        _run(options)
     except (ValueError, OSError) as error:  # pictures that cannot be read among them
         parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _run(options: argparse.Namespace) -> None:
+    shop = products(options.items, options.images or options.items.parent / "images")
+    asked = {name: drawn for name in options.attributes if (drawn := changes(shop, name.lower()))}
+    if not asked:
+        raise ValueError(f"{options.items}: no two products of a category differ in {', '.join(options.attributes)}")
+    if options.json:
+        if options.json.is_dir():
+            raise ValueError(f"--json {options.json} is a folder: name a file in it")
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+    found = asyncio.run(measure(retriever.load(options.model), shop, asked, options.words))
     print(f"| changed (searches) | searched with | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
     for attribute, by_name in found.items():
         for name, metrics in by_name.items():
@@ -181,7 +186,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             attribute: {name: {metric: own.tolist() for metric, own in metrics.items()} for name, metrics in by.items()}
             for attribute, by in found.items()
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(values))
 
 

@@ -7,7 +7,7 @@ drawn more often, since they say more about it. Where a file weighs its pairs (c
 weight as well.
 """
 
-import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,20 @@ import numpy as np
 
 from training.formats import FormatError, PictureFolder, read_negatives, read_train
 
-_NOT_WORDS = re.compile(r"[^\w]+")
+_MARKS = ("Mn", "Mc")  # Unicode's categories of accents and vowel signs
 
 
 def normalise(query: str) -> str:
-    """The form in which two shoppers' queries count as the same: lower case, words only."""
-    return _NOT_WORDS.sub(" ", query.lower()).strip()
+    """The form in which two shoppers' queries count as the same: lower case, words only.
+
+    A query without words, an emoji for one, stays as it is: each such query asks for something of its own.
+    """
+    lower, words = query.lower().strip(), ""
+    for char in lower:
+        # A mark is part of the word before it: Hindi words may differ in their vowel signs alone.
+        mark = unicodedata.category(char) in _MARKS and words[-1:].strip()
+        words += char if char.isalnum() or char == "_" or mark else " "
+    return " ".join(words.split()) or lower
 
 
 RARITY = 0.6  # a pair's weight falls with the number of items that answer its query, to this power

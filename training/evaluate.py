@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,8 +22,8 @@ from retriever.index import IndexUnavailable
 from retriever.inference import Inference
 from training import formats, report
 from training.arguments import count
-from training.compare import compare, load_results
-from training.formats import FormatError, ValidQuery
+from training.compare import compare, in_common, load_results
+from training.formats import FormatError, GalleryItem, ValidQuery
 from training.gallery import EncodedGallery
 from training.metrics import METRICS, Ranks, bootstrap_intervals, positive_ranks, query_metrics
 from training.rerank import rank_reranked
@@ -31,14 +31,7 @@ from training.through_index import rank_through_index
 
 
 def rank(gallery: EncodedGallery, queries: Sequence[ValidQuery]) -> Ranks:
-    """Ranks of every query's positives over the whole gallery, under each mode.
-
-    Raises:
-        FormatError: a query's item is not in the gallery.
-    """
-    for query in queries:
-        if missing := [item_id for item_id in query.items if item_id not in gallery.columns]:
-            raise FormatError(f"item {missing[0]} answers query {query.query_id} but is not in the gallery")
+    """Ranks of every query's positives, all of them in the gallery, over the whole of it, under each mode."""
     ranks: Ranks = {mode: [] for mode in gallery.modes}
     with tqdm(total=len(queries), desc="queries", unit="query") as bar:
         for part in gallery.chunks(len(queries)):
@@ -74,12 +67,17 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
         "queries": len(queries),
         "gallery": len(gallery.items),
         "notes": gallery.notes,
-        "asked": {query.query_id: _digest(query) for query in queries},
+        "asked": asked(queries),
         "per_query": {
             mode: {query.query_id: int(positions[0]) for query, positions in zip(queries, own, strict=True)}
             for mode, own in ranks.items()
         },
     }
+
+
+def asked(queries: Sequence[ValidQuery]) -> dict[str, str]:
+    """A digest of each query, by its id."""
+    return {query.query_id: _digest(query) for query in queries}
 
 
 def _digest(query: ValidQuery) -> str:
@@ -99,8 +97,12 @@ def _run(options: argparse.Namespace) -> None:
     # Whatever is wrong with the files is found before the model spends minutes on them.
     queries = list(formats.read_valid(options.queries))
     items = list(formats.read_gallery(options.gallery)) if options.gallery else formats.gallery_of(queries)
+    _check_answers(queries, items)
     pictures = formats.pictures_of(items, options.queries, options.images)
     previous = load_results(options.compare) if options.compare else None
+    if previous is not None:
+        in_common(asked(queries), previous["asked"])
+    _make_room(options.json, options.report)
 
     try:
         model = retriever.load(options.model, options.device, options.inference)
@@ -115,17 +117,16 @@ def _run(options: argparse.Namespace) -> None:
     if options.rerank:
         ranks |= rank_reranked(gallery, queries, options.rerank)
     results = results_of(gallery, queries, ranks)
-    if previous is not None:
-        results["comparison"] = compare(results, previous)
 
     print(f"\n{options.model} ({results['model_id']}): {len(queries)} queries over {len(items)} items\n")
     print(report.table(results["modes"]))
     for note in results["notes"]:
         print(f"\n{note}")
     if previous is not None:
+        results["comparison"] = compare(results, previous)
         print("\n" + report.comparison(results["comparison"], {query.query_id: query.query for query in queries}))
     if options.json:
-        _write(options.json, results)
+        options.json.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if options.report:
         written = report.write(
             options.report, f"{options.model} on {options.queries.name}", results, gallery, queries, ranks
@@ -133,9 +134,24 @@ def _run(options: argparse.Namespace) -> None:
         print(f"\nReport: {written}")
 
 
-def _write(path: Path, results: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+def _check_answers(queries: Sequence[ValidQuery], items: Sequence[GalleryItem]) -> None:
+    """Raises FormatError if a query's item is not in the gallery."""
+    known = {item.item_id for item in items}
+    for query in queries:
+        if missing := [item_id for item_id in query.items if item_id not in known]:
+            raise FormatError(f"item {missing[0]} answers query {query.query_id} but is not in the gallery")
+
+
+def _make_room(results: Path | None, folder: Path | None) -> None:
+    """Make the folders of what will be written. Raises FormatError or OSError if it cannot be written there."""
+    if results is not None:
+        if results.is_dir():
+            raise FormatError(f"--json {results} is a folder: name a file in it")
+        results.parent.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
+        if folder.is_file():
+            raise FormatError(f"--report {folder} is a file: name a folder")
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

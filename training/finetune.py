@@ -74,6 +74,15 @@ def build(args: TrainArgs) -> tuple[FusedRetriever, Processor]:
     return model, processor
 
 
+def set_dropout(model: nn.Module, share: float) -> None:
+    """Of hidden states. transformers' attention has none of these modules, but a number from the configuration: it
+    stays, since every run that is on record had it.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+
+
 def learning_rate(step: int, args: TrainArgs) -> float:
     """Share of the peak rate: a linear warm-up, then half a cosine to zero."""
     if step < args.warmup:
@@ -106,11 +115,11 @@ def train(
     if finished:
         accelerator.print(f"{output}: this run is finished; to train again, choose another --output")
         return {}
+    if args.warmup >= args.steps:
+        accelerator.print(f"--warmup {args.warmup}: the learning rate rises in all of the {args.steps} steps")
 
     model, processor = build(args)
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = args.dropout
+    set_dropout(model, args.dropout)
     if accelerator.device.type == "cpu":
         # The backward pass of torch's fused attention is slow on CPUs: half of a step's time.
         model.qformer.set_attn_implementation("eager")

@@ -104,7 +104,7 @@ class EncodedGallery:
             "text": text,
             "image": image,
             "average": average,
-            "bm25": lexical,
+            "bm25": np.where(self.findable, lexical, -np.inf),
             "hybrid": hybrid(fused, lexical, self._bm25.ideal(queries), queries),
         }
         return {mode: scores[mode] for mode in self.modes}
@@ -138,7 +138,7 @@ class EncodedGallery:
         elif len(pictured) < count:
             notes.append(
                 f"{count - len(pictured)} of {count} items have no picture: they are ranked by their text in the "
-                "fused, average and hybrid modes, and last in image."
+                "fused, average and hybrid modes, and not found in image."
             )
         if not self.retriever.config.null_picture:
             if not pictured:
@@ -146,6 +146,8 @@ class EncodedGallery:
             self.modes = ("fused", "image", "bm25", "hybrid")
             notes.append("This model has no feature for a missing picture, so text and average cannot be measured.")
         textless = sum(not item.text.strip() for item in self.items)
+        if textless == count and not pictured:
+            raise FormatError("no item of the gallery has a text or a picture: name the pictures' folder with --images")
         if textless:
             notes.append(f"{textless} of {count} items have no text.")
         return notes

@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.floating]
 
 Ranks = dict[str, list[npt.NDArray[np.int64]]]  # mode → ranks of each query's positives, best first
 
+NOT_FOUND = 1_000_000_000  # the rank of an item that cannot be retrieved: behind every k, however small the gallery
+
 METRICS = ("hit@1", "hit@5", "hit@10", "mean", "mrr", "ndcg@10")
 
 _RESAMPLES_AT_ONCE = 100  # bounds the memory of a bootstrap over many queries
@@ -28,7 +30,7 @@ def positive_ranks(scores: Floats, positives: Sequence[Sequence[int]]) -> list[n
     """Ranks of each query's positives over the whole gallery, best first.
 
     Args:
-        scores: `(queries, gallery)`, higher is better. -inf is allowed: an item that cannot be retrieved.
+        scores: `(queries, gallery)`, higher is better. -inf is an item that cannot be retrieved: NOT_FOUND.
         positives: for each query the columns of the items that answer it.
 
     Raises:
@@ -44,7 +46,10 @@ def positive_ranks(scores: Floats, positives: Sequence[Sequence[int]]) -> list[n
             raise ValueError("every query needs at least one positive")
         if min(columns) < 0 or max(columns) >= len(row):
             raise ValueError(f"a positive is in column {max(columns)} of a gallery of {len(row)}")
-        own = [1 + np.count_nonzero(row > row[c]) + np.count_nonzero(row[:c] == row[c]) for c in set(columns)]
+        own = [
+            1 + np.count_nonzero(row > row[c]) + np.count_nonzero(row[:c] == row[c]) if row[c] > -np.inf else NOT_FOUND
+            for c in set(columns)
+        ]
         ranks.append(np.sort(np.array(own, dtype=np.int64)))
     return ranks
 

@@ -85,10 +85,10 @@ def draw(source: Source, count: int, seed: int) -> list[str]:
         raise ValueError(f"{source.path}: every item needs a text, for teachers read nothing else")
     queries = list(dict.fromkeys(query for pairs in source.pairs for query, _ in pairs))
     texts = [text for pairs in source.pairs for _, captions in pairs[:1] for text in captions[:1]]
-    known = {normalise(query) for query in queries} | {""}
+    known = {normalise(query) for query in queries}
     drawn: list[str] = []
     for query in islice(questions(queries, texts, np.random.default_rng(seed)), MOST_DRAWS * count):
-        if normalise(query) not in known:
+        if _WORD.search(query) and normalise(query) not in known:
             known.add(normalise(query))
             drawn.append(query)
         if len(drawn) == count:
@@ -118,12 +118,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        source = Source(options.train)
-        teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
-        queries = draw(source, options.count, options.seed)
+        _run(options)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.output.is_dir():
+        raise ValueError(f"--output {options.output} is a folder: name a file in it")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    source = Source(options.train)
+    teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
+    queries = draw(source, options.count, options.seed)
     texts = [pairs[0][1][0] for pairs in source.pairs]
     found = list(zip(queries, answers(teachers, queries, texts), strict=True))
     pairs = [

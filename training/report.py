@@ -1,6 +1,7 @@
 """Results for people: the table, the comparison, and a Markdown report with plots and pictures."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from PIL import Image
 
 from training.compare import RESULTS
 from training.formats import ValidQuery
-from training.metrics import METRICS
+from training.metrics import METRICS, NOT_FOUND
 
 if TYPE_CHECKING:
     from training.gallery import EncodedGallery
@@ -53,7 +54,7 @@ def comparison(result: Mapping[str, Any], texts: Mapping[str, str], mode: str | 
     for title in ("better", "worse"):
         changes = result["modes"][mode][title][:_LISTED]
         if changes:
-            listed = [[_cell(texts[c["query_id"]]), str(c["before"]), str(c["after"])] for c in changes]
+            listed = [[_cell(texts[c["query_id"]]), _rank(c["before"]), _rank(c["after"])] for c in changes]
             parts.append(f"{mode}, {title}:\n\n" + _markdown_table([["query", "rank before", "rank now"], *listed]))
     return "\n\n".join(parts)
 
@@ -129,7 +130,7 @@ def _examples(
         answer = min(query.items, key=lambda item_id: gallery.columns[item_id])
         answer = next((hit.item_id for hit in hits if hit.item_id in query.items), answer)
         texts = [query.query, gallery.items[gallery.columns[answer]].text, hits[0].text]
-        rows.append([*map(_cell, texts), *(str(first[mode][n]) for mode in modes)])
+        rows.append([*map(_cell, texts), *(_rank(first[mode][n]) for mode in modes)])
     parts = [_markdown_table(rows)]
     if gallery.pictures is not None:
         _sheet(picture, gallery, shown, [[hit.item_id for hit in hits] for hits in found])
@@ -147,7 +148,8 @@ def _sheet(
     )
     for row, query, hits in zip(axes, queries, found, strict=True):
         wanted = next((item_id for item_id in hits if item_id in query.items), next(iter(query.items)))
-        row[0].set_title(f"“{_short(query.query, 44)}”", fontsize=8, loc="left", fontweight="bold")
+        title = f"“{_short(query.query, 44)}”"
+        row[0].set_title(title, fontsize=8, loc="left", fontweight="bold", parse_math=False)  # $ is money here
         for place, axis in enumerate(row):
             axis.set_axis_off()
             if place > len(hits):
@@ -170,8 +172,8 @@ def _show(axis: Any, gallery: "EncodedGallery", item_id: str, frame: str) -> Non
         picture.thumbnail(tile.size)
         tile.paste(picture, ((160 - picture.width) // 2, (160 - picture.height) // 2))
     else:
-        text = _short(gallery.items[gallery.columns[item_id]].text, 60)
-        axis.text(80, 80, text, ha="center", va="center", fontsize=6, wrap=True)
+        text = textwrap.fill(_short(gallery.items[gallery.columns[item_id]].text, 60), 20)
+        axis.text(80, 80, text, ha="center", va="center", fontsize=6, parse_math=False)
     axis.imshow(tile)
     axis.add_patch(plt.Rectangle((0, 0), 159, 159, fill=False, edgecolor=frame, linewidth=3))
 
@@ -214,6 +216,10 @@ def _ordered(intervals: Mapping[str, Sequence[float]]) -> list[tuple[str, Sequen
 def _signed(change: Mapping[str, float]) -> str:
     star = "*" if change["low"] > 0 or change["high"] < 0 else ""
     return f"{change['difference']:+.1f}{star} ({change['low']:+.1f} to {change['high']:+.1f})"
+
+
+def _rank(rank: int) -> str:
+    return str(rank) if rank < NOT_FOUND else "not found"
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -121,10 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--features", type=Path, default=Path("runs/features"), help="where picture features are kept")
     options = parser.parse_args(arguments)
     try:
-        shop = open_shop(options)
-    except (ValueError, FileNotFoundError) as error:
+        _run(options)
+    except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _run(options: argparse.Namespace) -> None:
     options.log.mkdir(parents=True, exist_ok=True)
+    shop = open_shop(options)
     with (options.log / "simulated.jsonl").open("w", encoding="utf-8") as file:
         progress = tqdm(total=options.sessions, desc="sessions", unit="search")
         for record in sessions(shop, options.sessions, options.seed):

@@ -11,6 +11,7 @@ ALBEF, Li et al., arXiv 2107.07651.
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,8 +34,9 @@ from retriever.arrays import Floats
 from retriever.files import write_whole
 from retriever.retriever import SHIPPED
 from retriever.scoring import maxsim
+from training.arguments import count
 from training.data import Augmentation, BatchSampler, Source
-from training.formats import gallery_of, in_order, read_valid
+from training.formats import ValidQuery, gallery_of, in_order, read_valid
 from training.losses import Likelihoods, itc
 from training.metrics import positive_ranks, query_metrics
 from training.validation import SHOWN
@@ -153,7 +155,11 @@ def likelihoods(teachers: Iterable[Teacher], queries: Sequence[str], texts: Sequ
 
 
 def tune(encoder: SentenceTransformer, source: Source, steps: int, batch_size: int, lr: float, seed: int) -> None:
-    """Contrast the source's queries with its texts, as `training.finetune` does. Its vocabulary stays as it is."""
+    """Contrast the source's queries with its texts, as `training.finetune` does. Its vocabulary stays as it is.
+
+    Raises:
+        ValueError: the source has fewer than two items, or the loss or a weight is no number any more.
+    """
     torch.manual_seed(seed)
     if encoder.transformers_model is not None:
         encoder.transformers_model.get_input_embeddings().requires_grad_(False)
@@ -176,13 +182,17 @@ def tune(encoder: SentenceTransformer, source: Source, steps: int, batch_size: i
             torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM)
             optimiser.step()
             scheduler.step()
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+            value = loss.item()
+            if not math.isfinite(value):
+                raise ValueError(f"the loss of step {step} is {value}: try a lower --lr")
+            bar.set_postfix(loss=f"{value:.3f}")
+    if not all(weight.isfinite().all() for weight in trained):  # the last step may have broken them
+        raise ValueError("the weights are no numbers any more: try a lower --lr")
     encoder.eval()
 
 
-def measure(teacher: Teacher, path: Path) -> dict[str, float]:
+def measure(teacher: Teacher, queries: list[ValidQuery]) -> dict[str, float]:
     """hit@1, 5, 10 and their mean, in per cent, on a set in the `valid` format by its texts alone."""
-    queries = list(read_valid(path))
     items = in_order(gallery_of(queries))
     column = {item.item_id: i for i, item in enumerate(items)}
     scores = teacher.similar([query.query for query in queries], [item.text for item in items])  # (M, N)
@@ -207,17 +217,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="a training file with texts")
     parser.add_argument("--valid", type=Path, nargs="*", default=[], metavar="FILE", help="to measure at the end")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch-size", type=int, default=96, help="pairs a step")
+    parser.add_argument("--steps", type=count, default=200)
+    parser.add_argument("--batch-size", type=count, default=96, help="pairs a step")
     parser.add_argument("--lr", type=float, default=2e-5)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if options.batch_size < 2:
+        parser.error("--batch-size must be at least 2: pairs are contrasted with each other")
+    try:
+        _run(options)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    print(f"{options.output}: a teacher for training.finetune --teacher")
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Whatever is wrong with the files is found before the tuning.
+    source = Source(options.train)
+    sets = {path: list(read_valid(path)) for path in options.valid}
+    options.output.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        source = Source(options.train)
         encoder = TextTeacher(options.model, device).encoder
     except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n--model takes a folder too: see docs/training.md\n")
+        raise ValueError(f"{error}\n--model takes a folder too: see docs/training.md") from error
     tune(encoder, source, options.steps, options.batch_size, options.lr, options.seed)
     encoder.save(str(options.output))
     (options.output / STRINGS).unlink(missing_ok=True)  # what another tuning may have left there
@@ -226,9 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         [string for pairs in source.pairs for query, texts in pairs for string in (query, *texts)], progress=True
     )
     teacher.save(options.output)
-    for path in options.valid:
-        print(path.name, {name: round(value, 1) for name, value in measure(teacher, path).items()})
-    print(f"{options.output}: a teacher for training.finetune --teacher")
+    for path, queries in sets.items():
+        print(path.name, {name: round(value, 1) for name, value in measure(teacher, queries).items()})
 
 
 if __name__ == "__main__":

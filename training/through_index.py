@@ -13,7 +13,7 @@ from tqdm import tqdm
 from retriever.index import IndexedItem, ItemIndex, open_index
 from training.formats import ValidQuery
 from training.gallery import EncodedGallery
-from training.metrics import Ranks
+from training.metrics import NOT_FOUND, Ranks
 
 DEPTH = 100  # hits read for each query: enough for every metric but a deep MRR
 _BATCH = 256
@@ -25,8 +25,8 @@ def rank_through_index(
     """Ranks of every query's positives as the service would find them, under two more modes.
 
     "index" is the fused mode by meaning alone and "index hybrid" with BM25 as the service has it, to be held against
-    "fused" and "hybrid". An item that is not among the first `DEPTH` hits counts as the last of the gallery; so does
-    one that has neither a text nor a picture, which is not put into the index.
+    "fused" and "hybrid". An item that is not among the first `DEPTH` hits counts as not found; so does one that has
+    neither a text nor a picture, which is not put into the index.
 
     Args:
         url: a Qdrant server to use; without one the embedded engine. What is written is removed afterwards.
@@ -90,11 +90,10 @@ async def _fill(index: ItemIndex, gallery: EncodedGallery) -> None:
 
 async def _search(index: ItemIndex, gallery: EncodedGallery, queries: Sequence[ValidQuery]) -> Ranks:
     ranks: Ranks = {"index": [], "index hybrid": []}
-    last = len(gallery.items)
     for query in tqdm(queries, desc="queries through the index", unit="query"):
         vector = gallery.retriever.encode_queries([query.query])[0]  # (D,)
         for mode, weight in (("index", 0.0), ("index hybrid", None)):
             found = await index.search(vector, query.query, limit=DEPTH, lexical_weight=weight)
             place = {hit.id: rank for rank, hit in enumerate(found.hits, start=1)}
-            ranks[mode].append(np.sort([place.get(item_id, last) for item_id in query.items]))
+            ranks[mode].append(np.sort([place.get(item_id, NOT_FOUND) for item_id in query.items]))
     return ranks

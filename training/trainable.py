@@ -1,5 +1,6 @@
 """Which weights learn, and how fast."""
 
+import logging
 from typing import Any
 
 from peft import LoraConfig
@@ -56,6 +57,7 @@ def choose(model: FusedRetriever, args: TrainArgs) -> LoraModel | None:
     model.itm_head.requires_grad_(args.itm > 0)
     model.embeddings.word_embeddings.requires_grad_(args.train_vocabulary)
     if args.gradient_checkpointing:
+        logging.getLogger("transformers.modeling_utils").addFilter(_holds_here)
         model.qformer.activation_checkpointing_enable({"use_reentrant": False})
         if args.unfreeze:
             model.vision.backbone.set_grad_checkpointing(True)
@@ -74,6 +76,11 @@ def parameter_groups(pairs: Pairs, args: TrainArgs) -> list[dict[str, Any]]:
         {"params": params, "lr": lr_new if new else args.lr, "weight_decay": args.weight_decay * matrix}
         for (new, matrix), params in groups.items()
     ]
+
+
+def _holds_here(record: logging.LogRecord) -> bool:
+    """transformers warns that gradients cannot flow back to the tokens: they do, since ours come as embeddings."""
+    return "does not expose input embeddings" not in record.getMessage()
 
 
 def _low_rank(model: FusedRetriever, args: TrainArgs) -> LoraModel:

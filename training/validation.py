@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import retriever
@@ -30,7 +31,7 @@ class Validation:
 
     Raises:
         FormatError: one of the files is not in its format, the gallery lacks an answer, or no item has a picture in
-            `images`.
+            `images`, or a picture or a text at all.
     """
 
     def __init__(self, collator: Collator, queries: Path, images: Path | None = None) -> None:
@@ -42,6 +43,10 @@ class Validation:
         self.items = in_order(read_gallery(gallery) if gallery.exists() else gallery_of(self.queries))
         folder = pictures_of(self.items, queries, images)
         self.pictures = [folder.find(item.item_id) if folder is not None else None for item in self.items]
+        both = zip(self.items, self.pictures, strict=True)
+        self.findable = [n for n, (item, picture) in enumerate(both) if picture or item.text.strip()]
+        if not self.findable:
+            raise FormatError(f"{queries}: none of its {len(self.items)} items has a picture or a text")
         self.notes = [] if folder else [f"{queries}: no pictures beside it, so it is measured by text alone"]
         collator.pictures.add([picture for picture in self.pictures if picture])
         column = {item.item_id: i for i, item in enumerate(self.items)}
@@ -61,9 +66,11 @@ class Validation:
         was_training = model.training
         model.eval()
         queries = encode_queries(model, self.collator, [query.query for query in self.queries])  # (M, D)
-        items = encode_items(model, self.collator, [item.text for item in self.items], self.pictures)  # (N, Q, D)
+        texts, pictures = [self.items[n].text for n in self.findable], [self.pictures[n] for n in self.findable]
+        items = encode_items(model, self.collator, texts, pictures)  # (N, Q, D), of those that can be found
         model.train(was_training)
-        scores = maxsim(queries, items).cpu().numpy()
+        scores = np.full((len(self.queries), len(self.items)), -np.inf, dtype=np.float32)
+        scores[:, self.findable] = maxsim(queries, items).cpu().numpy()
         return query_metrics(positive_ranks(scores, self.positives))
 
 

@@ -116,7 +116,7 @@ def test_transformers_to_ours_and_back() -> None:
 
 
 def test_the_tower_may_come_in_a_file_of_its_own(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
-    """blip2_pretrained.pth has no tower; eva_vit_g.pth has one block too many, a final norm and a head."""
+    """blip2_pretrained.pth has no tower; eva_vit_g.pth has one block too many, final norms and a head."""
     whole, longer = lavis_state(blocks=2), lavis_state(blocks=3)
     rest = {name: tensor for name, tensor in whole.items() if not name.startswith("visual_encoder.")}
     tower = {
@@ -125,7 +125,8 @@ def test_the_tower_may_come_in_a_file_of_its_own(batch: tuple[torch.Tensor, torc
     tower |= {
         name.removeprefix("visual_encoder."): t for name, t in whole.items() if name.startswith("visual_encoder.")
     }
-    tower |= {"norm.weight": torch.ones(WIDTH), "norm.bias": torch.zeros(WIDTH), "head.weight": torch.ones(4, WIDTH)}
+    tower |= {f"{norm}.{name}": torch.ones(WIDTH) for norm in ("norm", "fc_norm") for name in ("weight", "bias")}
+    tower |= {"head.weight": torch.ones(4, WIDTH)}
     apart = scores(build(from_lavis(rest, tower), TINY), batch)
     for ours, theirs in zip(apart, scores(build(from_lavis(whole), TINY), batch), strict=True):
         torch.testing.assert_close(ours, theirs)

@@ -46,7 +46,6 @@ def test_a_query_that_asks_something_else_under_the_same_id_is_left_out(toys: Pa
         ('{"model_id": "m", "per_query": {"fused": {"x": 1}}, "asked": {"x": "0"}}', "no query in common"),
         ('{"model_id": "m", "per_query": {"fused": {"0": 1}}, "asked": {"0": "0"}}', "no query in common"),
         ('{"model_id": "m", "per_query": {"fused": {"0": 1}}}', "an older version wrote this"),
-        ('{"model_id": "m", "per_query": {"other": {"0": 1}}, "asked": {"0": "0"}}', "no mode in common"),
     ],
 )
 def test_results_that_cannot_be_compared_are_refused_in_one_line(
@@ -55,4 +54,11 @@ def test_results_that_cannot_be_compared_are_refused_in_one_line(
     if text is not None:
         (toys / "before.json").write_text(text)
     with pytest.raises(SystemExit, match=message):
+        run(toys, tiny_checkpoint, "--compare", str(toys / "before.json"))
+
+
+def test_results_without_a_mode_in_common_are_refused(toys: Path, tiny_checkpoint: Path) -> None:
+    results = run(toys, tiny_checkpoint)
+    (toys / "before.json").write_text(json.dumps(results | {"per_query": {"other": results["per_query"]["fused"]}}))
+    with pytest.raises(SystemExit, match="no mode in common"):
         run(toys, tiny_checkpoint, "--compare", str(toys / "before.json"))

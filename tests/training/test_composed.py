@@ -76,6 +76,8 @@ def test_a_table_of_picture_words_and_both(
         (["--attributes", "size"], "no two products of a category differ in size"),
         (["--words", "2"], "--words is a share, from 0 to 1, not 2.0"),
         (["--images", "nowhere"], "nowhere"),
+        (["--json", "."], "--json . is a folder: name a file in it"),
+        (["--json", f"{__file__}/out.json"], "test_composed.py"),
     ],
 )
 def test_what_cannot_be_measured_is_said(

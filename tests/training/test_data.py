@@ -13,6 +13,19 @@ AS_WRITTEN = Augmentation(drop_picture=0, drop_text=0, drop_word=0, typo=0)
 def test_queries_count_as_the_same_without_case_and_punctuation() -> None:
     assert normalise("  Red MUG, (large)! ") == "red mug large"
     assert normalise("红色 杯子") == "红色 杯子"
+    assert normalise("red mug ❤️!") == "red mug"
+
+
+def test_words_that_differ_in_a_vowel_sign_or_an_accent_are_two() -> None:
+    assert normalise("किताब") == "किताब"
+    assert normalise("दिन") != normalise("दान")
+    assert normalise("cafe\u0301") == "cafe\u0301"
+
+
+def test_queries_without_words_are_each_their_own() -> None:
+    assert normalise(" 🎁 ") == "🎁"
+    assert normalise("❤️") != normalise("☀️")
+    assert normalise("C++") == "c"  # there is a word
 
 
 def test_items_of_one_query_string_are_joint_positives(toy_shop: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from retriever.torch_model import TorchModel
 from training import evaluate
 from training.formats import FormatError, GalleryItem, PictureFolder, ValidQuery, read_gallery, read_valid
 from training.gallery import EncodedGallery, View
-from training.metrics import METRICS
+from training.metrics import METRICS, NOT_FOUND
 from training.through_index import rank_through_index
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 160, 30)}
@@ -224,7 +224,29 @@ def test_items_with_only_a_picture_or_only_text_are_ranked_by_what_they_have(
     assert any("2 of 4 items have no picture" in note for note in gallery.notes)
     assert any("2 of 4 items have no text" in note for note in gallery.notes)
     ranks = evaluate.rank(gallery, [ValidQuery("q", "red mug", {"nothing": ""})])
-    assert ranks["fused"][0].tolist() == [4]
+    assert ranks["fused"][0].tolist() == [NOT_FOUND]
+
+
+def test_a_gallery_of_items_without_anything_is_refused(
+    run: Callable[..., dict[str, Any]], shop: Path, tmp_path: Path
+) -> None:
+    bare = {"query_id": "q", "query_text": "mug", "item_ids": {"x": "", "y": " "}}
+    queries = _lines(tmp_path / "bare.valid.jsonl", [bare])
+    with pytest.raises(SystemExit, match="no item of the gallery has a text or a picture"):
+        run("--queries", str(queries))
+
+
+def test_an_answer_without_anything_is_never_found(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, matching_checkpoint: Path
+) -> None:
+    """However few items there are: the last of two is no hit among the first five."""
+    shown = {"query_id": "q", "query_text": "mug", "item_ids": {"x": ""}}
+    queries = _lines(tmp_path / "bare.valid.jsonl", [shown])
+    gallery = _lines(tmp_path / "bare.gallery.jsonl", [{"item_id": "x", "text": ""}, {"item_id": "y", "text": "mug"}])
+    files = ["--queries", str(queries), "--gallery", str(gallery), "--model", str(matching_checkpoint)]
+    modes = run(*files, "--rerank", "3", "--through-index", "--report", str(tmp_path / "report"))["modes"]
+    assert {mode: values["hit@10"] for mode, values in modes.items()} == dict.fromkeys(modes, 0)
+    assert "| not found " in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_ranks_do_not_depend_on_how_queries_are_chunked(
@@ -305,16 +327,19 @@ def test_the_report_of_a_set_without_pictures_has_words_only(run: Callable[..., 
     assert "&lt;b>red&#124;lamp" in report
 
 
+def test_money_is_no_mathematics(run: Callable[..., dict[str, Any]], shop: Path) -> None:
+    """What stands between two dollar signs is a formula to matplotlib."""
+    lines = (shop / "shop.valid.jsonl").read_text().replace('"red lamp", "item_ids"', '"bag $10 #3 $5", "item_ids"')
+    (shop / "shop.valid.jsonl").write_text(lines.replace("the lamp", "a lamp for $5 #2 or $9"))
+    (shop / "images" / "lamp-red.png").unlink()  # so that its text is drawn
+    run("--report", str(shop / "report"))
+    assert (shop / "report" / "report.md").exists()
+
+
 @pytest.mark.parametrize(
     ("file", "text", "arguments", "message"),
     [
         ("shop.valid.jsonl", "{", [], r"shop\.valid\.jsonl, line 1: not JSON"),
-        (
-            "g.jsonl",
-            '{"item_id": "other", "text": "x"}',
-            ["--gallery", "g.jsonl"],
-            "mug-red answers query mug but is not in",
-        ),
         ("empty/x.txt", "", ["--images", "empty"], "none of the 9 items has a picture here"),
         ("empty/x.txt", "", ["--images", "none"], "no such folder of pictures"),
         ("images/mug-red.png", "broken", [], r"mug-red\.png: this picture cannot be decoded"),
@@ -331,6 +356,33 @@ def test_what_is_wrong_is_said_in_one_line(
     arguments: list[str],
     message: str,
 ) -> None:
+    monkeypatch.chdir(shop)
+    (shop / file).parent.mkdir(exist_ok=True)
+    (shop / file).write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        run(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "arguments", "message"),
+    [
+        ("g.jsonl", '{"item_id": "other", "text": "x"}', ["--gallery", "g.jsonl"], "mug-red answers query mug"),
+        ("old.json", '{"model_id": "m", "per_query": {}, "asked": {"x": "0"}}', ["--compare", "old.json"], "in common"),
+        ("folder/x.txt", "", ["--json", "folder"], "--json folder is a folder: name a file in it"),
+        ("file", "", ["--report", "file"], "--report file is a file: name a folder"),
+        ("file", "", ["--json", "file/out.json"], "file"),
+    ],
+)
+def test_what_is_wrong_with_the_files_is_said_before_the_model_is_loaded(
+    run: Callable[..., dict[str, Any]],
+    shop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    text: str,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr("retriever.load", Mock(side_effect=AssertionError("the model was loaded")))
     monkeypatch.chdir(shop)
     (shop / file).parent.mkdir(exist_ok=True)
     (shop / file).write_text(text)

@@ -1,12 +1,14 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_args
 from unittest.mock import Mock
 
 import pytest
@@ -14,6 +16,8 @@ import torch
 from accelerate import Accelerator
 
 import retriever
+from retriever.model import FusedRetriever
+from tests.conftest import TINY
 from training import finetune
 from training.arguments import TrainArgs
 from training.finetune import learning_rate
@@ -240,6 +244,38 @@ def test_values_out_of_range_name_their_flag(flag: str, value: str, capsys: pyte
     with pytest.raises(SystemExit):
         finetune.main(["--train", "pairs.json", flag, value])
     assert flag in capsys.readouterr().err
+
+
+def test_hidden_states_drop_what_the_option_says_and_attention_what_the_configuration_says() -> None:
+    model = FusedRetriever(replace(TINY, dropout=0.25))
+    finetune.set_dropout(model, 0.4)
+    modules = list(model.qformer.modules())
+    assert {module.p for module in modules if isinstance(module, torch.nn.Dropout)} == {0.4}
+    assert {module.attention_dropout for module in modules if hasattr(module, "attention_dropout")} == {0.25}
+
+
+def test_help_says_what_each_flag_is_for_and_its_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # no word is broken
+    with pytest.raises(SystemExit):
+        finetune.main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for field in fields(TrainArgs):
+        flag, (kind, meaning) = f"--{field.name.replace('_', '-')}", get_args(field.type)
+        default = f" ({field.default})" if kind in (int, float, str) else ""
+        assert re.search(rf" {flag}( [A-Z_ .\[\]]+)? {re.escape(meaning + default)}", shown), flag
+
+
+def test_a_warm_up_that_takes_all_steps_is_told(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(name: str, warmup: str) -> str:
+        finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / name, "--steps", "2", "--warmup", warmup))
+        return capsys.readouterr().out
+
+    assert "--warmup 2: the learning rate rises in all of the 2 steps" in printed("long", "2")
+    assert "--warmup" not in printed("short", "1")
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:

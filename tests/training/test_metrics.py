@@ -25,8 +25,10 @@ def test_equal_scores_rank_in_column_order() -> None:
     assert metrics.query_metrics(ranks)["ndcg@10"][0] == pytest.approx(1.0)
 
 
-def test_an_item_that_cannot_be_retrieved_ranks_last() -> None:
-    assert metrics.positive_ranks(np.array([[-np.inf, -0.9, 0.2]]), [[0]])[0].tolist() == [3]
+def test_an_item_that_cannot_be_retrieved_counts_as_not_found() -> None:
+    ranks = metrics.positive_ranks(np.array([[-np.inf, -0.9, 0.2]]), [[0, 2]])
+    assert ranks[0].tolist() == [1, metrics.NOT_FOUND]
+    assert all(values[0] < 1e-6 for values in metrics.query_metrics([ranks[0][1:]]).values())
 
 
 def test_a_query_counts_if_any_of_its_positives_is_among_the_first_k() -> None:

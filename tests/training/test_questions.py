@@ -1,6 +1,7 @@
 import json
 from itertools import islice
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -28,6 +29,16 @@ def test_no_question_is_asked_twice_or_known_already(captions: Path) -> None:  #
     assert len(set(normal)) == 10
     assert not set(normal) & set(source.items_of)
     assert drawn == questions.draw(source, 10, seed=1) != questions.draw(source, 10, seed=2)
+
+
+def test_no_question_is_a_sign_alone(tmp_path: Path) -> None:
+    pairs = [
+        {"query_id": i, "query_text": query, "image_id": str(i), "text_input": ["a red clay mug with a tall handle"]}
+        for i, query in enumerate(("mug &", "handle +"))
+    ]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
+    drawn = questions.draw(Source(tmp_path / "pairs.json"), 20, seed=0)
+    assert all(any(char.isalpha() for char in query) for query in drawn)
 
 
 def test_a_source_whose_words_do_not_suffice_is_told(
@@ -64,3 +75,34 @@ def test_teachers_answer_and_training_reads_what_they_said(
         best = TextTeacher(str(encoder)).similar([query], [texts[written.ids[i]][0] for i in written.items_of[query]])
         rest = [texts[written.ids[i]][0] for i in worse]
         assert best.item() >= TextTeacher(str(encoder)).similar([query], rest).max().item() - 0.02  # bfloat16
+
+
+@pytest.mark.parametrize("output", [".", "file/questions.json"])
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_asked(
+    captions: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    output: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(SystemExit):
+        questions.main(["--train", str(captions / "pairs.json"), "--teacher", "none", "--output", output])
+    error = capsys.readouterr().err
+    assert error.startswith("python -m training.questions: ")
+    assert output.split("/")[0] in error
+
+
+def test_a_disk_that_is_full_ends_in_one_line(
+    encoder: Path,  # noqa: F811
+    captions: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Path, "write_text", Mock(side_effect=OSError("No space left on device")))
+    train = ["--train", str(captions / "pairs.json"), "--teacher", str(encoder), "--count", "2"]
+    with pytest.raises(SystemExit):
+        questions.main([*train, "--output", str(tmp_path / "questions.json")])
+    assert capsys.readouterr().err.splitlines()[-1] == "python -m training.questions: No space left on device"

@@ -198,3 +198,43 @@ def test_a_missing_teacher_is_named(
     with pytest.raises(SystemExit):
         finetune.main(["--model", str(tiny_checkpoint), *train, "--precision", "no", "--teacher", "./nowhere"])
     assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--valid", "nope.valid.jsonl"), "nope.valid.jsonl"),
+        (("--train", "one.json"), "at least two items"),
+        (("--output", "one.json"), "one.json"),
+        (("--steps", "0"), "--steps: must be a whole number, 1 or more"),
+        (("--batch-size", "1"), "--batch-size must be at least 2"),
+        (("--lr", "nan"), "learning rate"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_tuning(
+    encoder: Path,
+    captions: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("one.json").write_text(json.dumps(json.loads((captions / "pairs.json").read_text())[:1]))
+    monkeypatch.setattr(teacher, "itc", Mock(side_effect=AssertionError("a step was taken")))
+    with pytest.raises(SystemExit):
+        teacher.main(["--model", str(encoder), "--train", str(captions / "pairs.json"), "--output", "tuned", *more])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", ["1", "6"])
+def test_a_teacher_that_is_no_numbers_any_more_is_not_saved(
+    encoder: Path, captions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: str
+) -> None:
+    """The last step may be the one that breaks it."""
+    train = ("--train", str(captions / "pairs.json"), "--lr", "1e39", "--steps", steps)
+    with pytest.raises(SystemExit):
+        teacher.main(["--model", str(encoder), "--output", str(tmp_path / "tuned"), *train])
+    assert "try a lower --lr" in capsys.readouterr().err
+    assert not list((tmp_path / "tuned").iterdir())

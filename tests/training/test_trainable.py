@@ -1,5 +1,6 @@
 import copy
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +87,23 @@ def test_low_rank_updates_reach_a_transformer_tower_and_no_other(tiny_retriever:
         name for name, one in model.named_parameters() if name in tower and "lora_B" in name and one.grad is None
     ]
     assert not without, "an update that the forward passes by"
+
+
+def test_with_gradient_checkpointing_words_learn_and_nothing_says_otherwise(
+    tiny_retriever: Retriever, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.Logger, "warning_once", logging.Logger.warning)  # another test may have heard it
+    logger = logging.getLogger("transformers.modeling_utils")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    model = copy.deepcopy(tiny_retriever.model).train()
+    choose(model, TrainArgs(train=("x",), gradient_checkpointing=True, train_vocabulary=True))
+    model.encode_query(*map(torch.from_numpy, tiny_retriever.processor.queries(["red mug"]))).sum().backward()
+    gradient = model.embeddings.word_embeddings.weight.grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+    assert "Gradients cannot flow back" not in caplog.text
+    logger.warning("something else")
+    assert "something else" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,19 @@ def test_items_without_a_picture_are_ranked_by_their_text(
     assert validation.measure(tiny_retriever.model)["hit@10"] > 0
 
 
+def test_an_item_without_picture_and_text_is_never_found(
+    tmp_path: Path, collator: Collator, tiny_retriever: Retriever
+) -> None:
+    valid, gallery = tmp_path / "bare.valid.jsonl", tmp_path / "bare.gallery.jsonl"
+    valid.write_text(json.dumps({"query_id": 1, "query_text": "mug", "item_ids": {"x": ""}}))
+    with pytest.raises(FormatError, match="none of its 1 items has a picture or a text"):
+        Validation(collator, valid)
+    gallery.write_text(
+        "".join(json.dumps({"item_id": id, "text": text}) + "\n" for id, text in (("x", ""), ("y", "mug")))
+    )
+    assert Validation(collator, valid).measure(tiny_retriever.model)["hit@10"] == 0
+
+
 def test_pictures_beside_the_queries_are_found_as_evaluate_finds_them(
     shop: Path, collator: Collator, tiny_retriever: Retriever
 ) -> None:
