@@ -172,6 +172,14 @@ Base64Picture = Annotated[
 ]
 
 
+class Strict(BaseModel):
+    """JSON that takes no fields but its own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    _few_fields = model_validator(mode="before")(few_fields)
+
+
 class ItemContent(BaseModel):
     """What a shop says about an item, its id and pictures aside."""
 
@@ -244,19 +252,8 @@ _FORM_EXAMPLE: dict[str, Any] = {
 }
 
 
-class ItemForm(ItemFields):
-    """`ItemFields` as a form, with the pictures."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "mug-17", **_FORM_EXAMPLE}]})
-
-    image: Pictures = Field(default_factory=list)
-    image_url: PictureUrls = Field(default_factory=list)
-
-    _category_sent_once = field_validator("category", mode="before")(_sent_once)
-
-
 class PutForm(ItemContent):
-    """`ItemForm` where the address has the id."""
+    """`ItemContent` as a form, with the pictures: the address has the id."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_FORM_EXAMPLE]})
 
@@ -264,6 +261,12 @@ class PutForm(ItemContent):
     image_url: PictureUrls = Field(default_factory=list)
 
     _category_sent_once = field_validator("category", mode="before")(_sent_once)
+
+
+class ItemForm(ItemFields, PutForm):
+    """The same, with the id."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "mug-17", **_FORM_EXAMPLE}]})
 
 
 class ItemImage(BaseModel):
@@ -347,10 +350,10 @@ class FieldList(BaseModel):
     fields: list[FieldInfo] = Field(description="What can be filtered by, counted and sorted by.")
 
 
-class ItemPatch(BaseModel):
+class ItemPatch(Strict):
     """What changes about an item; what is not sent stays. An attribute of null is removed."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"price": 9.9, "stock": 0}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"price": 9.9, "stock": 0}]})
 
     title: Annotated[Text, Field(max_length=1000)] | None = None
     description: Annotated[Text, Field(max_length=LONGEST_TEXT)] | None = None
@@ -368,22 +371,18 @@ class ItemPatch(BaseModel):
     )
     image_urls: PictureUrls | None = Field(default=None, description="As `images`, or after them: fetched from there.")
 
-    _few_fields = model_validator(mode="before")(few_fields)
 
-
-class BulkLine(ItemFields):
+class BulkLine(Strict, ItemFields):
     """One line of a bulk upload: `ItemFields`, with pictures in base64."""
 
     images: Annotated[list[Base64Picture], Field(max_length=100)] = Field(default_factory=list)
     image_urls: PictureUrls = Field(default_factory=list)
 
-    _few_fields = model_validator(mode="before")(few_fields)
-
 
 class PatchLine(ItemPatch):
     """One line of a bulk update: `ItemPatch`, with the id of the item that changes."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"id": "mug-17", "price": 9.9}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "mug-17", "price": 9.9}]})
 
     id: ItemId
 

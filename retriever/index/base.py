@@ -171,17 +171,13 @@ class ItemIndex(Listing):
             if cut:
                 among = Among(tuple(one.point_id for one in left))
         else:
-            if wanted <= fusion.CANDIDATES:
-                # One search however many items there are, so it does not wait for their number.
-                found = self._candidates(rows, words, fusion.depths(wanted), filter)
-                total, tiers, ideal = await asyncio.gather(self.count(filter), found, self._ideal(text, words))
-            else:
-                total = await self.count(filter)
-                if not total or offset >= total:
-                    return SearchResult([], total, filter)
-                wanted = min(total, wanted)
-                found = self._candidates(rows, words, fusion.depths(wanted), filter)
-                tiers, ideal = await asyncio.gather(found, self._ideal(text, words))
+            if wanted > fusion.CANDIDATES:  # how deep to look depends on how many there are
+                items = await self.count(filter)
+                if offset >= items:
+                    return SearchResult([], items, filter)
+                wanted = min(wanted, items)
+            found = self._candidates(rows, words, fusion.depths(wanted), filter)
+            total, tiers, ideal = await asyncio.gather(self.count(filter), found, self._ideal(text, words))
             chosen = [selection.Chosen(one) for one in fusion.rank(tiers, lexical_weight, wanted, ideal)]
         return SearchResult(await self._shown(chosen[offset : offset + limit], explain=explain), total, among)
 
@@ -231,6 +227,7 @@ class ItemIndex(Listing):
     async def _ideal(self, text: str, words: lexical.SparseVector | None) -> float:
         return 0.0 if words is None else await self._words.ideal(text, words)
 
+    @abstractmethod
     async def _first_page(
         self,
         query: Vector,
@@ -240,8 +237,7 @@ class ItemIndex(Listing):
         lexical_weight: float,
         filter: Condition | None,
     ) -> SearchResult | None:
-        """The first page, where an engine is elsewhere and can do all of it in one request; None where it cannot."""
-        return None
+        """The first page, in as few crossings to the engine as can be; None where it must be made of its parts."""
 
     async def _select(
         self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
