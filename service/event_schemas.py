@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, FailFast, Field, StringConstraints
 
-from service.schemas import ItemId, Strict
+from service.field_types import ItemId
+from service.schemas import Strict
 
 EventKind = Literal["impression", "click", "add_to_cart", "purchase"]
 

@@ -10,7 +10,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from retriever.index import beside
 from retriever.index.selection import RELEVANCE_FLOOR
-from service.schemas import MOST_FACET_VALUES, FacetResult, Item, PictureUrl, Strict, Text, Word, storable
+from service.field_types import MOST_FACET_VALUES, PictureUrl, Text, Word, storable
+from service.schemas import FacetResult, Item, Strict
 
 QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
 

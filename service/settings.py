@@ -194,7 +194,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _one_item_fits_the_queue(self) -> "Settings":
         if self.max_queue < self.max_pictures:
-            raise ValueError(f"SEARCH_MAX_QUEUE ({self.max_queue}) must be at least SEARCH_MAX_PICTURES ({self.max_pictures})")
+            pictures = f"SEARCH_MAX_PICTURES ({self.max_pictures})"
+            raise ValueError(f"SEARCH_MAX_QUEUE ({self.max_queue}) must be at least {pictures}")
         return self
 
 
