@@ -194,7 +194,7 @@ class Catalogue:
         def work() -> ItemInput:
             # It may have fewer pictures by now.
             picture = self.media.load(names[min(number, len(names) - 1)])
-            return ItemInput(self._encoder.retriever.processor.image(picture.image), text)
+            return ItemInput(self._encoder.retriever.processor.image(picture), text)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 

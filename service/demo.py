@@ -3,9 +3,7 @@
 import asyncio
 import io
 import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -18,7 +16,6 @@ from service.schemas import ItemFields
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 _AT_ONCE = 4  # enough to keep the model busy, few enough to leave the queue to visitors
 
 
@@ -38,7 +35,8 @@ async def fill(catalogue: Catalogue, index: ItemIndex, data_dir: Path) -> None:
             tqdm(total=len(all_products), desc="demonstration catalogue", unit=" items") as progress,
             logging_redirect_tqdm(),
         ):
-            for some in _chunks(all_products, _AT_ONCE):
+            for begin in range(0, len(all_products), _AT_ONCE):
+                some = all_products[begin : begin + _AT_ONCE]
                 there = await index.get([product.id for product in some])
                 await asyncio.gather(*(_store(catalogue, product) for product in some if product.id not in there))
                 progress.update(len(some))
@@ -67,14 +65,3 @@ def _png(product: DemoProduct) -> io.BytesIO:
     product.picture().save(buffer, "PNG", compress_level=1)
     buffer.seek(0)
     return buffer
-
-
-def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    chunk: list[T] = []
-    for value in values:
-        chunk.append(value)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -2,17 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, StringConstraints, model_validator
+from pydantic import BaseModel, FailFast, Field, StringConstraints
 
-from service.schemas import ItemId, few_fields
+from service.field_types import ItemId
+from service.schemas import Strict
 
 EventKind = Literal["impression", "click", "add_to_cart", "purchase"]
 
 
-class ShopperEvent(BaseModel):
+class ShopperEvent(Strict):
     """One thing that a shopper did with one hit of one search."""
-
-    model_config = ConfigDict(extra="forbid")
 
     search_id: Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")] = Field(
         description="Of the search's answer.", examples=["9d1c5a0e6f774f0c8f3f1d3d6f0b2a11"]
@@ -27,16 +26,10 @@ class ShopperEvent(BaseModel):
     )
     kind: EventKind = Field(description="`impression`: the shopper could see it.", examples=["click"])
 
-    _few_fields = model_validator(mode="before")(few_fields)
 
-
-class EventBatch(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class EventBatch(Strict):
     # The first wrong event refuses them all: a thousand would take long to say what is wrong with each.
     events: Annotated[list[ShopperEvent], FailFast()] = Field(min_length=1, max_length=1000)
-
-    _few_fields = model_validator(mode="before")(few_fields)
 
 
 class EventsAccepted(BaseModel):

@@ -21,9 +21,9 @@ from typing import Any, BinaryIO, Literal
 import orjson
 
 from retriever.files import sync_folder
+from service.cursors import offset_in
 from service.problems import Problem
 from service.search_schemas import Page, SearchResponse
-from service.searcher import cursor_offset
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class EventLog:
             "search_id": response.search_id,
             "query": response.corrected_query or query,
             "model_id": response.model_id,
-            "offset": page.offset if page.cursor is None else cursor_offset(page.cursor),
+            "offset": page.offset if page.cursor is None else offset_in(page.cursor),
             "items": [hit.id for hit in response.hits],
         }
         self._put(_lines([record]), None)

@@ -9,10 +9,10 @@ from retriever.index.lexical import embed_query
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")  # embed_query leaves out a possessive's 's
 
 
-def stems(text: str) -> dict[str, set[int]]:
+def stems(text: str) -> dict[str, frozenset[int]]:
     """The words of a query, each with the numbers that BM25 knows it by; a word that says nothing is left out."""
-    found = {word: embed_query(word) for word in dict.fromkeys(_WORD.findall(text))}
-    return {word: set(vector.indices) for word, vector in found.items() if vector}
+    found = {word: _numbers(word) for word in dict.fromkeys(_WORD.findall(text))}
+    return {word: numbers for word, numbers in found.items() if numbers}
 
 
 def matched(query: str, text: str) -> list[str]:

@@ -141,16 +141,15 @@ class MediaStore:
             if path not in kept:
                 path.unlink(missing_ok=True)
 
-    def load(self, name: str) -> Picture:
+    def load(self, name: str) -> Image.Image:
         """A picture as it was kept. Blocking.
 
         Raises:
             OSError: it is not there, or cannot be read.
         """
-        jpeg = self.path(name).read_bytes()
-        image = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
+        image = Image.open(io.BytesIO(self.path(name).read_bytes()), formats=("JPEG",))
         image.load()
-        return Picture(image, jpeg, "")
+        return image
 
     def put(self, name: str, jpeg: bytes) -> None:
         """Puts a file back under the name that `save` gave it; not durable before the disk is synced. Blocking.

@@ -68,7 +68,7 @@ def stored_inputs(media: MediaStore, payload: Payload, lost: type[OSError] = OSE
     text, pictures = text_of(payload), []
     for image in payload["images"]:
         try:
-            pictures.append(media.load(image["file"]).image)
+            pictures.append(media.load(image["file"]))
         except lost as error:
             # Replaced a moment ago, and whoever did that encodes the new one; or lost, and the words must do.
             log.warning("item %r: its picture %s cannot be read: %s", payload["id"], image["file"], error)

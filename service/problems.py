@@ -4,10 +4,11 @@ The body is `{"type", "title", "status", "detail", "code"}`, and for refused fie
 `"errors": [{"field", "message"}]`. Codes are stable; titles and details are for people.
 """
 
+import contextlib
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from retriever.index.filters import FilterError
 from retriever.index.results import IndexUnavailable
 
 log = logging.getLogger(__name__)
@@ -105,6 +107,20 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in statuses
     }
+
+
+@contextlib.contextmanager
+def filters_of(place: str) -> Iterator[None]:
+    """Answers what a filter, facet, sort or group in this part of the request (`body`, `query`) cannot be.
+
+    Raises:
+        Problem: 422 with the code of the `FilterError`.
+    """
+    try:
+        yield
+    except FilterError as error:
+        where = [{"field": f"{place}.{error.path}", "message": error.message}]
+        raise Problem(422, error.code, f"{error}.", errors=where) from error
 
 
 def internal_error() -> Problem:

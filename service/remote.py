@@ -1,14 +1,13 @@
 """A running service, asked for its catalogue by a command that works beside it."""
 
 import argparse
-import os
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import httpx
 
 from retriever.index import Payload
 from service.export import Exported, from_lines
-from service.settings import Settings
+from service.settings import Settings, split
 
 KEYS = "SEARCH_INGEST_KEYS"
 
@@ -24,7 +23,7 @@ def add_service_arguments(parser: argparse.ArgumentParser, settings: Settings) -
     parser.add_argument(
         "--url", default=f"http://{host}:{settings.port}", help="the service, if it runs (default: %(default)s)"
     )
-    keys = [key.strip() for key in os.environ.get(KEYS, "").split(",") if key.strip()]
+    keys = split(settings.ingest_keys)
     parser.add_argument("--key", default=keys[0] if keys else None, help=f"its ingest key (default: ${KEYS})")
 
 

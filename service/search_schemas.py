@@ -10,28 +10,23 @@ from pydantic.json_schema import SkipJsonSchema
 
 from retriever.index import beside
 from retriever.index.selection import RELEVANCE_FLOOR
-from service.schemas import MOST_FACET_VALUES, FacetResult, Item, PictureUrl, Text, Word, few_fields, storable
+from service.field_types import MOST_FACET_VALUES, PictureUrl, Text, Word, storable
+from service.schemas import FacetResult, Item, Strict
 
 QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
 
 Mode = Literal["hybrid", "semantic", "lexical"]
 
 
-class SortBy(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class SortBy(Strict):
     field: Word = Field(
         description="`price`, `updated_at`, `created_at`, `stock` or any attribute.", examples=["price"]
     )
     order: Literal["asc", "desc"] = "asc"
 
-    _few_fields = model_validator(mode="before")(few_fields)
 
-
-class Page(BaseModel):
+class Page(Strict):
     """Which hits, and what they may be; the same for words and for a picture."""
-
-    model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=20, ge=1, le=100)
     offset: int = Field(default=0, ge=0, le=10_000)
@@ -71,8 +66,6 @@ class Page(BaseModel):
     )
     min_score: float | None = Field(default=None, allow_inf_nan=False, description="Least score.")
     group_by: Word | None = Field(default=None, description="One hit, the best, for each value of this field.")
-
-    _few_fields = model_validator(mode="before")(few_fields)
 
     @model_validator(mode="after")
     def _one_way_to_page(self) -> "Page":
@@ -252,14 +245,12 @@ class SearchResponse(BaseModel):
     search_id: str = Field(description="Names this search in the log.", examples=["9d1c5f0e7b1d4c0c8a3d2f4b6e8a0c1d"])
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(Strict):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"searches": [{"query": "red mug"}, {"query": "lamp"}]}]}
     )
 
     searches: list[SearchRequest] = Field(min_length=1, max_length=50)
-
-    _few_fields = model_validator(mode="before")(few_fields)
 
 
 class BatchResponse(BaseModel):

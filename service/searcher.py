@@ -1,16 +1,11 @@
 """A search from its request to its answer: parse, correct, encode, rank, count, explain."""
 
 import asyncio
-import base64
-import binascii
-import hashlib
-import json
 import logging
-import re
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,7 +16,7 @@ from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, pars
 from retriever.index.fusion import weight_of
 from retriever.index.listing import order_of
 from retriever.index.selection import RELEVANCE_FLOOR
-from service import logs
+from service import cursors, logs
 from service import query as shopper
 from service.catalogue import Catalogue
 from service.encoder import Encoder
@@ -29,7 +24,7 @@ from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
 from service.payload import lexical_text
-from service.problems import Problem
+from service.problems import Problem, filters_of
 from service.schemas import FacetResult, Item
 from service.search_schemas import (
     Explanation,
@@ -61,6 +56,15 @@ class _Asked:
 
 
 _EVERYTHING = _Asked(None, "", 0.0)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A page's filter, order and group, in the index's own terms."""
+
+    filter: Condition | None
+    sort: Sequence[Sort]
+    group: str | None
 
 
 class Searcher:
@@ -148,11 +152,15 @@ class Searcher:
     async def _of_other_groups(self, item_id: str, group_by: str) -> Condition | None:
         """Not an item's own variants, which are nothing new; None where it has no group."""
         payload = (await self._index.get([item_id])).get(item_id, {"attributes": {}})
-        fields = await self._index.fields(group_by)
-        wanted = field_name(group_by).removeprefix("attributes.")
-        own = next((value for name, value in payload["attributes"].items() if field_name(name) == wanted), None)
-        same = parse({wanted: own}, fields) if own not in (None, [], "") and wanted in fields else None
-        return Not(same) if same else None
+
+        def others(fields: Fields) -> Condition | None:
+            group = resolve(group_by, fields, "group_by")
+            own = next((value for name, value in payload["attributes"].items() if field_name(name) == group), None)
+            same = parse({f"attributes.{group}": own}, fields) if own not in (None, [], "") else None
+            return Not(same) if same else None
+
+        with filters_of("query"):
+            return await self._index.with_fields(others)
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
         condition = parsed.condition()
@@ -186,25 +194,20 @@ class Searcher:
     ) -> SearchResponse:
         begun = perf_counter()
         with self._metrics.stage("retrieve"):
-            fields = await self._fields_for(page)
-            try:
-                own = parse(page.filter, fields) if page.filter else None
-                condition = conjoin(own, asked.condition)
-                offset = _offset(page, asked)
-                again = rerank if offset < rerank else 0  # pages behind the re-ranked hits are as they were
-                limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
-                ranking = self._ranking(page, asked, fields, condition, limit, start, explain)
+            offset = cursors.offset_of(page, asked.text, asked.condition)
+            again = rerank if offset < rerank else 0  # pages behind the re-ranked hits are as they were
+            limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
+            with filters_of(place):
+                chosen = await self._index.with_fields(lambda fields: _choice(page, asked, fields))
+                ranking = self._ranked(page, asked, chosen, limit, start, explain)
                 floors = page.sort or page.relevance_floor is not None or page.min_score is not None
                 if asked is _EVERYTHING or (asked.rows is not None and not floors):
                     # All that the filter lets through is ranked, so that counting need not wait.
-                    counting = self._index.facets(page.facets, condition, page.facet_size)
+                    counting = self._index.facets(page.facets, chosen.filter, page.facet_size)
                     result, facets = await asyncio.gather(ranking, counting)
                 else:
                     result = await ranking
                     facets = await self._index.facets(page.facets, result.ranked, page.facet_size)
-            except FilterError as error:
-                where = [{"field": f"{place}.{error.path}", "message": error.message}]
-                raise Problem(422, error.code, f"{error}.", errors=where) from error
             ranked = result.hits
             matches: dict[str, float] = {}
             if again:
@@ -223,7 +226,9 @@ class Searcher:
         response = SearchResponse(
             hits=hits,
             total=result.total,
-            next_cursor=_cursor(page, asked, following) if following < result.total else None,
+            next_cursor=cursors.written(page, asked.text, asked.condition, following)
+            if following < result.total
+            else None,
             facets={name: FacetResult.from_facet(facet) for name, facet in facets.items()},
             took_ms=TookMs(
                 queue=round(asked.queue_seconds * 1000, 2),
@@ -237,41 +242,28 @@ class Searcher:
         log.info("search", extra={"fields": {"hits": len(hits), **response.took_ms.model_dump()}})
         return response
 
-    def _ranking(
-        self,
-        page: Page,
-        asked: _Asked,
-        fields: Fields,
-        condition: Condition | None,
-        limit: int,
-        offset: int,
-        explain: bool,
-    ) -> Coroutine[Any, Any, SearchResult]:
-        """Raises FilterError, at once."""
-        group = _group(page.group_by, fields) if page.group_by else None
+    async def _ranked(
+        self, page: Page, asked: _Asked, chosen: _Choice, limit: int, offset: int, explain: bool
+    ) -> SearchResult:
         if asked is _EVERYTHING:
-            order = _order(page.sort, fields)
-            return self._index.browse(sort=order, limit=limit, offset=offset, filter=condition, group_by=group)
-        sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]
+            (order,) = chosen.sort
+            return await self._index.browse(
+                sort=order, limit=limit, offset=offset, filter=chosen.filter, group_by=chosen.group
+            )
         floor = page.relevance_floor
-        return self._index.search(
+        return await self._index.search(
             asked.rows,
             asked.text,
             limit=limit,
             offset=offset,
             lexical_weight=asked.lexical_weight,
-            filter=condition,
-            sort=sort,
-            group_by=group,
+            filter=chosen.filter,
+            sort=chosen.sort,
+            group_by=chosen.group,
             min_score=page.min_score,
-            relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
+            relevance_floor=RELEVANCE_FLOOR if chosen.sort and floor is None else floor,
             explain=explain,
         )
-
-    async def _fields_for(self, page: Page) -> Fields:
-        if not (page.filter or page.facets or page.sort or page.group_by):
-            return {}
-        return await self._index.fields(*page.filter, *page.facets)
 
     async def _match(self, ranked: Sequence[Hit], asked: _Asked) -> dict[str, float]:
         """How likely each hit is what was asked for, by its id: from the picture that fits best, and the text."""
@@ -322,6 +314,16 @@ def _hit(hit: Hit, matches: Mapping[str, float]) -> SearchHit:
     return SearchHit(id=hit.id, score=hit.score, item=item, match=matches.get(hit.id), group=group)
 
 
+def _choice(page: Page, asked: _Asked, fields: Fields) -> _Choice:
+    """Raises FilterError."""
+    own = parse(page.filter, fields) if page.filter else None
+    if asked is _EVERYTHING:
+        sort = [_order(page.sort, fields)]
+    else:
+        sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]
+    return _Choice(conjoin(own, asked.condition), sort, _group(page.group_by, fields) if page.group_by else None)
+
+
 def _sorts(by: SortBy, fields: Fields, path: str) -> list[Sort]:
     """Numbers or dates come first where a field has some, then its keywords: sizes may be 38, 40, M and S."""
     name = resolve(by.field, fields, path)
@@ -341,41 +343,3 @@ def _order(sorts: Sequence[SortBy], fields: Fields) -> Sort:
 def _group(name: str, fields: Fields) -> str:
     field = resolve(name, fields, "group_by")
     return next(key(kind, field) for kind in ("keyword", "number", "boolean", "date") if kind in fields[field])
-
-
-def _fingerprint(page: Page, asked: _Asked) -> str:
-    """What must be the same for a cursor to go on: the words and all that chooses and orders hits."""
-    chosen = page.model_dump(
-        mode="json", include={"filter", "sort", "relevance_floor", "min_score", "group_by", "rerank"}
-    )
-    told = json.dumps([chosen, asked.text, repr(asked.condition)], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
-
-
-def _cursor(page: Page, asked: _Asked, offset: int) -> str:
-    return base64.urlsafe_b64encode(f"{offset}:{_fingerprint(page, asked)}".encode()).decode().rstrip("=")
-
-
-def cursor_offset(cursor: str) -> int:
-    """Where the page of a cursor begins, counted from 0. Raises ValueError if it is none."""
-    return int(_cursor_parts(cursor)[0])
-
-
-def _cursor_parts(cursor: str) -> tuple[str, str]:
-    text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    match = re.fullmatch(r"([0-9]{1,8}):([0-9a-f]+)", text)
-    if not match:
-        raise ValueError("this is no cursor")
-    return match[1], match[2]
-
-
-def _offset(page: Page, asked: _Asked) -> int:
-    if page.cursor is None:
-        return page.offset
-    try:
-        offset, fingerprint = _cursor_parts(page.cursor)
-        if fingerprint == _fingerprint(page, asked):
-            return int(offset)
-    except (binascii.Error, ValueError):
-        pass
-    raise Problem(422, "invalid_cursor", "cursor must be the next_cursor of this very search.")

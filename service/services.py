@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Annotated
@@ -29,6 +29,7 @@ from service.searcher import Searcher
 from service.settings import Settings
 from service.stocktaking import StockTaking
 from service.takeover import Takeover
+from service.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
@@ -48,25 +49,7 @@ class Services:
     lexicon: Lexicon
     searcher: Searcher
     events: EventLog | None  # None: switched off
-    _users: set[object] = field(default_factory=set)
-    _unused: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
-        user = object()
-        self._users.add(user)
-        self._unused.clear()
-        try:
-            yield
-        finally:
-            self._users.remove(user)
-            if not self._users:
-                self._unused.set()
-
-    async def unused(self) -> None:
-        """Returns once no request works with it."""
-        if self._users:
-            await self._unused.wait()
+    users: Turnstile = field(default_factory=Turnstile)  # requests pass it; closed, none works with this any more
 
     async def close(self) -> None:
         await self.encoder.close()
@@ -77,7 +60,7 @@ class Services:
 async def services(request: Request) -> AsyncIterator[Services]:
     """The dependency that gives a route its `Services`, the same to the end of its answer."""
     opened: Services = request.app.state.services
-    with opened.in_use():
+    async with opened.users.open():
         yield opened
 
 

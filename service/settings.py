@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from retriever.index.cluster import Cluster, Quantization
@@ -71,12 +71,12 @@ class Settings(BaseSettings):
 
     qdrant_url: str | None = Field(
         default=None,
-        validation_alias=AliasChoices("QDRANT_URL", "qdrant_url"),
+        validation_alias="QDRANT_URL",
         description="URL of a Qdrant server or cluster; without it the index is embedded, in the data folder.",
     )
     qdrant_api_key: SecretStr | None = Field(
         default=None,
-        validation_alias=AliasChoices("QDRANT_API_KEY", "qdrant_api_key"),
+        validation_alias="QDRANT_API_KEY",
         description="API key of the Qdrant server.",
     )
 
@@ -84,36 +84,36 @@ class Settings(BaseSettings):
     qdrant_shards: int | None = Field(
         default=None,
         ge=1,
-        validation_alias=AliasChoices("QDRANT_SHARDS", "qdrant_shards"),
+        validation_alias="QDRANT_SHARDS",
         description="Parts of a new collection, spread over the nodes; by default as many as there are nodes.",
     )
     qdrant_replicas: int = Field(
         default=1,
         ge=1,
-        validation_alias=AliasChoices("QDRANT_REPLICAS", "qdrant_replicas"),
+        validation_alias="QDRANT_REPLICAS",
         description="Copies of each part of a new collection, on different nodes.",
     )
     qdrant_write_consistency: int = Field(
         default=1,
         ge=1,
-        validation_alias=AliasChoices("QDRANT_WRITE_CONSISTENCY", "qdrant_write_consistency"),
+        validation_alias="QDRANT_WRITE_CONSISTENCY",
         description="Copies that must have a write before it is acknowledged.",
     )
     qdrant_quantization: Quantization = Field(
         default="none",
-        validation_alias=AliasChoices("QDRANT_QUANTIZATION", "qdrant_quantization"),
+        validation_alias="QDRANT_QUANTIZATION",
         description="`int8`: candidates are found by vectors of a quarter the size. For large catalogues.",
     )
     qdrant_oversampling: float = Field(
         default=2.0,
         ge=2,
         le=16,
-        validation_alias=AliasChoices("QDRANT_OVERSAMPLING", "qdrant_oversampling"),
+        validation_alias="QDRANT_OVERSAMPLING",
         description="With `int8`, how many times as many candidates are looked at with the vectors as given.",
     )
     qdrant_on_disk: bool = Field(
         default=False,
-        validation_alias=AliasChoices("QDRANT_ON_DISK", "qdrant_on_disk"),
+        validation_alias="QDRANT_ON_DISK",
         description="A new collection stays on the server's disk, but for what finds candidates by meaning.",
     )
 
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     def _no_stranger_without_a_key(self) -> "Settings":
         if not (split(self.search_keys) or split(self.ingest_keys) or self.allow_no_keys or _is_loopback(self.host)):
             raise ValueError(
-                f"HOST ({self.host}) lets other machines in, and there are no keys: set SEARCH_SEARCH_KEYS and "
+                f"SEARCH_HOST ({self.host}) lets other machines in, and there are no keys: set SEARCH_SEARCH_KEYS and "
                 "SEARCH_INGEST_KEYS, or SEARCH_ALLOW_NO_KEYS=true if something else keeps strangers out"
             )
         return self
@@ -194,7 +194,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _one_item_fits_the_queue(self) -> "Settings":
         if self.max_queue < self.max_pictures:
-            raise ValueError(f"MAX_QUEUE ({self.max_queue}) must be at least MAX_PICTURES ({self.max_pictures})")
+            pictures = f"SEARCH_MAX_PICTURES ({self.max_pictures})"
+            raise ValueError(f"SEARCH_MAX_QUEUE ({self.max_queue}) must be at least {pictures}")
         return self
 
 
@@ -203,10 +204,16 @@ def from_environment() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        reasons = [f"{'_'.join(map(str, e['loc'])).upper()} {e['msg']}".strip() for e in error.errors()]
-        told = f"A setting is wrong (each is the environment variable SEARCH_<NAME>): {'; '.join(reasons)}"
+        reasons = [f"{_variable(one['loc'])} {one['msg']}".strip() for one in error.errors()]
+        told = f"A setting is wrong: {'; '.join(reasons)}"
         print(told, file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The environment variable of a field; of what concerns several, nothing."""
+    name = "_".join(map(str, place)).upper()
+    return name if not name or name.startswith("QDRANT_") else f"SEARCH_{name}"
 
 
 def split(joined: SecretStr | str | None) -> list[str]:

@@ -8,18 +8,19 @@ import asyncio
 import logging
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from retriever.index import fusion, lexical, selection
-from retriever.index.fields import EXACT, MAX_FIELDS, WORDS_KEY, Kind, field_name, fold, key, kinds_of
-from retriever.index.filters import Among, AnyOf, Condition, conjoin, resolve
+from retriever.index.fields import EXACT, MAX_FIELDS, WORDS_KEY, Kind, fold, key, kinds_of
+from retriever.index.filters import Among, AnyOf, Condition, Fields, FilterError, conjoin, resolve
 from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
+from retriever.index.question import Question
 from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Sort
 from retriever.index.word_counts import WordCounts
@@ -27,7 +28,8 @@ from retriever.index.word_counts import WordCounts
 log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 1000  # items whose values one call to the engine reads
-READY_TIMEOUT = 5  # seconds: who asks whether all is well does not wait for long
+
+T = TypeVar("T")
 
 
 class ItemIndex(Listing):
@@ -77,14 +79,27 @@ class ItemIndex(Listing):
         """Deletes items, durably; returns how many were there."""
         return await self._delete(list({point_id(item_id) for item_id in ids})) if ids else 0
 
-    async def fields(self, *names: str) -> Mapping[str, set[Kind]]:
-        """The fields that can be filtered by, with the kinds of their values.
-
-        The engine is asked again if one of `names` is not known: another process may have brought it.
-        """
-        if not self._known or any(field_name(name) not in self._known for name in names):
+    async def fields(self) -> Fields:
+        """The fields that can be filtered by, with the kinds of their values."""
+        if not self._known:
             self._known = await self._read_fields()
         return self._known
+
+    async def with_fields(self, read: Callable[[Fields], T]) -> T:
+        """What `read` makes of the fields, read anew where it meets one that is not known, or not of that kind.
+
+        Another process may have brought it.
+
+        Raises:
+            FilterError: what `read` raises, twice.
+        """
+        try:
+            return read(await self.fields())
+        except FilterError as error:
+            if error.code not in ("unknown_field", "wrong_type"):
+                raise
+        self._known = await self._read_fields()
+        return read(self._known)
 
     async def facets(self, names: Sequence[str], filter: Condition | None = None, limit: int = 20) -> dict[str, Facet]:
         """What values these fields have among the items that a filter lets through; `limit` keywords of each at most.
@@ -92,8 +107,7 @@ class ItemIndex(Listing):
         Raises:
             FilterError: an unknown field.
         """
-        known = await self.fields(*names)
-        fields = [resolve(name, known, "facets") for name in names]
+        fields = await self.with_fields(lambda known: [resolve(name, known, "facets") for name in names])
         found = await asyncio.gather(*(self._field_facet(field, filter, limit) for field in fields))
         return dict(zip(names, found, strict=True))
 
@@ -149,41 +163,51 @@ class ItemIndex(Listing):
                 return SearchResult([], 0, Among(()))
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
-        selected = bool(sort or group_by or min_score is not None or relevance_floor is not None)
-        if rows is not None and not (selected or offset or explain):
-            first = await self._first_page(rows, text, words, limit, lexical_weight, filter)
-            if first is not None:
-                return first
-        wanted, among = offset + limit, filter
-        if selected:
-            words_decide = rows is None or (lexical_weight > 0 and lexical.has_code(text))
-            items, ideal = await asyncio.gather(self.count(filter), self._ideal(text, words))
-            for tier, depth in enumerate(selection.POOL, start=1):
-                tiers = await self._candidates(rows, words, selection.POOL[:tier], filter)
-                ranked = fusion.rank(tiers, lexical_weight, depth, ideal)
-                left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide)
-                chosen = await self._select(left, sort, group_by)
-                cut = len(left) < len(ranked)
-                # Sorted pages are of one order, so where they are does not say how deep it goes.
-                if cut or len(ranked) >= items or (group_by and not sort and len(chosen) > wanted):
-                    break
-            total = len(chosen)
-            if cut:
-                among = Among(tuple(one.point_id for one in left))
+        asked, wanted = Question(rows, text, words, lexical_weight, filter), offset + limit
+        if sort or group_by or min_score is not None or relevance_floor is not None:
+            chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
         else:
-            if wanted <= fusion.CANDIDATES:
-                # One search however many items there are, so it does not wait for their number.
-                found = self._candidates(rows, words, fusion.depths(wanted), filter)
-                total, tiers, ideal = await asyncio.gather(self.count(filter), found, self._ideal(text, words))
-            else:
-                total = await self.count(filter)
-                if not total or offset >= total:
-                    return SearchResult([], total, filter)
-                wanted = min(total, wanted)
-                found = self._candidates(rows, words, fusion.depths(wanted), filter)
-                tiers, ideal = await asyncio.gather(found, self._ideal(text, words))
-            chosen = [selection.Chosen(one) for one in fusion.rank(tiers, lexical_weight, wanted, ideal)]
-        return SearchResult(await self._shown(chosen[offset : offset + limit], explain=explain), total, among)
+            if rows is not None and not (offset or explain):
+                first = await self._first_page(asked, limit)
+                if first is not None:
+                    return first
+            chosen, total = await self._best(asked, offset, wanted)
+            among = filter
+        return SearchResult(await self._shown(chosen[offset:wanted], explain=explain), total, among)
+
+    async def _best(self, asked: Question, offset: int, wanted: int) -> tuple[list[selection.Chosen], int]:
+        """The `wanted` best, and how many the filter lets through; none if there are not even `offset`."""
+        if wanted > fusion.CANDIDATES:  # how deep to look depends on how many there are
+            items = await self.count(asked.filter)
+            if offset >= items:
+                return [], items
+            wanted = min(wanted, items)
+        found = self._candidates(asked, fusion.depths(wanted))
+        total, tiers, ideal = await asyncio.gather(self.count(asked.filter), found, self._ideal(asked))
+        return [selection.Chosen(one) for one in fusion.rank(tiers, asked.lexical_weight, wanted, ideal)], total
+
+    async def _of_pool(
+        self,
+        asked: Question,
+        wanted: int,
+        sort: Sequence[Sort],
+        group_by: str | None,
+        min_score: float | None,
+        relevance_floor: float | None,
+    ) -> tuple[list[selection.Chosen], int, Condition | None]:
+        """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
+        words_decide = asked.rows is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
+        items, ideal = await asyncio.gather(self.count(asked.filter), self._ideal(asked))
+        for tier, depth in enumerate(selection.POOL, start=1):
+            tiers = await self._candidates(asked, selection.POOL[:tier])
+            ranked = fusion.rank(tiers, asked.lexical_weight, depth, ideal)
+            left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide)
+            chosen = await self._select(left, sort, group_by)
+            cut = len(left) < len(ranked)
+            # Sorted pages are of one order, so where they are does not say how deep it goes.
+            if cut or len(ranked) >= items or (group_by and not sort and len(chosen) > wanted):
+                break
+        return chosen, len(chosen), Among(tuple(one.point_id for one in left)) if cut else asked.filter
 
     async def browse(
         self, *, sort: Sort, limit: int, offset: int = 0, filter: Condition | None = None, group_by: str | None = None
@@ -228,20 +252,8 @@ class ItemIndex(Listing):
                 text = text.replace(code, " ")
         return " ".join(text.split())
 
-    async def _ideal(self, text: str, words: lexical.SparseVector | None) -> float:
-        return 0.0 if words is None else await self._words.ideal(text, words)
-
-    async def _first_page(
-        self,
-        query: Vector,
-        text: str,
-        words: lexical.SparseVector | None,
-        limit: int,
-        lexical_weight: float,
-        filter: Condition | None,
-    ) -> SearchResult | None:
-        """The first page, where an engine is elsewhere and can do all of it in one request; None where it cannot."""
-        return None
+    async def _ideal(self, asked: Question) -> float:
+        return 0.0 if asked.words is None else await self._words.ideal(asked.text, asked.words)
 
     async def _select(
         self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
@@ -304,7 +316,7 @@ class ItemIndex(Listing):
 
     @abstractmethod
     async def ready(self) -> None:
-        """Returns if the index can serve; raises `IndexUnavailable` if not."""
+        """Returns if the index can serve; raises `IndexUnavailable` if not, which may take as long as any request."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -322,16 +334,14 @@ class ItemIndex(Listing):
         """`(T, D)` by point id, for those that are there."""
 
     @abstractmethod
-    async def _candidates(
-        self,
-        query: Vector | None,
-        words: lexical.SparseVector | None,
-        depths: Sequence[int],
-        filter: Condition | None,
-    ) -> list[fusion.Candidates]:
+    async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
+        """The first page, in as few crossings to the engine as can be; None where it must be made of its parts."""
+
+    @abstractmethod
+    async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
         """For each depth N: MaxSim of the N nearest by `dense` and the N best by `lexical`, and BM25 of the latter.
 
-        Without a query `(M, D)`, the N best by `lexical`, each with a MaxSim of 0.
+        Without rows, the N best by `lexical`, each with a MaxSim of 0.
         """
 
     @abstractmethod

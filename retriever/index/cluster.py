@@ -74,7 +74,7 @@ class Cluster:
         kind = models.IntegerIndexType.INTEGER
         return models.IntegerIndexParams(type=kind, lookup=True, range=False, on_disk=disk)
 
-    def candidates(self) -> "models.SearchParams | None":
+    def search_params(self) -> "models.SearchParams | None":
         """How candidates are looked for: more than are wanted by int8, and the best of them by the vectors as given."""
         from qdrant_client import models
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retriever.index import fusion
-from retriever.index.base import READY_TIMEOUT, ItemIndex
+from retriever.index.base import ItemIndex
 from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Among, Condition, keys_of
 from retriever.index.kept import Kept
-from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, chunks
+from retriever.index.question import Question
 from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, SearchResult
 from retriever.index.selection import Values
 
@@ -76,11 +76,7 @@ class EdgeIndex(ItemIndex):
         return count
 
     async def ready(self) -> None:
-        try:
-            async with asyncio.timeout(READY_TIMEOUT):
-                await self._engine.call("items")
-        except TimeoutError as error:
-            raise IndexUnavailable(f"the embedded index does not answer within {READY_TIMEOUT} s") from error
+        await self._engine.call("items")
 
     async def close(self) -> None:
         self._kept.forget()
@@ -178,29 +174,16 @@ class EdgeIndex(ItemIndex):
         page: tuple[list[Payload], str | None] = await self._engine.call("scroll", cursor, limit, filter)
         return page
 
-    async def _first_page(
-        self,
-        query: Vector,
-        text: str,
-        words: SparseVector | None,
-        limit: int,
-        lexical_weight: float,
-        filter: Condition | None,
-    ) -> SearchResult | None:
+    async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
         if limit > fusion.CANDIDATES:
             return None
-        total, ideal = await self.count(filter), await self._ideal(text, words)
-        found = await self._engine.call(
-            "first_page", query, words, fusion.CANDIDATES, limit, lexical_weight, filter, ideal
-        )
-        return SearchResult([Hit(payload["id"], score, payload) for score, payload in found], total, filter)
+        total, ideal = await self.count(asked.filter), await self._ideal(asked)
+        found = await self._engine.call("first_page", asked, fusion.CANDIDATES, limit, ideal)
+        return SearchResult([Hit(payload["id"], score, payload) for score, payload in found], total, asked.filter)
 
-    async def _candidates(
-        self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None
-    ) -> list[fusion.Candidates]:
-        await self._need(filter)
-        scores = await self._engine.call("candidates", query, words, depths, filter)
-        return fusion.candidates(scores, by_meaning=query is not None, by_words=words is not None)
+    async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
+        await self._need(asked.filter)
+        return fusion.candidates(asked, await self._engine.call("candidates", asked, depths))
 
 
 def _free(folder: Path) -> int:

@@ -23,8 +23,8 @@ import qdrant_edge as engine
 from retriever.index import edge_files, fusion
 from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, key, kinds_of, parse_key, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
-from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, caller_payload, dense_query, fields_of
+from retriever.index.question import Question
 from retriever.index.results import IndexInUse, IndexUnavailable, ModelMismatch
 from retriever.index.selection import Values
 
@@ -148,11 +148,10 @@ class Shard:
                 values.setdefault(point, {})[path] = [value]
         return values
 
-    def candidates(
-        self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None
-    ) -> list[dict[int, float]]:
-        """Scores by point, of each depth: by meaning (by words, without a query), and then by words, if there are."""
-        allowed = _engine_filter(filter)
+    def candidates(self, asked: Question, depths: Sequence[int]) -> list[dict[int, float]]:
+        """Scores by point, of each depth: by meaning (by words, without rows), and then by words, if there are."""
+        query, words = asked.rows, asked.words
+        allowed = _engine_filter(asked.filter)
         alike = None
         if words is not None:
             alike = engine.Query.Nearest(engine.SparseVector(words.indices, words.values), "lexical")
@@ -171,20 +170,10 @@ class Shard:
             answers = self._shard.query_batch(engine.QueryBatchRequest(requests))
         return [{point.id.int: point.score for point in answer} for answer in answers]
 
-    def first_page(
-        self,
-        query: Vector,
-        words: SparseVector | None,
-        depth: int,
-        limit: int,
-        lexical_weight: float,
-        filter: Condition | None,
-        ideal: float,
-    ) -> list[tuple[float, Payload]]:
+    def first_page(self, asked: Question, depth: int, limit: int, ideal: float) -> list[tuple[float, Payload]]:
         """The best candidates, with their scores: only a page of those that are ranked has to cross over."""
-        scores = self.candidates(query, words, [depth], filter)
-        tiers = fusion.candidates(scores, by_meaning=True, by_words=words is not None)
-        ranked = fusion.rank(tiers, lexical_weight, limit, ideal)
+        tiers = fusion.candidates(asked, self.candidates(asked, [depth]))
+        ranked = fusion.rank(tiers, asked.lexical_weight, limit, ideal)
         payloads = self.payloads([one.point_id for one in ranked])
         return [(one.score, payloads[one.point_id]) for one in ranked]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from retriever.index.lexical import has_code
+from retriever.index.question import Question
 
 # What a perfect match of words adds to MaxSim, a cosine for most models; and where the query holds an article number,
 # of which no model knows anything.
@@ -46,12 +47,14 @@ class Ranked:
     lexical: float
 
 
-def candidates(answers: Sequence[Mapping[int, float]], *, by_meaning: bool, by_words: bool) -> list[Candidates]:
+def candidates(asked: Question, answers: Sequence[Mapping[int, float]]) -> list[Candidates]:
     """An engine's answers to the queries of every tier: by meaning, and after each of them by words, if asked for."""
-    if not by_words:
+    if asked.words is None:
         return [Candidates(semantic, {}) for semantic in answers]
     pairs = zip(answers[::2], answers[1::2], strict=True)
-    return [Candidates(semantic if by_meaning else dict.fromkeys(words, 0.0), words) for semantic, words in pairs]
+    if asked.rows is None:
+        return [Candidates(dict.fromkeys(words, 0.0), words) for _, words in pairs]
+    return [Candidates(semantic, words) for semantic, words in pairs]
 
 
 def depths(wanted: int) -> list[int]:

@@ -13,13 +13,12 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
 from retriever.index import fusion
-from retriever.index.base import READY_TIMEOUT, ItemIndex
+from retriever.index.base import ItemIndex
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
-from retriever.index.fusion import Candidates, candidates
-from retriever.index.lexical import SparseVector
 from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
+from retriever.index.question import Question
 from retriever.index.results import Hit, IndexUnavailable, ModelMismatch, SearchResult
 from retriever.index.selection import Values
 from retriever.index.server_first_page import CALLERS, FirstPage
@@ -115,13 +114,9 @@ class ServerIndex(ItemIndex):
             return (await self._client.count(self._collection, _server_filter(filter), exact=True)).count
 
     async def ready(self) -> None:
-        try:
-            async with asyncio.timeout(READY_TIMEOUT):
-                with server_errors():
-                    if not await self._client.collection_exists(self._collection):
-                        raise IndexUnavailable(f"the server has no collection {self._collection!r} any more")
-        except TimeoutError as error:
-            raise IndexUnavailable(f"the Qdrant server does not answer within {READY_TIMEOUT} s") from error
+        with server_errors():
+            if not await self._client.collection_exists(self._collection):
+                raise IndexUnavailable(f"the server has no collection {self._collection!r} any more")
 
     async def close(self) -> None:
         await self._client.close()
@@ -209,20 +204,14 @@ class ServerIndex(ItemIndex):
         payloads = [caller_payload(record.payload or {}) for record in records]
         return payloads, None if following is None else str(following)
 
-    async def _first_page(
-        self,
-        query: Vector,
-        text: str,
-        words: SparseVector | None,
-        limit: int,
-        lexical_weight: float,
-        filter: Condition | None,
-    ) -> SearchResult | None:
-        ideal = 0.0 if words is None else self._words.known_ideal(text, words)
-        if ideal is None or limit >= fusion.CANDIDATES:
+    async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
+        rows, words, filter = asked.rows, asked.words, asked.filter
+        ideal = 0.0 if words is None else self._words.known_ideal(asked.text, words)
+        if rows is None or ideal is None or limit >= fusion.CANDIDATES:
             return None
         allowed = _server_filter(filter)
-        page = FirstPage(query, words, self._nearest(query, fusion.CANDIDATES, allowed), allowed, limit, lexical_weight)
+        near = self._nearest(rows, fusion.CANDIDATES, allowed)
+        page = FirstPage(rows, words, near, allowed, limit, asked.lexical_weight)
 
         async def ask(requests: Sequence[models.QueryRequest]) -> list[models.QueryResponse]:
             with server_errors():
@@ -238,12 +227,11 @@ class ServerIndex(ItemIndex):
 
     def _nearest(self, query: Vector, depth: int, allowed: models.Filter | None) -> models.Prefetch:
         near = models.Prefetch(query=dense_query(query), using="dense", limit=depth, filter=allowed)
-        return near.model_copy(update={"params": self._cluster.candidates()})
+        return near.model_copy(update={"params": self._cluster.search_params()})
 
-    async def _candidates(
-        self, query: Vector | None, words: SparseVector | None, depths: Sequence[int], filter: Condition | None
-    ) -> list[Candidates]:
-        allowed = _server_filter(filter)
+    async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
+        query, words = asked.rows, asked.words
+        allowed = _server_filter(asked.filter)
         alike = words and models.SparseVector(indices=words.indices, values=words.values)
         requests = []
         for depth in depths:
@@ -261,7 +249,7 @@ class ServerIndex(ItemIndex):
         with server_errors():
             answers = await self._client.query_batch_points(self._collection, requests)
         scores = [{_number(str(point.id)): point.score for point in answer.points} for answer in answers]
-        return candidates(scores, by_meaning=query is not None, by_words=alike is not None)
+        return fusion.candidates(asked, scores)
 
 
 def connect(url: str, api_key: str | None, grpc_port: int = 6334) -> AsyncQdrantClient:

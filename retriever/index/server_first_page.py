@@ -1,8 +1,8 @@
 """A first page of a Qdrant server in one request: candidates, MaxSim, the words' share and the payloads.
 
 A server may be far away, and one journey to it may take longer than its search. So what `fusion.rank` does here with
-the scores of all candidates, a formula does there. (The embedded engine is asked twice: there, a formula takes longer
-than that.)
+the scores of all candidates, a formula does there. (The embedded engine's library is asked twice: there, a formula
+takes longer than that.)
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -11,7 +11,7 @@ from service.fetch import FetcherDep
 from service.metrics import Metrics
 from service.problems import responses
 from service.requests import body_of
-from service.routes.items import no_precondition
+from service.routes.parameters import no_precondition
 from service.schemas import BulkLine, BulkResult
 from service.services import ServicesDep
 

@@ -10,7 +10,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from retriever.index import ItemIndex
-from retriever.index.base import READY_TIMEOUT
 from retriever.index.results import IndexUnavailable
 from service.access import ANY_KEY, GuardedRoute
 from service.problems import Problem, responses
@@ -20,6 +19,8 @@ from service.services import ServicesDep
 log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["operations"], route_class=GuardedRoute)
+
+READY_TIMEOUT = 5  # seconds: who asks whether all is well does not wait for long
 
 
 @router.get("/health/live", summary="Does the process answer?")

@@ -4,24 +4,22 @@ import asyncio
 import hashlib
 import hmac
 import io
-import json
-import re
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from retriever.index import FilterError, Payload, Sort, listing
-from retriever.index.filters import Condition, parse
+from retriever.index import Payload, Sort, listing
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
-from service.catalogue import ANY, Precondition, PreparedItem
+from service.catalogue import PreparedItem
 from service.fetch import FetcherDep
-from service.problems import Problem, responses
+from service.field_types import MOST_FACET_VALUES, PathItemId
+from service.problems import Problem, filters_of, responses
 from service.requests import body_of, while_connected
+from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition
 from service.schemas import (
-    MOST_FACET_VALUES,
     Deleted,
     FacetResult,
     FieldInfo,
@@ -31,7 +29,6 @@ from service.schemas import (
     ItemForm,
     ItemList,
     ItemPatch,
-    PathItemId,
     PutForm,
 )
 from service.services import ServicesDep
@@ -45,64 +42,9 @@ _JSON = body_of("application/json", 'send {"price": 9.9} with the header Content
 _STORED: dict[int | str, dict[str, Any]] = {200: {"model": Item, "description": "Replaced"}}
 
 
-def precondition(
-    if_match: Annotated[
-        str | None, Header(description="Write only if the item's ETag is among these; `*`: only if it exists.")
-    ] = None,
-    if_none_match: Annotated[str | None, Header(description="`*`: write only if there is no such item yet.")] = None,
-) -> Precondition:
-    """What a client asks to hold for its write. Raises Problem (`invalid_precondition`)."""
-    if if_none_match is not None and if_none_match.strip() != "*":
-        raise Problem(422, "invalid_precondition", "If-None-Match of a write must be *.")
-    versions = None
-    if if_match is not None and if_match.strip() != "*":
-        tags = [tag.strip() for tag in if_match.split(",")]
-        matches = [re.fullmatch(r'"(\d{1,18})"', tag) for tag in tags]
-        if not all(matches):
-            raise Problem(422, "invalid_precondition", 'If-Match must be * or ETags of the item, as in "3".')
-        versions = frozenset(int(match[1]) for match in matches if match)
-    return Precondition(versions, must_exist=if_match is not None, must_be_new=if_none_match is not None)
-
-
-PreconditionDep = Annotated[Precondition, Depends(precondition)]
-
-
-def no_precondition(condition: PreconditionDep) -> None:
-    """Of requests that write many items. Raises Problem (`invalid_precondition`): nobody's item is to be overwritten
-    in spite of what was asked.
-    """
-    if condition != ANY:
-        detail = "If-Match and If-None-Match are of one item: send them with POST, PUT, PATCH or DELETE of each."
-        raise Problem(422, "invalid_precondition", detail)
-
-
 def _answer(payload: Payload, response: Response) -> Item:
     response.headers["ETag"] = f'"{payload["version"]}"'
     return Item.from_payload(payload)
-
-
-async def condition_of(services: ServicesDep, text: str | None) -> Condition | None:
-    """The condition of a `filter` parameter. Raises Problem (`invalid_filter`, `unknown_field`, `wrong_type`)."""
-    if text is None:  # an empty one is no filter: it may be a variable that was not set, of a client that deletes
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise Problem(422, "invalid_filter", 'filter must be JSON, as in {"brand": "Nike"}.') from None
-    try:
-        return parse(value, await services.index.fields(*(value if isinstance(value, dict) else ())))
-    except FilterError as error:
-        raise _refused(error) from error
-
-
-def _refused(error: FilterError) -> Problem:
-    where = [{"field": f"query.{error.path}", "message": error.message}]
-    return Problem(422, error.code, f"{error}.", errors=where)
-
-
-Filter = Annotated[
-    str | None, Query(max_length=10_000, description='JSON, as in `POST /search`: `{"price": {"lt": 10}}`.')
-]
 
 
 @router.post(
@@ -209,11 +151,9 @@ async def list_items(
 ) -> ItemList:
     """Every item that the filter lets through, once: in a fixed order of the index's own, or by a field."""
     condition = await condition_of(services, filter)
-    try:
+    with filters_of("query"):
         order = await _order_of(services, sort) if sort else None
         counted = await services.index.facets(facets, condition, facet_size) if facets else {}
-    except FilterError as error:
-        raise _refused(error) from error
     try:
         page, next_cursor = await services.index.scroll(cursor, limit, condition, order)
     except ValueError as error:
@@ -231,7 +171,9 @@ async def _order_of(services: ServicesDep, text: str) -> Sort:
     name, _, order = text.rpartition(":")
     if order not in ("asc", "desc"):
         name, order = text, "asc"
-    return listing.order_of(name, await services.index.fields(name), "sort", descending=order == "desc")
+    return await services.index.with_fields(
+        lambda fields: listing.order_of(name, fields, "sort", descending=order == "desc")
+    )
 
 
 @router.get("/fields", dependencies=ANY_KEY, responses={**_DOOR, **responses(503)}, summary="What can be filtered by")

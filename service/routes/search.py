@@ -8,10 +8,10 @@ from fastapi import APIRouter, Form, Query, Request
 
 from service.access import SEARCH_KEY, GuardedRoute
 from service.fetch import FetcherDep
+from service.field_types import PathItemId
 from service.problems import responses
 from service.requests import body_of, while_connected
-from service.routes.items import Filter, condition_of
-from service.schemas import PathItemId
+from service.routes.parameters import Filter, condition_of
 from service.search_schemas import (
     BatchRequest,
     BatchResponse,

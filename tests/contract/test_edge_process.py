@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.index import IndexUnavailable, edge, edge_process
+from retriever.index import IndexUnavailable, edge_process
 from retriever.index.edge import EdgeIndex
 from tests.contract.helpers import DIM, item, query
 
@@ -78,18 +78,6 @@ async def test_a_start_goes_on_when_whoever_asked_for_it_has_gone(tmp_path: Path
     await asyncio.sleep(0)
     gone.cancel()
     assert set(await index.get(["a"])) == {"a"}
-    await index.close()
-
-
-async def test_an_engine_that_does_not_answer_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "READY_TIMEOUT", 0.2)
-    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
-    assert index.engine_pid is not None
-    os.kill(index.engine_pid, signal.SIGSTOP)  # as a disk that hangs stops it
-    with pytest.raises(IndexUnavailable, match="does not answer"):
-        await index.ready()
-    os.kill(index.engine_pid, signal.SIGCONT)
-    await index.ready()
     await index.close()
 
 

@@ -35,7 +35,7 @@ SHOP = [
 
 async def through(index: ItemIndex, filter: dict[str, Any]) -> list[str]:
     """Ids that a filter lets through, by search; listing and counting must agree."""
-    condition = parse(filter, await index.fields(*filter))
+    condition = await index.with_fields(lambda fields: parse(filter, fields))
     found = {hit.id for hit in (await index.search(query(0), "", limit=50, filter=condition)).hits}
     listed, _ = await index.scroll(limit=50, filter=condition)
     assert found == {item_id for item_id, _ in listed}

@@ -1,6 +1,7 @@
 """What the server's adapter adds to the contract: collections behind an alias, and a server that is away."""
 
 import asyncio
+import dataclasses
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient, models
 
-from retriever.index import IndexUnavailable, ModelMismatch, open_index
+from retriever.index import FilterError, IndexUnavailable, ModelMismatch, open_index
+from retriever.index.fields import Kind, key
+from retriever.index.filters import parse
+from retriever.index.listing import order_of
 from retriever.index.server import ServerIndex
 from tests.contract.helpers import DIM, item
 
@@ -65,6 +69,31 @@ async def test_a_collection_that_went_away_is_not_ready(client: AsyncQdrantClien
     await client.delete_collection("items-model-a")
     with pytest.raises(IndexUnavailable, match="items-model-a"):
         await index.ready()
+
+
+async def test_a_field_that_another_process_brought_is_known_once_it_is_asked_for(
+    client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = [await ServerIndex.open(client, DIM, "model-a") for _ in range(2)]
+    reads = 0
+
+    async def read() -> dict[str, set[Kind]]:  # the client's local mode keeps no list of fields
+        nonlocal reads
+        reads += 1
+        return await one._read_fields()
+
+    monkeypatch.setattr(other, "_read_fields", read)
+    await one.upsert([dataclasses.replace(item("a"), fields={"brand": "Kiln"})])
+    brand = await other.with_fields(lambda fields: parse({"and": [{"attributes.brand": "kiln"}]}, fields))
+    await one.upsert([dataclasses.replace(item("b"), fields={"brand": 7, "rating": 4.5})])
+    rating = await other.with_fields(lambda fields: order_of("rating", fields, "sort", descending=True))
+    await one.upsert([dataclasses.replace(item("c"), fields={"rating": "good"})])
+    worded = await other.with_fields(lambda fields: parse({"rating": "good"}, fields))  # a kind that it had not
+    assert (await other.count(brand), rating.key, await other.count(worded)) == (1, key("number", "rating"), 1)
+    await other.with_fields(lambda fields: parse({"or": [{"brand": 7}, {"rating": 4.5}]}, fields))
+    assert reads == 3, "what is known is not read again"
+    with pytest.raises(FilterError, match="nope"):
+        await other.facets(["nope"])
 
 
 async def test_a_first_page_is_ranked_while_the_items_are_counted(

@@ -71,7 +71,6 @@ async def fake() -> AsyncIterator[Qdrant]:
 @pytest.fixture
 async def index(fake: Qdrant, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ServerIndex]:
     monkeypatch.setattr(server, "_TIMEOUT", 1)
-    monkeypatch.setattr(server, "READY_TIMEOUT", 0.5)
     client = connect("http://127.0.0.1:1", None, grpc_port=fake.port)
     index = await ServerIndex.open(client, DIM, "model-a")
     yield index
@@ -97,10 +96,9 @@ async def test_down_and_up_again(fake: Qdrant, index: ServerIndex) -> None:
 
 async def test_slow_is_not_ready_and_a_call_ends(fake: Qdrant, index: ServerIndex) -> None:
     fake.seconds = 5
-    with pytest.raises(IndexUnavailable, match=r"within 0\.5 s"):
-        await index.ready()
-    with pytest.raises(IndexUnavailable, match="deadline"):
-        await index.count()
+    for call in (index.ready(), index.count()):
+        with pytest.raises(IndexUnavailable, match="deadline"):
+            await call
     fake.seconds = 0
     await index.ready()
     assert await index.count() == ITEMS

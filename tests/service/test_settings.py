@@ -32,7 +32,7 @@ def test_every_command_says_what_is_wrong(
         main()
     assert ended.value.code == 2
     told = capsys.readouterr().err
-    assert "PORT Input should be a valid integer" in told
+    assert "SEARCH_PORT Input should be a valid integer" in told
     assert KEY not in told
     assert len(told.splitlines()) == 1
 
@@ -57,6 +57,15 @@ def test_a_value_that_the_service_could_not_work_with_is_refused(
     with pytest.raises(ValueError) as raised:  # noqa: PT011 (pydantic's own)
         Settings()
     assert KEY[:8] not in str(raised.value)
+
+
+def test_a_setting_of_qdrants_is_named_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QDRANT_SHARDS", "0")
+    with pytest.raises(SystemExit):
+        from_environment()
+    assert "wrong: QDRANT_SHARDS Input should be greater" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("host", "url"), [("::1", "http://[::1]:8000"), ("0.0.0.0", "http://localhost:8000")])

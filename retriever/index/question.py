@@ -1,0 +1,18 @@
+"""What an index is asked for."""
+
+from dataclasses import dataclass
+
+from retriever.index.filters import Condition
+from retriever.index.lexical import SparseVector
+from retriever.index.points import Vector
+
+
+@dataclass(frozen=True)
+class Question:
+    """By what items are ranked, and which of them."""
+
+    rows: Vector | None  # (M, D): their MaxSim add up; None: words decide alone
+    text: str
+    words: SparseVector | None  # those of the text, for BM25; None: they count for nothing
+    lexical_weight: float
+    filter: Condition | None

@@ -1,0 +1,52 @@
+"""Where the next page of a search begins. A cursor is of one search: another one's is refused."""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+
+from retriever.index.filters import Condition
+from service.problems import Problem
+from service.search_schemas import Page
+
+
+def written(page: Page, text: str, condition: Condition | None, offset: int) -> str:
+    """The cursor of the page that begins at `offset` of a search for these words and under this condition."""
+    place = f"{offset}:{_fingerprint(page, text, condition)}"
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def offset_of(page: Page, text: str, condition: Condition | None) -> int:
+    """Where a page begins, by its cursor or its offset. Raises Problem (`invalid_cursor`)."""
+    if page.cursor is None:
+        return page.offset
+    try:
+        offset, fingerprint = _read(page.cursor)
+        if fingerprint == _fingerprint(page, text, condition):
+            return offset
+    except (binascii.Error, ValueError):
+        pass
+    raise Problem(422, "invalid_cursor", "cursor must be the next_cursor of this very search.")
+
+
+def offset_in(cursor: str) -> int:
+    """Where the page of a cursor begins, counted from 0, of whatever search. Raises ValueError if it is none."""
+    return _read(cursor)[0]
+
+
+def _fingerprint(page: Page, text: str, condition: Condition | None) -> str:
+    """What must be the same for a cursor to go on: the words and all that chooses and orders hits."""
+    chosen = page.model_dump(
+        mode="json", include={"filter", "sort", "relevance_floor", "min_score", "group_by", "rerank"}
+    )
+    told = json.dumps([chosen, text, repr(condition)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _read(cursor: str) -> tuple[int, str]:
+    text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    match = re.fullmatch(r"([0-9]{1,8}):([0-9a-f]+)", text)
+    if not match:
+        raise ValueError("this is no cursor")
+    return int(match[1]), match[2]

@@ -1,0 +1,59 @@
+"""Parameters that several routes take: what must hold for a write, and filters in an address."""
+
+import json
+import re
+from typing import Annotated
+
+from fastapi import Depends, Header, Query
+
+from retriever.index.filters import Condition, parse
+from service.catalogue import ANY, Precondition
+from service.problems import Problem, filters_of
+from service.services import ServicesDep
+
+Filter = Annotated[
+    str | None, Query(max_length=10_000, description='JSON, as in `POST /search`: `{"price": {"lt": 10}}`.')
+]
+
+
+def precondition(
+    if_match: Annotated[
+        str | None, Header(description="Write only if the item's ETag is among these; `*`: only if it exists.")
+    ] = None,
+    if_none_match: Annotated[str | None, Header(description="`*`: write only if there is no such item yet.")] = None,
+) -> Precondition:
+    """What a client asks to hold for its write. Raises Problem (`invalid_precondition`)."""
+    if if_none_match is not None and if_none_match.strip() != "*":
+        raise Problem(422, "invalid_precondition", "If-None-Match of a write must be *.")
+    versions = None
+    if if_match is not None and if_match.strip() != "*":
+        tags = [tag.strip() for tag in if_match.split(",")]
+        matches = [re.fullmatch(r'"(\d{1,18})"', tag) for tag in tags]
+        if not all(matches):
+            raise Problem(422, "invalid_precondition", 'If-Match must be * or ETags of the item, as in "3".')
+        versions = frozenset(int(match[1]) for match in matches if match)
+    return Precondition(versions, must_exist=if_match is not None, must_be_new=if_none_match is not None)
+
+
+PreconditionDep = Annotated[Precondition, Depends(precondition)]
+
+
+def no_precondition(condition: PreconditionDep) -> None:
+    """Of requests that write many items. Raises Problem (`invalid_precondition`): nobody's item is to be overwritten
+    in spite of what was asked.
+    """
+    if condition != ANY:
+        detail = "If-Match and If-None-Match are of one item: send them with POST, PUT, PATCH or DELETE of each."
+        raise Problem(422, "invalid_precondition", detail)
+
+
+async def condition_of(services: ServicesDep, text: str | None) -> Condition | None:
+    """The condition of a `filter` parameter. Raises Problem (`invalid_filter`, `unknown_field`, `wrong_type`)."""
+    if text is None:  # an empty one is no filter: it may be a variable that was not set, of a client that deletes
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Problem(422, "invalid_filter", 'filter must be JSON, as in {"brand": "Nike"}.') from None
+    with filters_of("query"):
+        return await services.index.with_fields(lambda fields: parse(value, fields))
