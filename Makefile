@@ -49,6 +49,7 @@ audit: .make/dev .make/tools  ## licences of what is installed (docs/licences.md
 	$(TOOLS)/bin/pip-licenses --python $(BIN)/python --format markdown --order license --output-file docs/licences.md \
 		--partial-match --fail-on GPL --packages $$(sed -n 's/==.*//p' constraints.txt)
 	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
 bench: .make/dev  ## measure speed: encoding, search, ingest; tables, JSON and a plot in runs/bench (BENCH="--sizes 1M" for more)
 	$(BIN)/python -m retriever.export
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -95,7 +95,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
     parser.add_argument(
-        "--key", default=os.environ.get("SEARCH_API_KEY"), help="an ingest key (default: the variable SEARCH_API_KEY)"
+        "--key",
+        default=os.environ.get("SEARCH_INGEST_KEYS", "").partition(",")[0].strip() or None,
+        help="an ingest key (default: the first of the variable SEARCH_INGEST_KEYS)",
     )
     parser.add_argument("--workers", type=int, default=4, help="requests at a time (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="send the first so many only")

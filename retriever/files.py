@@ -5,14 +5,19 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file, or replaces it, in one step. Blocking. Raises OSError."""
+    """Writes a file, or replaces it, in one step, durably. Blocking. Raises OSError."""
+    replace(path, content)
+    sync_folder(path.parent)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """The same for several files of a folder, which is synced once afterwards. Blocking. Raises OSError."""
     unfinished = path.with_name(path.name + ".tmp")
     with open(unfinished, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(unfinished, path)
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from retriever.config import RetrieverConfig
 class Processor:
     """Resizes, normalises and tokenises as the model with this configuration expects.
 
-    `images` and `texts` are free of shared state, so that many threads may call them at once.
+    `image` and `texts` are free of shared state, so that many threads may call them at once.
     """
 
     def __init__(self, config: RetrieverConfig, tokenizer: Tokenizer) -> None:

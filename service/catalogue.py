@@ -174,7 +174,7 @@ class Catalogue:
         """The tokens `(Q, D)` of a picture alone, which is not kept.
 
         Raises:
-            Problem: `invalid_image`, `image_too_large`, `overloaded`.
+            Problem: `invalid_image`, `image_too_large`, `file_too_large`, `overloaded`.
         """
         with self._encoder.admit(1):
             _, given = await self._decode(0, file, "")

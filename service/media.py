@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from retriever.files import sync_folder
+from retriever.files import replace, sync_folder
 from retriever.pictures import upright_rgb
 from service.problems import Problem
 
@@ -119,12 +119,7 @@ class MediaStore:
         names = []
         for picture in pictures:
             path = folder / f"{uuid.uuid4().hex}.jpg"
-            unfinished = path.with_suffix(".tmp")
-            with open(unfinished, "wb") as file:
-                file.write(picture.jpeg)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
+            replace(path, picture.jpeg)
             names.append(path.relative_to(self.folder).as_posix())
         if pictures:
             sync_folder(folder)

@@ -43,7 +43,7 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "search_stage_seconds",
-            "Time spent in one stage: decode, queue, encode, retrieve, store.",
+            "Time spent in one stage: decode, queue, encode, retrieve, rerank, store.",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,

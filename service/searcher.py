@@ -119,7 +119,7 @@ class Searcher:
         """Ranks the catalogue by likeness to a picture, and to words that go with it.
 
         Raises:
-            Problem: as `search`, and `invalid_image`, `image_too_large`.
+            Problem: as `search`, and `invalid_image`, `image_too_large`, `file_too_large`.
         """
         started, search_id = perf_counter(), logs.begin_search()
         tokens = await self._catalogue.encode_picture(file)  # (Q, D)
