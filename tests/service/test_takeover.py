@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import shutil
 import threading
 import time
@@ -186,6 +187,38 @@ def test_a_damaged_model_takes_nothing_over(
         move(settings, wanted)
         until(lambda: post_item(client, "b", title="b").status_code == 503)
     assert client.post("/search", json={"query": "mug"}).json()["hits"]
+
+
+def test_an_export_under_way_breaks_off(
+    shop: tuple[TestClient, Settings], other_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pictures of what is replaced from then on are gone, and the old index would not know."""
+    client, settings = shop
+    old = services(client)
+    wanted = current(settings).followed_by(retriever.identify(other_checkpoint), str(other_checkpoint), 16)
+    tokens = old.index.tokens
+
+    async def make() -> None:
+        await (await generations_of(settings).open(wanted.model_id, wanted.dim)).close()
+
+    def take_over() -> None:
+        asyncio.run(make())
+        move(settings, wanted)
+        until(lambda: services(client) is not old)
+        assert post_item(client, "a", picture_file("blue"), title="blue mug").status_code in (200, 201)
+
+    async def meanwhile(ids: Any) -> Any:
+        found = await tokens(ids)
+        await asyncio.to_thread(take_over)
+        return found
+
+    monkeypatch.setattr(old.index, "tokens", meanwhile)
+    lines = [json.loads(line) for line in client.get("/export?whole=true").text.splitlines()]
+    assert [line for line in lines if "item" in line or "end" in line] == []
+    again = [json.loads(line) for line in client.get("/export?whole=true").text.splitlines()]
+    assert again[1]["item"]["title"] == "blue mug"
+    assert again[1]["pictures"][0] is not None
+    assert again[-1] == {"end": 1}
 
 
 def test_what_is_under_way_when_writes_are_first_watched_is_not_missed(shop: tuple[TestClient, Settings]) -> None:
