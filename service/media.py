@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import uuid
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +31,10 @@ _ORPHANS = 100  # pictures without an item that a crash or two may leave
 
 # Pillow only warns of 90 to 180 million pixels; `decode` refuses far fewer, so its warning would be noise.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class DamagedPicture(OSError):
+    """A kept file is no whole picture any more."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +150,14 @@ class MediaStore:
 
         Raises:
             OSError: it is not there, or cannot be read.
+            DamagedPicture: it was read, and is none.
         """
         jpeg = self.path(name).read_bytes()
-        image = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
-        image.load()
+        try:
+            image = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
+            image.load()
+        except OSError as error:
+            raise DamagedPicture(str(error)) from error
         return Picture(image, jpeg, "")
 
     def put(self, name: str, jpeg: bytes) -> None:
@@ -182,6 +190,14 @@ class MediaStore:
         for path in orphans:
             path.unlink(missing_ok=True)
         return len(orphans)
+
+    def missing(self, names: Iterable[str]) -> int:
+        """How many of these pictures are not there. Blocking.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        return sum(not self.path(name).exists() for name in names)
 
     def path(self, name: str) -> Path:
         """Where the picture that `save` called so lies."""

@@ -294,6 +294,27 @@ def test_on_a_stopped_service(
         assert model_id(client) == old
 
 
+def test_pictures_that_are_not_there_stop_the_move_before_anything_is_encoded(
+    settings: Settings, command: Callable[..., int], other_checkpoint: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with TestClient(create_app(settings)) as client:
+        for n in range(3):
+            post_item(client, str(n), picture_file("red"), title="red mug")
+    media, away = settings.data_dir / "media", settings.data_dir / "away"
+    media.rename(away)
+    ask = ("--model", str(other_checkpoint))
+    assert command(reindex.main, settings, *ask) == 2
+    assert "3 of 3 pictures are not in" in capsys.readouterr().err
+    shutil.rmtree(media)
+    away.rename(media)
+    assert command(reindex.main, settings, *ask) == 0
+    assert capsys.readouterr().err == "", "nothing was copied before"
+    media.rename(away)
+    assert command(reindex.main, settings, "--rollback") == 2
+    assert command(reindex.main, settings, "--rollback", "--force") == 0
+    assert "3 of 3 pictures are lost" in capsys.readouterr().err
+
+
 def test_a_note_outlives_a_crash_of_the_service(settings: Settings, other_checkpoint: Any) -> None:
     """Killed before it moved, it moves when it is started; killed after, it only takes the note away."""
     with TestClient(create_app(settings)) as client:
