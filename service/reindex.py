@@ -108,7 +108,18 @@ async def _move(
     wanted: Generation,
     model: Retriever,
 ) -> None:
-    target = await generations.open(model.model_id, model.config.embed_dim)
+    try:
+        target = await generations.open(model.model_id, model.config.embed_dim)
+    except IndexInUse as error:
+        assert isinstance(generations, EdgeGenerations)
+        note = await generations.asked()
+        if note is None or note[0].model_id != wanted.model_id:
+            raise Failed(
+                f"The index of {wanted.model} is in use: another run of this command fills it, or the service has just "
+                "moved and has it open still. Run the same command again when that is over."
+            ) from error
+        await _wait(generations, wanted)  # the service moves to it, as a run that was killed has asked it to
+        return
     source: ItemIndex | None = None
     try:
         source = await _open_source(generations, current)
@@ -180,6 +191,11 @@ async def _open_source(generations: Generations, current: Generation) -> ItemInd
 async def _ask(generations: EdgeGenerations, wanted: Generation) -> None:
     """Has the service that holds the index open move to the new one."""
     await generations.ask(wanted)
+    await _wait(generations, wanted)
+
+
+async def _wait(generations: EdgeGenerations, wanted: Generation) -> None:
+    """Returns when the service has followed the note. Raises Failed."""
     try:
         async with asyncio.timeout(_TAKEOVER_SECONDS):
             while (note := await generations.asked()) is not None:

@@ -1,6 +1,7 @@
 """Another model takes over inside one process: on a server, where the alias moves, and by the embedded index's note."""
 
 import asyncio
+import fcntl
 import gc
 import json
 import shutil
@@ -16,6 +17,7 @@ from fastapi.testclient import TestClient
 
 import retriever
 from retriever.index import server
+from retriever.index.edge_shard import LOCK
 from retriever.index.generations import EdgeGenerations, Generation
 from service import reindex, takeover
 from service.app import create_app
@@ -313,6 +315,40 @@ def test_pictures_that_are_not_there_stop_the_move_before_anything_is_encoded(
     assert command(reindex.main, settings, "--rollback") == 2
     assert command(reindex.main, settings, "--rollback", "--force") == 0
     assert "3 of 3 pictures are lost" in capsys.readouterr().err
+
+
+def test_a_command_that_is_started_again_while_the_service_moves_waits_for_it(
+    settings: Settings,
+    command: Callable[..., int],
+    other_checkpoint: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    moving, go = threading.Event(), threading.Event()
+    begin, wait = takeover.Reindexing.begin, reindex._wait
+
+    async def held(self: Any) -> int:
+        moving.set()
+        await asyncio.to_thread(go.wait)
+        return await begin(self)
+
+    async def waited(*asked: Any) -> None:
+        go.set()
+        await wait(*asked)
+
+    monkeypatch.setattr(takeover.Reindexing, "begin", held)
+    monkeypatch.setattr(reindex, "_wait", waited)
+    with TestClient(create_app(settings)) as client:
+        new = retriever.identify(other_checkpoint)
+        move(settings, current(settings).followed_by(new, str(other_checkpoint), 16))
+        until(moving.is_set)
+        assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 0
+        until(lambda: model_id(client) == new)
+
+        with (settings.data_dir / "index" / retriever.identify(settings.model) / LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert command(reindex.main, settings, "--rollback") == 1
+        assert "is in use" in capsys.readouterr().err
 
 
 def test_a_note_outlives_a_crash_of_the_service(settings: Settings, other_checkpoint: Any) -> None:
