@@ -296,6 +296,11 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
         if not ours.exists():
             _create_shard(ours, dim)
         lock = _lock(ours)
+    except PermissionError as error:
+        raise IndexUnavailable(
+            f"the embedded index in {ours} cannot be opened: {error}. Give {folder} and all in it to the user that the "
+            "service runs as."
+        ) from error
     except OSError as error:
         raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
     try:

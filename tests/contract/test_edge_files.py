@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.index import IndexUnavailable, edge, edge_files, open_index
+from retriever.index import IndexUnavailable, edge, edge_files, edge_shard, open_index
 from tests.contract.helpers import DIM, item
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +66,15 @@ async def test_a_log_that_is_lost_after_a_kill_stops_the_first_start_already(
     with pytest.raises(IndexUnavailable, match=r"index/model-a cannot be opened: .*service\.backup --restore"):
         await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
     await index.close()
+
+
+def test_files_of_another_user_are_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(edge_shard, "_lock", refused)
+    with pytest.raises(IndexUnavailable, match=r"Permission denied.*Give .* to the user that the service runs as"):
+        edge_shard.open_shard(tmp_path, DIM, "model-a", beside=False)
 
 
 def test_the_log_may_grow_and_lose_its_oldest_files(tmp_path: Path) -> None:
