@@ -126,6 +126,11 @@ class Catalogue:
         async with self._gate.closed():
             yield hand_over
 
+    @property
+    def handed_over(self) -> bool:
+        """Whether another catalogue makes the writes by now: this one's items stay as they are, their pictures not."""
+        return self._successor is not None
+
     @contextlib.asynccontextmanager
     async def _writing(self, *, removing: bool = False) -> AsyncIterator[None]:
         async with self._gate.open():

@@ -8,6 +8,7 @@ stays as it is. A folder of format 1 becomes one of format 2 when it is opened.
 """
 
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from retriever.files import write_whole
 
 FORMAT = 2
 STAMP = "format.json"
+_FOLDERS = ("media", "index", "events")
 RESTORING = "restore.under-way"  # there while a backup is being restored
 
 
@@ -29,11 +31,17 @@ def open_data_folder(folder: Path, *, restoring: bool = False) -> None:
         restoring: The caller is about to finish a restore that may have been cut off.
 
     Raises:
-        UnusableDataFolder: it was written by a newer version, its stamp cannot be read, or a restore was cut off.
+        UnusableDataFolder: it was written by a newer version, its stamp cannot be read, a restore was cut off, or
+            something else lies where a folder belongs.
         OSError: it cannot be made or written.
     """
+    for path in (folder, *(folder / name for name in _FOLDERS)):
+        if os.path.lexists(path) and not path.is_dir():  # a link that leads nowhere, too
+            raise UnusableDataFolder(f"{path} must be a folder, or a link to one: move away what is there instead")
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / STAMP
+    if stamp.is_dir():
+        raise UnusableDataFolder(f"{stamp} must be a file: move away the folder that is there instead")
     if not stamp.exists():
         _stamp(stamp)
     try:

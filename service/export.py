@@ -7,7 +7,7 @@ away only after that.
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,11 +70,16 @@ def _pictures(media: MediaStore, payloads: Mapping[str, Payload]) -> dict[str, l
     return {item_id: [read(image["file"]) for image in payload["images"]] for item_id, payload in payloads.items()}
 
 
-async def to_lines(model_id: str, items: AsyncIterator[Exported]) -> AsyncIterator[bytes]:
-    """An export as lines of JSON: a head, the items, and a last line without which it is not complete."""
+async def to_lines(model_id: str, items: AsyncIterator[Exported], outdated: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """An export as lines of JSON: a head, the items, and a last line without which it is not complete.
+
+    It breaks off when it is `outdated`: the items are another index's by then, and their pictures may be gone.
+    """
     yield orjson.dumps({"format": 1, "model_id": model_id}) + b"\n"
     count = 0
     async for item in items:
+        if outdated():
+            return
         count += 1
         yield await asyncio.to_thread(_line, item)
     yield orjson.dumps({"end": count}) + b"\n"

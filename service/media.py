@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import uuid
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +31,10 @@ _ORPHANS = 100  # pictures without an item that a crash or two may leave
 
 # Pillow only warns of 90 to 180 million pixels; `decode` refuses far fewer, so its warning would be noise.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class DamagedPicture(OSError):
+    """A kept file is no whole picture any more."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +145,14 @@ class MediaStore:
 
         Raises:
             OSError: it is not there, or cannot be read.
+            DamagedPicture: it was read, and is none.
         """
-        image = Image.open(io.BytesIO(self.path(name).read_bytes()), formats=("JPEG",))
-        image.load()
+        jpeg = self.path(name).read_bytes()
+        try:
+            image = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
+            image.load()
+        except OSError as error:
+            raise DamagedPicture(str(error)) from error
         return image
 
     def put(self, name: str, jpeg: bytes) -> None:
@@ -162,20 +171,33 @@ class MediaStore:
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".now-") as probe:
             return os.stat(probe.name).st_mtime
 
-    def sweep(self, named: Collection[str], before: float) -> int:
+    def names(self) -> set[str]:
+        """All files, also what was not finished, by the names that `save` gives. Blocking. Raises OSError."""
+        return {path.relative_to(self.folder).as_posix() for path in self.folder.glob("??/*/*")}
+
+    def sweep(self, there: Set[str], named: Set[str], before: float) -> int:
         """Removes what a crash left behind: files from before a time that no item names. Returns how many. Blocking.
+
+        Args:
+            there: What `names` has found.
 
         Raises:
             ValueError: there are more of them than crashes leave; then the pictures are another index's, and all stay.
         """
-        files = list(self.folder.glob("??/*/*"))
-        unnamed = [path for path in files if path.relative_to(self.folder).as_posix() not in named]
-        orphans = [path for path in unnamed if _is_from_before(path, before)]
-        if len(orphans) > _ORPHANS + len(files) // 100:
-            raise ValueError(f"{len(orphans)} of {len(files)} pictures in {self.folder} belong to no item of the index")
+        orphans = [path for name in there - named if _is_from_before(path := self.path(name), before)]
+        if len(orphans) > _ORPHANS + len(there) // 100:
+            raise ValueError(f"{len(orphans)} of {len(there)} pictures in {self.folder} belong to no item of the index")
         for path in orphans:
             path.unlink(missing_ok=True)
         return len(orphans)
+
+    def missing(self, names: Iterable[str]) -> int:
+        """How many of these pictures are not there. Blocking.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        return sum(not self.path(name).exists() for name in names)
 
     def path(self, name: str) -> Path:
         """Where the picture that `save` called so lies."""

@@ -56,11 +56,11 @@ def lexical_text(payload: Payload) -> str:
     return " ".join(part for part in [text_of(payload), *payload["category"], *codes, payload["id"]] if part)
 
 
-def stored_inputs(media: MediaStore, payload: Payload, lost: type[OSError] = OSError) -> list[ItemInput]:
+def stored_inputs(media: MediaStore, payload: Payload, *lost: type[OSError]) -> list[ItemInput]:
     """What the model sees of it: its kept pictures, each with the text. Blocking.
 
     Args:
-        lost: What a picture is taken for lost by, and left out.
+        lost: The errors by which a picture is taken for lost, and left out.
 
     Raises:
         OSError: a picture cannot be read for another reason.

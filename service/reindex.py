@@ -23,13 +23,14 @@ from service.data_folder import UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.media import MediaStore
 from service.opening import device_of, generations_of, lasting_name, load_model
-from service.reindexing import Reindexing
+from service.reindexing import Reindexing, count_pictures
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
 from service.settings import Settings, from_environment
 from service.takeover import POLL_SECONDS
 
 _ENOUGH = 100  # changed items of one pass that the takeover itself copies in no time
 _PASSES = 5
+_LOST_PART = 20  # of so many pictures, one may be lost
 _SETTLE_SECONDS = 5 * POLL_SECONDS  # in which every process on a server notices that the alias has moved
 _TAKEOVER_SECONDS = 600
 
@@ -61,7 +62,9 @@ def _parse(arguments: list[str] | None, settings: Settings) -> argparse.Namespac
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", help="a shipped preset, a checkpoint folder, or a hub name")
     which.add_argument("--rollback", action="store_true", help="go back to the model before, and what is kept of it")
-    parser.add_argument("--force", action="store_true", help="take over even if the sample queries fail")
+    parser.add_argument(
+        "--force", action="store_true", help="take over even if pictures are missing or the sample queries fail"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_service_arguments(parser, settings)
     return parser.parse_args(arguments)
@@ -105,7 +108,18 @@ async def _move(
     wanted: Generation,
     model: Retriever,
 ) -> None:
-    target = await generations.open(model.model_id, model.config.embed_dim)
+    try:
+        target = await generations.open(model.model_id, model.config.embed_dim)
+    except IndexInUse as error:
+        assert isinstance(generations, EdgeGenerations)
+        note = await generations.asked()
+        if note is None or note[0].model_id != wanted.model_id:
+            raise Failed(
+                f"The index of {wanted.model} is in use: another run of this command fills it, or the service has just "
+                "moved and has it open still. Run the same command again when that is over."
+            ) from error
+        await _wait(generations, wanted)  # the service moves to it, as a run that was killed has asked it to
+        return
     source: ItemIndex | None = None
     try:
         source = await _open_source(generations, current)
@@ -117,7 +131,9 @@ async def _move(
         else:
             items, count = source.every_item, source.count
         disk = Disk(settings.data_dir, settings.min_free_bytes)
-        reindexing = Reindexing(target, MediaStore(settings.data_dir / "media"), disk, model)
+        media = MediaStore(settings.data_dir / "media")
+        await _check_pictures(items(), media, args.force)
+        reindexing = Reindexing(target, media, disk, model)
         there = await reindexing.begin()
         if there:
             print(f"Going on: {there} items are encoded already.", file=sys.stderr)
@@ -149,6 +165,21 @@ async def _move(
             await source.close()
 
 
+async def _check_pictures(items: AsyncIterator[Payload], media: MediaStore, force: bool) -> None:
+    """Raises ValueError where so many are missing that it looks like a disk that is not mounted.
+
+    Before anything is encoded: what is encoded without its pictures stays so, and nobody sees it from outside.
+    """
+    count, missing = await count_pictures(items, media)
+    if missing > count // _LOST_PART and not force:
+        raise ValueError(
+            f"{missing} of {count} pictures are not in {media.folder}, and their items would be encoded by their words "
+            "alone. Mount that folder or restore it, and run the same command again; --force does without them."
+        )
+    if missing:
+        print(f"{missing} of {count} pictures are lost: their items are encoded without them.", file=sys.stderr)
+
+
 async def _open_source(generations: Generations, current: Generation) -> ItemIndex | None:
     """The index that serves; None if it is the embedded one of a service that runs."""
     try:
@@ -160,6 +191,11 @@ async def _open_source(generations: Generations, current: Generation) -> ItemInd
 async def _ask(generations: EdgeGenerations, wanted: Generation) -> None:
     """Has the service that holds the index open move to the new one."""
     await generations.ask(wanted)
+    await _wait(generations, wanted)
+
+
+async def _wait(generations: EdgeGenerations, wanted: Generation) -> None:
+    """Returns when the service has followed the note. Raises Failed."""
     try:
         async with asyncio.timeout(_TAKEOVER_SECONDS):
             while (note := await generations.asked()) is not None:

@@ -13,12 +13,13 @@ from retriever import Retriever
 from retriever.arrays import Floats
 from retriever.index import ItemIndex, Payload
 from service.disk import Disk
-from service.media import MediaStore
+from service.media import DamagedPicture, MediaStore
 from service.payload import indexed, lexical_text, stored_inputs
 
 Stamp = tuple[int, str]
 
 _AT_ONCE = 16  # items encoded and written together
+_LOOKED_AT = 256  # pictures looked for together
 _SAMPLE = 32  # items that must be found by their own words
 _DEPTH = 10
 
@@ -47,7 +48,8 @@ class Reindexing:
         Returns how many items that were.
 
         Raises:
-            IndexUnavailable, NoRoom: an engine failed, or the disk is full; what was copied so far stays copied.
+            IndexUnavailable, NoRoom, OSError: an engine failed, the disk is full, or a picture cannot be read; what was
+                copied so far stays copied.
         """
         seen: set[str] = set()
         changed: list[Payload] = []
@@ -126,9 +128,29 @@ class Reindexing:
         return len(ours)
 
 
+async def count_pictures(items: AsyncIterator[Payload], media: MediaStore) -> tuple[int, int]:
+    """How many pictures the items have, and how many of them are not there.
+
+    Raises:
+        IndexUnavailable, OSError: the items, or the pictures' folder, cannot be read.
+    """
+    count = missing = 0
+    names: list[str] = []
+    async for payload in items:
+        names += [image["file"] for image in payload["images"]]
+        if len(names) >= _LOOKED_AT:
+            count, missing = count + len(names), missing + await asyncio.to_thread(media.missing, names)
+            names = []
+    return count + len(names), missing + await asyncio.to_thread(media.missing, names)
+
+
 def encode_stored(retriever: Retriever, media: MediaStore, payloads: Sequence[Payload]) -> list[Floats]:
-    """The tokens `(T, D)` of each stored item, from its words and its kept pictures. Blocking."""
-    inputs = [stored_inputs(media, payload) for payload in payloads]
+    """The tokens `(T, D)` of each stored item, from its words and its kept pictures. Blocking.
+
+    Raises:
+        OSError: a picture is there and cannot be read: without it, an item would be worse for good.
+    """
+    inputs = [stored_inputs(media, payload, FileNotFoundError, DamagedPicture) for payload in payloads]
     flat = [one for some in inputs for one in some]
     tokens: list[Floats] = []  # (Q, D) of each input
     for begin in range(0, len(flat), _AT_ONCE):

@@ -16,12 +16,20 @@ class StockTaking:
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
         self._met: set[str] | None = set()  # ids; None: it is over
+        self._replaced: set[str] = set()  # pictures that writes may have removed meanwhile
 
     def meet(self, item_id: str, stored: Payload | None) -> None:
-        """Learns an item as it is stored, if at all, unless it was met before.
+        """Learns an item that is about to be written, as it is stored, if at all, unless it was met before.
 
         Whoever writes it takes care of its words from then on, and what comes by later may be what was written.
         """
+        if self._met is None:
+            return
+        if stored is not None:
+            self._replaced.update(_pictures(stored))
+        self._learn(item_id, stored)
+
+    def _learn(self, item_id: str, stored: Payload | None) -> None:
         if self._met is None or item_id in self._met:
             return
         self._met.add(item_id)
@@ -29,19 +37,28 @@ class StockTaking:
             self._lexicon.learn(stored)
 
     async def run(self, index: ItemIndex, media: MediaStore | None) -> None:
-        """Meets every item, and removes the pictures in `media` that a crash left without one."""
+        """Meets every item, counts the pictures that are gone, and removes those that a crash left without an item."""
         named: set[str] = set()
         count = 0
         try:
             begun = await asyncio.to_thread(media.now) if media else 0.0
             async for payload in index.every_item():
-                self.meet(payload["id"], payload)
+                self._learn(payload["id"], payload)
                 count += 1
                 if media:
-                    named.update(image["file"] for image in payload["images"])
+                    named.update(_pictures(payload))
             log.info("suggestions and spelling: learned from %d items", count)
             if media and named:  # an empty index says nothing of whose the pictures are
-                removed = await asyncio.to_thread(media.sweep, named, begun)
+                there = await asyncio.to_thread(media.names)
+                if gone := len(named - there - self._replaced):
+                    log.error(
+                        "%d of %d pictures are not in %s: mount or restore that folder. Until then an item whose words "
+                        "change is found by its words alone, and stays so",
+                        gone,
+                        len(named),
+                        media.folder,
+                    )
+                removed = await asyncio.to_thread(media.sweep, there, named, begun)
                 log.info("pictures that a crash left without an item: %d, removed", removed)
         except IndexUnavailable as error:
             log.error("suggestions and spelling know only what is written from now on: %s", error)
@@ -49,3 +66,8 @@ class StockTaking:
             log.warning("pictures without an item stay where they are: %s", error)
         finally:
             self._met = None
+            self._replaced.clear()
+
+
+def _pictures(payload: Payload) -> list[str]:
+    return [image["file"] for image in payload["images"]]

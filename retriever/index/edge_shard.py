@@ -9,7 +9,6 @@ building nor mending.
 
 import contextlib
 import fcntl
-import json
 import shutil
 import tempfile
 import time
@@ -23,12 +22,12 @@ import qdrant_edge as engine
 from retriever.index import edge_files, fusion
 from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, key, kinds_of, parse_key, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
+from retriever.index.pointer import serving_model
 from retriever.index.points import Payload, Point, Vector, caller_payload, dense_query, fields_of
 from retriever.index.question import Question
 from retriever.index.results import IndexInUse, IndexUnavailable, ModelMismatch
 from retriever.index.selection import Values
 
-CURRENT = "current.json"  # beside the models' folders: which of them serves
 LOCK = "lock"  # in a model's folder: held by the process whose engine has it open
 
 _NAMES_KEY = f"{SECTION}.fields"  # the payload keys of an item's fields
@@ -277,7 +276,7 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
     ours = folder / model_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not beside and (serving := _serving(folder, model_id)) != model_id:
+        if not beside and (serving := serving_model(folder, model_id)) != model_id:
             raise ModelMismatch(
                 f"the index in {folder} was written by the model {serving}, and this is the model {model_id}: their "
                 "vectors cannot be compared. Start with that model, and move the index to this one by `python -m "
@@ -286,6 +285,11 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
         if not ours.exists():
             _create_shard(ours, dim)
         lock = _lock(ours)
+    except PermissionError as error:
+        raise IndexUnavailable(
+            f"the embedded index in {ours} cannot be opened: {error}. Give {folder} and all in it to the user that the "
+            "service runs as."
+        ) from error
     except OSError as error:
         raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
     try:
@@ -352,21 +356,6 @@ def _damaged(folder: Path, reason: object) -> IndexUnavailable:
     )
 
 
-def _serving(folder: Path, model_id: str) -> str:
-    """The model whose index serves from a folder; `model_id` itself where none does."""
-    others = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not others:
-        return model_id
-    if (folder / CURRENT).exists():
-        try:
-            named = str(json.loads((folder / CURRENT).read_bytes())["model_id"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise IndexUnavailable(f"{folder / CURRENT}, which names the model, is damaged: {error}") from error
-        if named in others:  # and was not removed by hand
-            return named
-    return model_id if model_id in others else " and ".join(others)
-
-
 def _create_shard(folder: Path, dim: int) -> None:
     """Makes a shard beside and moves it into place, so that a crash leaves all of it or nothing."""
     beside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
@@ -375,6 +364,7 @@ def _create_shard(folder: Path, dim: int) -> None:
         shard.update(engine.UpdateOperation.create_field_index(WORDS_KEY, engine.PayloadSchemaType.Integer))
         _list_fields(shard)
         shard.close()
+        edge_files.record(beside)
         if not folder.exists():  # another process may have been quicker
             beside.rename(folder)
     finally:

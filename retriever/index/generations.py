@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from retriever.files import write_whole
+from retriever.index import pointer
 from retriever.index.base import ItemIndex
 from retriever.index.edge import EdgeIndex
-from retriever.index.edge_shard import CURRENT
+from retriever.index.pointer import CURRENT
 from retriever.index.results import IndexUnavailable
 
 NEXT = "next.json"  # what the process that owns the embedded index is asked to move to
@@ -111,13 +112,16 @@ def generation_of(found: dict[str, Any]) -> Generation:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_bytes())
-        if isinstance(found, dict):
-            return found
-        raise ValueError("it holds no JSON object")
+        if not isinstance(found, dict):
+            raise ValueError("it holds no JSON object")
+        generation_of(found)
+        return found
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise IndexUnavailable(f"{path} cannot be read: {error}") from error
+    except (ValueError, IndexUnavailable) as error:
+        raise pointer.damaged(path, error) from error
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

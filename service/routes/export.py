@@ -30,7 +30,11 @@ async def get_export(
     services: ServicesDep,
     whole: Annotated[bool, Query(description="With vectors and pictures, not what is said about items alone.")] = False,
 ) -> StreamingResponse:
-    """Each item as one moment had it, while writes go on. A last line `{"end": n}` says that it is complete."""
-    items = export(services.index, services.catalogue.media, whole=whole)
-    lines = to_lines(services.encoder.retriever.model_id, items)
+    """Each item as one moment had it, while writes go on. A last line `{"end": n}` says that it is complete.
+
+    When another model takes over meanwhile, it breaks off without that line: ask again.
+    """
+    catalogue = services.catalogue
+    items = export(services.index, catalogue.media, whole=whole)
+    lines = to_lines(services.encoder.retriever.model_id, items, lambda: catalogue.handed_over)
     return StreamingResponse(lines, media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})

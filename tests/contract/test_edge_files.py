@@ -1,13 +1,15 @@
 """Damaged files of an embedded index stop its start, and nothing that is whole does."""
 
+import os
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from retriever.index import IndexUnavailable, edge, edge_files, open_index
+from retriever.index import IndexUnavailable, edge, edge_files, edge_shard, open_index
 from tests.contract.helpers import DIM, item
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +35,9 @@ def cut_in_half(path: Path) -> None:
         ("segments/*/mutable_id_tracker.versions", cut_in_half),
         ("segments/*", shutil.rmtree),
         ("wal/open-1", lambda path: path.write_bytes(b"not a log" * 100)),
+        ("wal/open-1", cut_in_half),
+        ("wal/open-1", Path.unlink),  # it opens, and drops what is written to the items that are there
+        ("wal", shutil.rmtree),
     ],
 )
 async def test_damaged_files_stop_the_start_and_say_what_to_do(
@@ -45,6 +50,48 @@ async def test_damaged_files_stop_the_start_and_say_what_to_do(
     damage(next(folder.glob(name)))
     with pytest.raises(IndexUnavailable, match=r"index/model-a cannot be opened: .*service\.backup --restore"):
         await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"), [("wal", shutil.rmtree), ("wal/open-1", Path.unlink), ("wal/open-1", cut_in_half)]
+)
+async def test_a_log_that_is_lost_after_a_kill_stops_the_first_start_already(
+    tmp_path: Path, name: str, damage: Callable[[Path], object]
+) -> None:
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    await index.upsert([item(str(n), text="a") for n in range(5)])
+    assert index.engine_pid is not None
+    os.kill(index.engine_pid, signal.SIGKILL)
+    damage(tmp_path / "index" / "model-a" / name)
+    with pytest.raises(IndexUnavailable, match=r"index/model-a cannot be opened: .*service\.backup --restore"):
+        await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    await index.close()
+
+
+def test_files_of_another_user_are_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(edge_shard, "_lock", refused)
+    with pytest.raises(IndexUnavailable, match=r"Permission denied.*Give .* to the user that the service runs as"):
+        edge_shard.open_shard(tmp_path, DIM, "model-a", beside=False)
+
+
+def test_the_log_may_grow_and_lose_its_oldest_files(tmp_path: Path) -> None:
+    def log(*names: str) -> str | None:
+        shutil.rmtree(tmp_path / "wal", ignore_errors=True)
+        (tmp_path / "wal").mkdir()
+        for name in ("first-index", "open-1.bak", *names):
+            with (tmp_path / "wal" / name).open("wb") as file:
+                file.truncate(32 << 20)
+        return edge_files.lost(tmp_path)
+
+    assert log("closed-9", "open-2") is None
+    edge_files.record(tmp_path)
+    for whole in (("closed-9", "open-2", "open-3"), ("closed-9", "closed-53", "open-3"), ("closed-104", "open-4")):
+        assert log(*whole) is None, whole
+    for partly in (("closed-9", "open-3"), ("open-2", "open-3"), ("open-3",), ("closed-9",), ()):
+        assert log(*partly) is not None, partly
 
 
 async def test_files_that_are_whole_open_whatever_was_written_and_removed(

@@ -273,7 +273,7 @@ def test_an_export_is_read_from_parts_of_any_size_and_must_be_whole() -> None:
         return [item async for item in from_lines(model, parts())]
 
     async def written() -> bytes:
-        return b"".join([line async for line in to_lines("model", items())])
+        return b"".join([line async for line in to_lines("model", items(), lambda: False)])
 
     text = asyncio.run(written())
     for size in (1, 7, len(text)):

@@ -47,6 +47,27 @@ def test_a_damaged_stamp_is_named(tmp_path: Path, content: str) -> None:
         open_data_folder(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["", "media", "index", "events"])
+def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "data" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    with pytest.raises(UnusableDataFolder, match=f"{path} must be a folder"):
+        open_data_folder(tmp_path / "data")
+    path.unlink()
+    path.symlink_to(tmp_path / "not mounted")
+    with pytest.raises(UnusableDataFolder, match=f"{path} must be a folder"):
+        open_data_folder(tmp_path / "data")
+    (tmp_path / "not mounted").mkdir()
+    open_data_folder(tmp_path / "data")
+
+
+def test_a_folder_where_the_stamp_belongs_is_named(tmp_path: Path) -> None:
+    (tmp_path / STAMP).mkdir()
+    with pytest.raises(UnusableDataFolder, match=f"{STAMP} must be a file"):
+        open_data_folder(tmp_path)
+
+
 def test_a_restore_that_was_cut_off_must_be_finished(tmp_path: Path) -> None:
     (tmp_path / RESTORING).write_text("")
     with pytest.raises(UnusableDataFolder, match="--restore"):

@@ -47,10 +47,10 @@ def test_each_file_is_synced_before_it_has_its_name_and_its_folder_after(
 def test_what_was_saved_since_is_no_crashs(media: MediaStore, pictures: list[Picture]) -> None:
     before = media.now()
     names = media.save("mug", pictures)
-    assert media.sweep(set(), before) == 0
+    assert media.sweep(media.names(), set(), before) == 0
     for name in names:
         os.utime(media.path(name), (1, 1))
-    assert media.sweep(set(names[:1]), before) == 1
+    assert media.sweep(media.names(), set(names[:1]), before) == 1
     assert [media.path(name).exists() for name in names] == [True, False]
 
 
@@ -58,7 +58,7 @@ def test_a_file_that_goes_while_the_sweep_looks_stops_nothing(media: MediaStore,
     (orphan,) = media.save("mug", pictures[:1])
     os.utime(media.path(orphan), (1, 1))
     media.path(orphan).with_name("renamed.tmp").symlink_to("gone")  # listed, and not there when it is asked for
-    assert media.sweep(set(), media.now()) == 1
+    assert media.sweep(media.names(), set(), media.now()) == 1
     assert not media.path(orphan).exists()
 
 

@@ -1,5 +1,6 @@
 """Copying a catalogue into another model's index: only what changed, nothing twice, nobody's work undone."""
 
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from retriever import ItemInput, Retriever
 from retriever.index import ItemIndex, Payload
 from retriever.index.server import ServerIndex
 from service.disk import Disk
-from service.media import MediaStore
-from service.reindexing import Reindexing
+from service.media import MediaStore, decode
+from service.reindexing import Reindexing, count_pictures
+from tests.service.helpers import picture_file
 
 pytestmark = pytest.mark.anyio
 
@@ -136,3 +138,24 @@ async def test_an_index_that_does_not_find_its_items_is_refused(
     wrong = await reindexing.check(30, 0)
     assert wrong is not None
     assert "29 items" in wrong
+
+
+async def test_a_picture_that_is_lost_is_left_out_and_one_that_cannot_be_read_stops_it(
+    target: ItemIndex, tmp_path: Path, tiny_retriever: Retriever
+) -> None:
+    media = MediaStore(tmp_path / "media")
+    picture = decode(io.BytesIO(picture_file()), max_pixels=10**6, max_side=64)
+    whole, gone, damaged, unreadable = media.save("a", [picture] * 4)
+    media.path(gone).unlink()
+    media.path(damaged).write_bytes(picture.jpeg[:200])
+    payload = item("a") | {"images": [{"file": name} for name in (whole, gone, damaged)]}
+    reindexing = make(target, tmp_path, tiny_retriever)
+    assert await count_pictures(source([payload, item("b")]), media) == (3, 1)
+    assert await reindexing.run(source([payload])) == 1
+    assert (await target.tokens(["a"]))["a"].shape[0] == tiny_retriever.config.num_query_tokens
+
+    media.path(unreadable).unlink()
+    media.path(unreadable).mkdir()
+    with pytest.raises(IsADirectoryError):
+        await reindexing.run(source([payload, item("c") | {"images": [{"file": unreadable}]}]))
+    assert (await titles(target)).keys() == {"a"}

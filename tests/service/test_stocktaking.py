@@ -1,8 +1,10 @@
 """What is learned of the stored items at the start, while others are written."""
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,50 @@ from fastapi.testclient import TestClient
 
 from retriever.index.listing import Listing
 from service.app import create_app
+from service.lexicon import Lexicon
+from service.media import MediaStore, decode
 from service.settings import Settings
-from tests.service.helpers import post_item
+from service.stocktaking import StockTaking
+from tests.service.helpers import picture_file, post_item
+
+
+def take_stock(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.clear()
+    with caplog.at_level("INFO"), TestClient(create_app(settings)):
+        deadline = time.monotonic() + 60
+        while "pictures that a crash left" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_pictures_that_are_gone_are_told_at_the_start(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    with TestClient(create_app(settings)) as client:
+        for n in range(3):
+            post_item(client, str(n), picture_file("red"), title="red mug")
+    take_stock(settings, caplog)
+    assert "are not in" not in caplog.text
+    (settings.data_dir / "media").rename(settings.data_dir / "away")
+    take_stock(settings, caplog)
+    assert "3 of 3 pictures are not in" in caplog.text
+
+
+def test_pictures_that_are_replaced_meanwhile_are_not_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    media = MediaStore(tmp_path)
+    stock = StockTaking(Lexicon())
+    picture = decode(io.BytesIO(picture_file()), max_pixels=10**6, max_side=64)
+    (old,) = media.save("a", [picture])
+    stored = {"id": "a", "title": "mug", "description": "", "attributes": {}, "category": [], "images": [{"file": old}]}
+
+    class Index:
+        async def every_item(self) -> AsyncIterator[Any]:
+            yield stored
+            stock.meet("a", stored)
+            media.keep_only("a", media.save("a", [picture]))
+
+    asyncio.run(stock.run(Index(), media))  # type: ignore[arg-type]
+    assert "pictures that a crash left" in caplog.text
+    assert "are not in" not in caplog.text
 
 
 def test_what_is_written_while_stock_is_taken_counts_once(

@@ -1,7 +1,9 @@
 """Another model takes over inside one process: on a server, where the alias moves, and by the embedded index's note."""
 
 import asyncio
+import fcntl
 import gc
+import json
 import shutil
 import threading
 import time
@@ -15,6 +17,7 @@ from fastapi.testclient import TestClient
 
 import retriever
 from retriever.index import server
+from retriever.index.edge_shard import LOCK
 from retriever.index.generations import EdgeGenerations, Generation
 from service import reindex, takeover
 from service.app import create_app
@@ -189,6 +192,38 @@ def test_a_damaged_model_takes_nothing_over(
     assert client.post("/search", json={"query": "mug"}).json()["hits"]
 
 
+def test_an_export_under_way_breaks_off(
+    shop: tuple[TestClient, Settings], other_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pictures of what is replaced from then on are gone, and the old index would not know."""
+    client, settings = shop
+    old = services(client)
+    wanted = current(settings).followed_by(retriever.identify(other_checkpoint), str(other_checkpoint), 16)
+    tokens = old.index.tokens
+
+    async def make() -> None:
+        await (await generations_of(settings).open(wanted.model_id, wanted.dim)).close()
+
+    def take_over() -> None:
+        asyncio.run(make())
+        move(settings, wanted)
+        until(lambda: services(client) is not old)
+        assert post_item(client, "a", picture_file("blue"), title="blue mug").status_code in (200, 201)
+
+    async def meanwhile(ids: Any) -> Any:
+        found = await tokens(ids)
+        await asyncio.to_thread(take_over)
+        return found
+
+    monkeypatch.setattr(old.index, "tokens", meanwhile)
+    lines = [json.loads(line) for line in client.get("/export?whole=true").text.splitlines()]
+    assert [line for line in lines if "item" in line or "end" in line] == []
+    again = [json.loads(line) for line in client.get("/export?whole=true").text.splitlines()]
+    assert again[1]["item"]["title"] == "blue mug"
+    assert again[1]["pictures"][0] is not None
+    assert again[-1] == {"end": 1}
+
+
 def test_what_is_under_way_when_writes_are_first_watched_is_not_missed(shop: tuple[TestClient, Settings]) -> None:
     client, _ = shop
 
@@ -260,6 +295,61 @@ def test_on_a_stopped_service(
     assert command(reindex.main, settings, "--rollback") == 0
     with TestClient(create_app(settings)) as client:
         assert model_id(client) == old
+
+
+def test_pictures_that_are_not_there_stop_the_move_before_anything_is_encoded(
+    settings: Settings, command: Callable[..., int], other_checkpoint: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with TestClient(create_app(settings)) as client:
+        for n in range(3):
+            post_item(client, str(n), picture_file("red"), title="red mug")
+    media, away = settings.data_dir / "media", settings.data_dir / "away"
+    media.rename(away)
+    ask = ("--model", str(other_checkpoint))
+    assert command(reindex.main, settings, *ask) == 2
+    assert "3 of 3 pictures are not in" in capsys.readouterr().err
+    shutil.rmtree(media)
+    away.rename(media)
+    assert command(reindex.main, settings, *ask) == 0
+    assert capsys.readouterr().err == "", "nothing was copied before"
+    media.rename(away)
+    assert command(reindex.main, settings, "--rollback") == 2
+    assert command(reindex.main, settings, "--rollback", "--force") == 0
+    assert "3 of 3 pictures are lost" in capsys.readouterr().err
+
+
+def test_a_command_that_is_started_again_while_the_service_moves_waits_for_it(
+    settings: Settings,
+    command: Callable[..., int],
+    other_checkpoint: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    moving, go = threading.Event(), threading.Event()
+    begin, wait = takeover.Reindexing.begin, reindex._wait
+
+    async def held(self: Any) -> int:
+        moving.set()
+        await asyncio.to_thread(go.wait)
+        return await begin(self)
+
+    async def waited(*asked: Any) -> None:
+        go.set()
+        await wait(*asked)
+
+    monkeypatch.setattr(takeover.Reindexing, "begin", held)
+    monkeypatch.setattr(reindex, "_wait", waited)
+    with TestClient(create_app(settings)) as client:
+        new = retriever.identify(other_checkpoint)
+        move(settings, current(settings).followed_by(new, str(other_checkpoint), 16))
+        until(moving.is_set)
+        assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 0
+        until(lambda: model_id(client) == new)
+
+        with (settings.data_dir / "index" / retriever.identify(settings.model) / LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert command(reindex.main, settings, "--rollback") == 1
+        assert "is in use" in capsys.readouterr().err
 
 
 def test_a_note_outlives_a_crash_of_the_service(settings: Settings, other_checkpoint: Any) -> None:
