@@ -6,7 +6,7 @@ is in the file, each item whole. Restores into an empty catalogue, embedded or o
     python -m service.backup --restore shop.tar
 
 Run it with the service's own settings (SEARCH_DATA_DIR, SEARCH_MODEL, QDRANT_URL …). Exit status: 0 when it is done, 1
-when the backup is damaged or the restore was cut off, 2 when nothing could be begun.
+when the backup is damaged, 2 for whatever else stopped it.
 """
 
 import argparse

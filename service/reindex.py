@@ -5,7 +5,7 @@ started again: what is encoded stays. Then it catches up with what was written m
 searches never stop. The old index is kept: `--rollback` goes back to it, with all that was written since.
 
 Run it with the service's own settings (SEARCH_DATA_DIR, QDRANT_URL …), beside it or while it is stopped. Exit status: 0
-when the new model serves, 1 when it does not, 2 when nothing could be begun.
+when the new model serves and has every write, 1 when it has not, 2 when nothing was changed.
 """
 
 import argparse
@@ -36,7 +36,7 @@ _TAKEOVER_SECONDS = 600
 
 
 class Failed(Exception):
-    """The new model does not serve; the message says why."""
+    """It did not end as it should; the message says what serves now, and why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -154,11 +154,16 @@ async def _move(
                 await generations.promote(wanted)
         else:
             await generations.promote(wanted)
-            while True:
-                await asyncio.sleep(_SETTLE_SECONDS)
-                # What a process wrote into the old collection before it noticed.
-                if not await reindexing.run(items()):
-                    break
+            try:
+                while True:
+                    await asyncio.sleep(_SETTLE_SECONDS)
+                    # What a process wrote into the old collection before it noticed.
+                    if not await reindexing.run(items()):
+                        break
+            except (OSError, RuntimeError, IndexUnavailable) as error:
+                raise Failed(
+                    f"The new model serves, but writes of the last minute may be missing: {error}. Send them again."
+                ) from error
     finally:
         await target.close()
         if source:

@@ -16,12 +16,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 import retriever
-from retriever.index import server
+from retriever.index import IndexUnavailable, server
 from retriever.index.edge_shard import LOCK
 from retriever.index.generations import EdgeGenerations, Generation
 from service import reindex, takeover
 from service.app import create_app
 from service.opening import generations_of
+from service.reindexing import Reindexing
 from service.schemas import ItemFields
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
@@ -247,6 +248,33 @@ def test_what_is_under_way_when_writes_are_first_watched_is_not_missed(shop: tup
         await write
 
     client.portal.call(play)  # type: ignore[union-attr]
+
+
+def test_a_server_that_fails_after_the_move_leaves_nobody_in_doubt_about_what_serves(
+    settings: Settings,
+    memory_server: str,
+    other_checkpoint: Any,
+    command: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = settings.model_copy(update={"qdrant_url": memory_server})
+    copy, new = Reindexing.run, retriever.identify(other_checkpoint)
+
+    async def copy_or_fail(self: Reindexing, *args: Any) -> int:
+        serving = await generations_of(settings).current()
+        if serving is not None and serving.model_id == new:
+            raise IndexUnavailable("the Qdrant server: gone")
+        return await copy(self, *args)
+
+    monkeypatch.setattr(Reindexing, "run", copy_or_fail)
+    with TestClient(create_app(settings)) as client:
+        post_item(client, "a", title="red mug")
+        assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 1
+        told = capsys.readouterr().err
+        assert "The new model serves" in told
+        assert "gone" in told
+        until(lambda: model_id(client) == new)
 
 
 def test_an_index_beside_is_made_as_the_settings_say(
