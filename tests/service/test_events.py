@@ -205,7 +205,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     works.set()
 
     def slow(descriptor: int) -> None:
-        assert works.wait(30)
+        assert works.wait(10)
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", slow)
