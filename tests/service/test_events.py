@@ -205,7 +205,8 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     works.set()
 
     def slow(descriptor: int) -> None:
-        assert works.wait(10)
+        if not works.wait(10):
+            raise OSError(5, "Input/output error")
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", slow)

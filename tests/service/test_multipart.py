@@ -12,7 +12,7 @@ FORM = 'multipart/form-data; boundary="b"'
 
 
 def part(name: str, content: str, disposition: str = "Content-Disposition", more: str = "") -> str:
-    return f'--b\r\n{disposition}: form-data; name="{name}"\r\n{more}\r\n{content}\r\n'
+    return f'--b\r\n{more}{disposition}: form-data; name="{name}"\r\n\r\n{content}\r\n'
 
 
 def read(body: str, size: int, *, longest: int = 100, given: list[Part] | None = None) -> list[Part]:
