@@ -84,6 +84,8 @@ async def parts_of(body: AsyncIterator[bytes], content_type: str, longest: int) 
                 yield part
             parts.done.clear()
     except FormParserError as error:
+        for part in parts.done:  # whole, in the piece that breaks
+            yield part
         raise Problem(400, "malformed_body", f"The body is not multipart/form-data: {error}.") from error
     if not parts.ended:
         raise Problem(400, "malformed_body", "The body ends before its last boundary.")

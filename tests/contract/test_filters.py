@@ -128,6 +128,10 @@ async def test_facets_count_under_the_filter(index: ItemIndex) -> None:
     facets = await index.facets(["colour", "price"], cheap)
     assert facets["colour"].values == [("Red", 2)]
     assert (facets["price"].low, facets["price"].high) == (8.5, 12)
+    none = (await index.facets(["price"], parse({"available": True, "price": {"gt": 99}}, await index.fields())))[
+        "price"
+    ]
+    assert (none.values, none.low, none.high) == ([], None, None)
     with pytest.raises(FilterError, match=r"facets names 'nope', which is no field of any item; there are: .*colour"):
         await index.facets(["nope"])
 
@@ -317,6 +321,13 @@ async def test_words_alone(index: ItemIndex) -> None:
     assert [hit.id for hit in found.hits] == ["a", "b"]
     assert (found.total, found.hits[0].score, found.hits[0].semantic) == (2, 1.0, 0.0)
     assert (await index.search(None, "the", limit=9, lexical_weight=1.0)).total == 0
+
+
+async def test_words_alone_are_looked_for_among_what_a_filter_lets_through(index: ItemIndex) -> None:
+    await index.upsert([product(colour, text=f"{colour} mug", colour=colour) for colour in ("red", "blue")])
+    red = parse({"colour": "red"}, await index.fields())
+    found = await index.search(None, "mug", limit=5, filter=red)
+    assert ([hit.id for hit in found.hits], found.total) == (["red"], 1)
 
 
 @pytest.mark.parametrize(

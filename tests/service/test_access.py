@@ -15,8 +15,10 @@ from pydantic import ValidationError
 
 from service import logs
 from service.__main__ import main
-from service.access import ANY_KEY, INGEST_KEY, SEARCH_KEY, GuardedRoute
+from service.access import ANY_KEY, INGEST_KEY, SEARCH_KEY, Gate, GuardedRoute
 from service.app import create_app
+from service.metrics import Metrics
+from service.problems import Problem
 from service.routes import bulk, events, export, health, items, search
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
@@ -223,6 +225,53 @@ def test_the_log_names_the_key_and_never_shows_it(keyed: TestClient) -> None:
     for key in (*KEYS.values(), "no-such-key-0123456789"):
         assert key not in stream.getvalue()
     assert repr(keyed.app.state.gate).find(SEARCH) < 0  # type: ignore[attr-defined]
+
+
+def request(method: str = "GET", host: str = "192.0.2.1", **headers: str) -> dict[str, Any]:
+    """As a gate sees it."""
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http", "method": method, "client": (host, 1), "headers": named}
+
+
+def test_without_keys_a_caller_is_an_address_and_of_ipv6_a_network() -> None:
+    def name(host: str) -> str:
+        return Gate(Settings(), Metrics()).caller(request(host=host)).name
+
+    assert name("192.0.2.1") == name("::ffff:192.0.2.1") == "192.0.2.1"
+    assert name("::ffff:192.0.2.2") == "192.0.2.2"
+    assert name("2001:db8:1:2::5") == name("2001:db8:1:2:ffff::1")
+    assert name("2001:db8:1:2::5") != name("2001:db8:1:3::5")
+    assert name("testclient") == "testclient"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "let_in"),
+    [("", False), ("https://other.example", False), ("https://shop.example", True), ("*", True)],
+)
+def test_a_page_of_another_site_writes_where_it_is_named(allowed: str, let_in: bool) -> None:
+    metrics = Metrics()
+    gate = Gate(Settings(cors_origins=allowed), metrics)
+    page = {"origin": "https://shop.example", "sec_fetch_site": "cross-site"}
+    assert gate.caller(request("GET", **page)).name == "192.0.2.1"
+    if let_in:
+        assert gate.caller(request("POST", **page)).name == "192.0.2.1"
+    else:
+        with pytest.raises(Problem, match="SEARCH_CORS_ORIGINS"):
+            gate.caller(request("POST", **page))
+        assert metrics.registry.get_sample_value("search_http_refused_total", {"code": "other_site"}) == 1
+
+
+@pytest.mark.parametrize(("key", "code"), [("", "key_required"), ("x" * 16, "key_unknown"), (SEARCH, "wrong_scope")])
+def test_who_is_refused_is_counted(keyed: TestClient, key: str, code: str) -> None:
+    def counted() -> float:
+        lines = keyed.get("/metrics", headers={"X-API-Key": SEARCH}).text.splitlines()
+        return sum(
+            float(line.split()[-1]) for line in lines if line.startswith(f'search_http_refused_total{{code="{code}"')
+        )
+
+    before = counted()
+    check(keyed.get("/export", headers={"X-API-Key": key}), 403 if code == "wrong_scope" else 401, code)
+    assert counted() == before + 1
 
 
 def test_beyond_loopback_only_with_keys_or_on_purpose() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.events import SEGMENTS, EventLog
 from service.problems import Problem
+from service.search_schemas import Page, SearchResponse, TookMs
 from service.settings import Settings
 from tests.end_to_end.serving import running
 from tests.service.helpers import picture_file, post_item
@@ -62,10 +64,10 @@ def test_events_are_kept_with_the_search_that_they_name(shop: TestClient, settin
 
 
 def test_searches_of_a_batch_are_kept(shop: TestClient, settings: Settings) -> None:
-    post_item(shop, "mug", title="red mug")
-    shop.post("/search/batch", json={"searches": [{"query": "red"}, {"query": "mug"}]})
+    post_item(shop, "mug", title="red stoneware mug")
+    shop.post("/search/batch", json={"searches": [{"query": "red"}, {"query": "stonware"}]})
     shop.post("/events", json={"events": [event()]})
-    assert [one.get("query") for one in kept(settings.data_dir)] == ["red", "mug", None]
+    assert [one.get("query") for one in kept(settings.data_dir)] == ["red", "stoneware", None], "as it was looked for"
 
 
 def test_searches_by_a_picture_and_for_similar_items_are_kept(shop: TestClient, settings: Settings) -> None:
@@ -194,6 +196,97 @@ def test_many_at_once_share_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     asyncio.run(together())
     assert [one["position"] for one in kept(tmp_path)] == list(range(100))
     assert len(synced) < 10
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Set while the disk works; otherwise it keeps what is written waiting."""
+    works, fsync = threading.Event(), os.fsync
+    works.set()
+
+    def slow(descriptor: int) -> None:
+        if not works.wait(10):
+            raise OSError(5, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    yield works
+    works.set()
+
+
+PADDING = "x" * 2**22
+FOUND = SearchResponse(
+    hits=[], total=0, took_ms=TookMs(queue=0, encode=0, retrieve=0, total=0), model_id="m", search_id=SEARCH_ID
+)
+
+
+def test_more_than_the_disk_takes_is_refused_until_it_has_caught_up(
+    tmp_path: Path, disk: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=2**30)
+        disk.clear()
+        waiting = [asyncio.create_task(log.append([event(position=n, padding=PADDING)])) for n in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Problem) as refused:
+            await log.append([event()])
+        assert (refused.value.status, refused.value.code) == (429, "overloaded")
+        assert refused.value.headers == {"Retry-After": "1"}
+        for _ in range(3):
+            log.searched("lost", Page(), FOUND)
+        disk.set()
+        await asyncio.gather(*waiting)
+        log.searched("kept", Page(), FOUND)
+        await log.append([event(position=4)])
+        await log.close()
+
+    asyncio.run(main())
+    assert [one.get("position", one.get("query")) for one in kept(tmp_path)] == [0, 1, 2, 3, "kept", 4]
+    assert [one.getMessage() for one in caplog.records] == [
+        "the disk does not keep up: 1 searches are missing in the event log"
+    ]
+
+
+def test_a_client_that_goes_takes_nobody_elses_event_along(tmp_path: Path, disk: threading.Event) -> None:
+    async def main() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        disk.clear()
+        gone, stays = (asyncio.create_task(log.append([event(position=n)])) for n in range(2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        disk.set()
+        await asyncio.wait_for(stays, 30)
+        await log.close()
+
+    asyncio.run(main())
+    assert [one["position"] for one in kept(tmp_path)] == [0, 1]
+
+
+def test_what_waits_is_written_when_the_log_is_closed(tmp_path: Path) -> None:
+    async def main() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        for query in ("red", "blue"):
+            log.searched(query, Page(), FOUND)
+        await log.close()
+
+    asyncio.run(main())
+    assert [one["query"] for one in kept(tmp_path)] == ["red", "blue"]
+
+
+def test_an_old_part_that_cannot_be_removed_refuses_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    async def main() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=SEGMENTS * 1000)
+        for n in range(200):
+            await log.append([event(position=n)])
+        await log.close()
+
+    monkeypatch.setattr(Path, "unlink", locked)
+    asyncio.run(main())
+    assert [one["position"] for one in kept(tmp_path)] == list(range(200))
 
 
 def test_a_full_disk_is_said_and_the_next_write_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

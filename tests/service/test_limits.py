@@ -51,6 +51,24 @@ def test_a_batch_is_a_debt() -> None:
     assert bucket.take() == 0
 
 
+def test_what_is_paced_keeps_the_rate() -> None:
+    clock = Clock()
+    bucket = Bucket(10, clock)
+    for _ in range(110):
+        clock.now += bucket.owe()
+    assert clock.now == pytest.approx(10), "ten were saved up"
+
+
+def test_nobody_is_told_to_come_back_at_once() -> None:
+    limiter = Limiter("searches", rate=4, at_once=1)
+    for _ in range(4):
+        with limiter.admit("a"):
+            pass
+    with pytest.raises(Problem) as caught, limiter.admit("a"):
+        pass
+    assert (caught.value.code, caught.value.headers) == ("rate_limited", {"Retry-After": "1"})
+
+
 def test_each_caller_has_its_own_and_what_fails_is_given_back() -> None:
     limiter = Limiter("searches", rate=None, at_once=1)
     with limiter.admit("a"), limiter.admit("b"), pytest.raises(Problem) as caught, limiter.admit("a"):
@@ -146,6 +164,17 @@ def test_single_batch_and_bulk_are_told_when_to_come_back(settings: Settings) ->
             assert answer.headers["retry-after"] == "1"
         refused_for = {name: client.app.state.services.metrics.refused.labels(name)._value.get() for name in CODES}  # type: ignore[attr-defined]
         assert refused_for == {"rate_limited": 4, "too_many_at_once": 2}
+
+
+def test_reading_with_a_key_of_both_scopes_counts_as_searching(settings: Settings) -> None:
+    keys = dict.fromkeys(("search_keys", "ingest_keys"), "both-keys-0123456789")
+    limited = Settings.model_validate({**settings.model_dump(), **keys, "search_rate": 0.01, "ingest_rate": 1000})
+    with TestClient(create_app(limited)) as client:
+        client.headers["X-API-Key"] = "both-keys-0123456789"
+        assert client.get("/items").status_code == 200
+        assert "searches a second" in check(client.get("/items"), 429, "rate_limited")["detail"]
+        for _ in range(3):
+            assert post_item(client, "a", title="mug").status_code in (200, 201)
 
 
 def test_bulk_that_begins_with_a_full_queue_is_refused_like_a_single_item(settings: Settings) -> None:

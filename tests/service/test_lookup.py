@@ -61,6 +61,17 @@ def test_a_host_that_did_not_answer_is_asked_for_again_after_a_minute(names: Nam
     asyncio.run(main())
 
 
+def test_every_host_that_did_not_answer_is_remembered(names: NameServer) -> None:
+    async def main() -> None:
+        lookup = Lookup(4, 0.1, names, clock=lambda: 1000.0)
+        for host in ("silent-a.example", "silent-b.example") * 2:
+            with pytest.raises(Unanswered):
+                await lookup.addresses(host, 80)
+
+    asyncio.run(main())
+    assert names.asked == ["silent-a.example", "silent-b.example"]
+
+
 def test_waiting_for_a_thread_says_nothing_of_a_host(names: NameServer) -> None:
     async def main() -> None:
         lookup = Lookup(1, 0.5, names)

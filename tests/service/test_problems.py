@@ -1,15 +1,17 @@
 """Every error, whoever raises it, has one shape: RFC 9457 with a stable code, and nothing of the service's insides."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.responses import PlainTextResponse
 
 from retriever.index.results import IndexUnavailable
 from service.app import create_app
-from service.problems import MEDIA_TYPE
+from service.problems import MEDIA_TYPE, ProblemMiddleware
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -78,6 +80,7 @@ def test_405_says_what_is_allowed(client: TestClient) -> None:
     assert client.put("/items").headers["allow"] == "DELETE, GET, HEAD, POST"
     assert client.post("/items/a%2Fb").headers["allow"] == "DELETE, GET, HEAD, PATCH, PUT"
     assert client.post("/").headers["allow"] == "GET"
+    assert client.put("/items/a/image").headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,7 @@ def test_head_is_get_without_the_body(client: TestClient) -> None:
         ({"image_url": "https://shop.example/a.png"}, "body.image_url: is no field that this takes"),
         ({"images": ["https://shop.example/a.png"]}, "addresses go to image_urls"),
         ({"description": "x" * 70_000}, "body.description: has more than 65536 characters"),
+        ({"category": ["x"] * 21}, "at most 20 items"),
         ({"price": False}, "body.price: must be a number, not true or false"),
         ({"stock": True}, "body.stock: must be a number, not true or false"),
     ],
@@ -134,6 +138,31 @@ def test_what_is_refused_says_what_to_send(client: TestClient, fields: dict[str,
     assert message in problem["detail"]
     line = json.dumps({"id": "a", "title": "mug", **fields})
     assert message.removeprefix("body.") in client.post("/items/bulk", content=line, headers=NDJSON).json()["detail"]
+
+
+def test_many_refused_fields_are_listed_and_the_first_of_them_told(client: TestClient) -> None:
+    post_item(client, "a", title="mug")
+    names = [f"field {n}" for n in range(5)]
+    problem = check(client.patch("/items/a", json=dict.fromkeys(names, 1)), 422, "validation_failed")
+    assert [error["field"] for error in problem["errors"]] == [f"body.{name}" for name in names]
+    assert problem["detail"] == "; ".join(f"body.{name}: is no field that this takes" for name in names[:3])
+
+
+def test_plain_text_of_the_framework_is_replaced_whole() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(ProblemMiddleware(PlainTextResponse("Gone", 410))(scope, receive, send))
+    start, body = sent
+    assert (start["status"], dict(start["headers"])[b"content-type"]) == (410, MEDIA_TYPE.encode())
+    problem = json.loads(body["body"])
+    assert (problem["status"], problem["code"], problem["title"]) == (410, "http_410", "Gone")
 
 
 def test_bounds_in_quotes_say_that_quotes_are_wrong(client: TestClient) -> None:

@@ -85,6 +85,19 @@ def test_it_works_beside_filters_and_reasons(shop: TestClient) -> None:
     assert all(hit["match"] is not None and hit["explanation"]["picture"] is not None for hit in answer["hits"])
 
 
+def test_an_item_is_matched_by_the_picture_that_fits_best(shop: TestClient) -> None:
+    """Wherever it stands among the item's pictures."""
+    pictures = {"red-blue": ("red", "blue"), "blue-red": ("blue", "red")}
+    for item_id, colours in pictures.items():
+        post_item(shop, item_id, *(picture_file(colour, (64, 64)) for colour in colours), title="a mug")
+    hits = {
+        hit["id"]: hit for hit in search(shop, rerank=8, explain=True, filter={"id": [*pictures, *COLOURS]})["hits"]
+    }
+    best = {pictures[one][hits[one]["explanation"]["picture"]] for one in pictures}
+    assert len(best) == 1
+    assert [hits[one]["match"] for one in pictures] == pytest.approx([hits[best.pop()]["match"]] * 2, abs=1e-5)
+
+
 def test_a_model_that_was_not_trained_to_match_refuses(client: TestClient) -> None:
     post_item(client, "a", title="mug")
     answer = client.post("/search", json={"query": "mug", "rerank": 3})

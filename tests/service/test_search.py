@@ -1,4 +1,4 @@
-"""POST /search over the real index: ranking, paging, and what a query may be."""
+"""POST /search and /search/image over the real index: ranking, floors, paging, and what a query may be."""
 
 from typing import Any
 
@@ -81,6 +81,67 @@ def test_every_picture_of_an_item_counts(client: TestClient, tiny_retriever: Ret
     post_item(client, "other", picture_file("blue"), title="mug")
     hits = {hit["id"]: hit["score"] for hit in search(client, "zzz")["hits"]}
     assert hits["two"] == pytest.approx(max(hits["one"], hits["other"]), abs=1e-3)
+
+
+def test_sorted_hits_are_near_the_best_unless_asked_otherwise(client: TestClient) -> None:
+    post_item(client, "whole", title="red stoneware mug", price=10)
+    post_item(client, "part", title="mug", price=1)
+    asked: dict[str, Any] = {"mode": "lexical", "sort": [{"field": "price"}]}
+    for more, expected in (({}, ["whole"]), ({"relevance_floor": 0}, ["part", "whole"])):
+        assert [hit["id"] for hit in search(client, "red stoneware mug", **asked, **more)["hits"]] == expected
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical"])
+def test_what_scores_too_little_is_neither_shown_nor_counted(client: TestClient, mode: str) -> None:
+    for item_id, title in (("both", "red mug"), ("one", "mug and spoon"), ("none", "desk lamp")):
+        post_item(client, item_id, title=title, price=len(title))
+    first, second = (hit["score"] for hit in search(client, "red mug", mode=mode)["hits"][:2])
+    floors: list[dict[str, Any]] = [{}, {"sort": [{"field": "price"}], "relevance_floor": 0.01}]
+    for more in floors:
+        answer = search(client, "red mug", mode=mode, min_score=(first + second) / 2, facets=["id"], **more)
+        assert [hit["id"] for hit in answer["hits"]] == ["both"]
+        assert answer["facets"]["id"]["values"] == [{"value": "both", "count": 1}]
+
+
+def test_a_cursor_belongs_to_what_was_chosen_with_it(client: TestClient) -> None:
+    for n in range(3):
+        post_item(client, str(n), title="mug", attributes='{"brand": "Kiln"}')
+    cursor = search(client, "mug", limit=1)["next_cursor"]
+    assert search(client, "mug", limit=1, cursor=cursor)["hits"]
+    for more in ({"filter": {"brand": "Kiln"}}, {"exclude": ["steel"]}, {"min_score": -1}):
+        answer = client.post("/search", json={"query": "mug", "limit": 1, "cursor": cursor, **more})
+        assert answer.json()["code"] == "invalid_cursor", more
+
+
+def test_words_beside_a_picture_count_from_nothing_to_all(client: TestClient) -> None:
+    for colour in ("red", "blue", "green"):
+        post_item(client, colour, picture_file(colour), title="a mug")
+
+    def scores(**parts: str) -> dict[str, float]:
+        picture = {"image": ("a.png", picture_file("red"))}
+        hits = client.post("/search/image", files=picture, data={"explain": "true", **parts}).json()["hits"]
+        return {hit["id"]: hit["explanation"]["semantic"] for hit in hits}
+
+    said = {hit["id"]: hit["score"] for hit in search(client, "a lamp", mode="semantic")["hits"]}
+    assert scores(query="a lamp", words="0") == pytest.approx(scores(), abs=1e-5)
+    assert scores(query="a lamp", words="1") == pytest.approx(said, abs=1e-5)
+    assert said != pytest.approx(scores(), abs=1e-2)
+
+
+def test_a_query_is_remembered_where_it_found_something_and_by_its_first_page(client: TestClient) -> None:
+    for n in range(3):
+        post_item(client, str(n), title="stoneware mug", price=n)
+
+    def suggested() -> bool:
+        found = client.get("/suggest", params={"q": "mug stone"}).json()["suggestions"]
+        return "mug stoneware" in [one["text"] for one in found]
+
+    cursor = search(client, "mug stoneware", limit=1)["next_cursor"]
+    for more in ({"cursor": cursor}, {"offset": 1}, {"complete": True}, {"filter": {"price": {"gt": 100}}}):
+        search(client, "mug stoneware", limit=1, **more)
+        assert not suggested(), more
+    search(client, "mug stoneware")
+    assert suggested()
 
 
 def test_pages_follow_each_other(client: TestClient) -> None:

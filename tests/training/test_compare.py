@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from training import evaluate
+from training.compare import compare
 
 
 def run(folder: Path, model: Path, *more: str) -> dict[str, Any]:
@@ -36,6 +37,29 @@ def test_a_query_that_asks_something_else_under_the_same_id_is_left_out(toys: Pa
     comparison = run(toys, tiny_checkpoint, "--compare", str(before))["comparison"]
     assert comparison["queries"] == len(queries) - 2
     assert comparison["notes"][-1] == "2 queries of one id ask something else, or have other answers, there: left out."
+
+
+def results(ranks: dict[str, int], **more: Any) -> dict[str, Any]:
+    """What an evaluation of these queries says, as far as a comparison reads it."""
+    said = {"model_id": "m", "gallery": 50, "queries": len(ranks), "asked": dict.fromkeys(ranks, "the same")}
+    return {**said, "per_query": {"fused": ranks}, **more}
+
+
+def test_the_queries_that_changed_most_come_first() -> None:
+    before, after = {"a": 5, "b": 9, "c": 1, "d": 2, "e": 3}, {"a": 4, "b": 1, "c": 2, "d": 7, "e": 3}
+    mode = compare(results(after), results(before))["modes"]["fused"]
+    assert mode["better"] == [{"query_id": "b", "before": 9, "after": 1}, {"query_id": "a", "before": 5, "after": 4}]
+    assert mode["worse"] == [{"query_id": "c", "before": 1, "after": 2}, {"query_id": "d", "before": 2, "after": 7}]
+    assert mode["same"] == 1
+
+
+def test_another_gallery_or_other_queries_are_said() -> None:
+    ours, theirs = results({"a": 1, "b": 2}), results({"a": 1}, gallery=40)
+    assert compare(ours, ours)["notes"] == []
+    assert compare(ours, theirs)["notes"] == [
+        "The galleries differ (50 items here, 40 there).",
+        "The queries differ (2 here, 1 there).",
+    ]
 
 
 @pytest.mark.parametrize(

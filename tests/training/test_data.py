@@ -76,6 +76,36 @@ def test_queries_that_few_items_answer_are_drawn_more_often(toy_shop: Path) -> N
     assert 0.55 < narrow / len(drawn) < 0.8
 
 
+def test_items_are_drawn_evenly_however_many_pairs_they_have(tmp_path: Path) -> None:
+    items = ["a"] * 40 + ["b", "c", "d"]
+    pairs = [
+        {"query_id": n, "query_text": f"mug {n}", "image_id": one, "text_input": ["a mug"]}
+        for n, one in enumerate(items)
+    ]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
+    source = Source(tmp_path / "pairs.json")
+    rng = np.random.default_rng(0)
+    drawn = [source.draw(1, rng)[0] for _ in range(2000)]
+    assert drawn.count(0) / len(drawn) == pytest.approx(1 / 4, abs=0.04)
+
+
+def test_a_source_is_drawn_from_as_often_as_it_has_items(toy_shop: Path, tmp_path: Path) -> None:
+    pairs = [{"query_id": n, "query_text": "cup", "image_id": f"cup-{n}", "text_input": ["a cup"]} for n in range(4)]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
+    sampler = BatchSampler([Source(toy_shop / "pairs.json"), Source(tmp_path / "pairs.json")], 2, 0, AS_WRITTEN)
+    batches = [sampler.batch(step).asked for step in range(1000)]
+    assert sum("cup" in asked for asked in batches) / len(batches) == pytest.approx(4 / 16, abs=0.05)
+
+
+def test_any_pair_of_an_item_may_meet_what_was_mined_for_it(toy_shop: Path, tmp_path: Path) -> None:
+    source = Source(toy_shop / "pairs.json", toy_shop / "images")
+    (tmp_path / "negatives.jsonl").write_text(json.dumps({"query_text": "mug", "image_ids": ["lamp-red"]}) + "\n")
+    source.use_negatives(tmp_path / "negatives.jsonl")
+    rng = np.random.default_rng(0)
+    taken = {pair for _ in range(20) for pair in source.harder(4, rng).values()}
+    assert taken == {0, 1, None}
+
+
 def test_of_an_items_pairs_the_weightier_are_drawn_more_often(tmp_path: Path) -> None:
     pair = {"image_id": "mug", "text_input": ["a mug"]}
     rows = [{"query_id": 0, "query_text": "cup", "weight": 1}, {"query_id": 1, "query_text": "mug", "weight": 99}]

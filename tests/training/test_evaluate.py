@@ -221,6 +221,11 @@ def test_items_with_only_a_picture_or_only_text_are_ranked_by_what_they_have(
         assert scores[mode][at["nothing"]] == -np.inf
     assert scores["image"][at["nowhere"]] == scores["text"][at["mug-blue"]] == -np.inf
     assert np.isfinite(scores["fused"][at["mug-red"]])
+    assert [item.item_id for item, found in zip(gallery.items, gallery.findable, strict=True) if not found] == [
+        "nothing"
+    ]
+    with pytest.raises(FormatError, match="nothing has neither a text nor a picture"):
+        gallery.tokens(at["nothing"])
     assert any("2 of 4 items have no picture" in note for note in gallery.notes)
     assert any("2 of 4 items have no text" in note for note in gallery.notes)
     ranks = evaluate.rank(gallery, [ValidQuery("q", "red mug", {"nothing": ""})])
