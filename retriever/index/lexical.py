@@ -59,11 +59,22 @@ class SparseVector:
     values: list[float]
 
 
-def embed_document(text: str) -> SparseVector:
-    """BM25's term-frequency part for an item's text."""
+def embed_document(text: str, title: str = "") -> SparseVector:
+    """BM25's term-frequency part for an item's text.
+
+    A word of the title, which is part of the text, counts as much as in a text of the title alone: the longer the rest
+    of a text is, the less each of its words counts, and a title names the item however much else is said of it.
+    """
+    weights = _term_weights(text)
+    for number, weight in _term_weights(title).items():
+        weights[number] = max(weight, weights.get(number, 0.0))
+    return SparseVector(list(weights), list(weights.values()))
+
+
+def _term_weights(text: str) -> dict[int, float]:
     apart = " ".join(f"{number} {unit}" for number, unit in _GLUED.findall(_normal(text)))
     vector = _EMBEDDER.embed_document(f"{_words(text)} {apart}")
-    return SparseVector(vector.indices, vector.values)
+    return dict(zip(vector.indices, vector.values, strict=True))
 
 
 def embed_query(text: str) -> SparseVector | None:

@@ -136,6 +136,20 @@ async def test_an_article_number_finds_its_item(index: ItemIndex, text: str, exp
     assert found[1].lexical < 0.9
 
 
+async def test_a_title_names_its_item_however_much_is_said_of_it(index: ItemIndex) -> None:
+    said = "A gift for every day of the year. " * 30
+    await index.upsert(
+        [
+            dataclasses.replace(item("own", seed=1, text=f"Wild and free mug. {said}"), title="Wild and free mug"),
+            dataclasses.replace(item("other", seed=1, text="Happy birthday mug"), title="Happy birthday mug"),
+            *(item(str(n), seed=1, text="Free gift") for n in range(3)),
+        ]
+    )
+    found = (await index.search(query(0), "wild and free mug", limit=5, explain=True)).hits
+    assert found[0].id == "own"
+    assert (found[0].lexical or 0) > 0.9
+
+
 async def test_a_decimal_number_is_not_a_code(index: ItemIndex) -> None:
     await index.upsert([item("jack", text="3.5mm jack"), item("lens", text="35mm lens")])
     found = (await index.search(query(0), "35mm", limit=2, lexical_weight=100, explain=True)).hits

@@ -35,6 +35,14 @@ def test_words_that_say_what_a_product_is(text: str) -> None:
     assert not has_code(text)
 
 
+def test_a_word_of_the_title_counts_the_same_however_long_the_rest_is() -> None:
+    title = "Wild and free mug"
+    alone, other = embed_document(title), embed_document(f"{title}. {'A gift for every day of theirs. ' * 30}", title)
+    weights = dict(zip(other.indices, other.values, strict=True))
+    assert [weights[number] for number in alone.indices] == alone.values
+    assert min(weights[number] for number in alone.indices) > weights[embed_document("gift").indices[0]] / 2
+
+
 @pytest.mark.parametrize(
     ("query", "text"),
     [
