@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retriever.index.fields import WORDS_KEY
-from retriever.index.filters import And, AnyOf, Condition, Not, conjoin
-from retriever.index.lexical import required
+from retriever.index.filters import Condition, Not, conjoin, word_for_word
 
 # A minus counts where a word begins, so "t-shirt" and "3 - 5 years" stay whole.
 _PART = re.compile(r'(?:(?<=\s)|^)(?P<minus>-?)"(?P<phrase>[^"]+)"|(?:(?<=\s)|^)-(?P<word>[^\W\d_][\w-]*)')
@@ -22,8 +20,8 @@ class ParsedQuery:
 
     def condition(self) -> Condition | None:
         """Every phrase is there, and nothing that is excluded; None if nothing is asked."""
-        wanted = [_all_of(phrase) for phrase in self.phrases]
-        unwanted = [Not(part) for part in map(_all_of, self.excluded) if part is not None]
+        wanted = [word_for_word(phrase) for phrase in self.phrases]
+        unwanted = [Not(part) for part in map(word_for_word, self.excluded) if part is not None]
         return conjoin(*wanted, *unwanted)
 
 
@@ -42,8 +40,3 @@ def parse(query: str, exclude: Sequence[str] = ()) -> ParsedQuery:
     wanted = [phrase for phrase in phrases if phrase]
     unwanted = [word for word in [*excluded, *(one.strip() for one in exclude)] if word]
     return ParsedQuery(text, tuple(wanted), tuple(dict.fromkeys(unwanted)))
-
-
-def _all_of(phrase: str) -> Condition | None:
-    numbers = required(phrase)
-    return And(tuple(AnyOf(WORDS_KEY, (number,)) for number in numbers)) if numbers else None

@@ -56,6 +56,7 @@ class _Asked:
     text: str
     lexical_weight: float
     condition: Condition | None = None
+    named: Condition | None = None  # what the few items have that are asked for by their number
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
 
@@ -160,9 +161,11 @@ class Searcher:
             return _Asked(None, text, 1.0, condition)
         wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
         rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
-        words = await self._index.with_known_codes(text)
-        weight = weight_of(words) if request.mode == "hybrid" else 0.0
-        return _Asked(rows, words, weight, condition, wanted.queue_seconds, wanted.encode_seconds)
+        words, weight, named = await self._index.with_known_codes(text), 0.0, None
+        if request.mode == "hybrid":
+            named = await self._index.named(words)
+            weight = weight_of(words, named=named is not None)
+        return _Asked(rows, words, weight, condition, named, wanted.queue_seconds, wanted.encode_seconds)
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
         """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
@@ -263,6 +266,7 @@ class Searcher:
             filter=condition,
             sort=sort,
             group_by=group,
+            named=asked.named,
             min_score=page.min_score,
             relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
             explain=explain,

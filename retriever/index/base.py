@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from retriever.index import fusion, lexical, selection
 from retriever.index.fields import EXACT, MAX_FIELDS, WORDS_KEY, Kind, field_name, fold, key, kinds_of
-from retriever.index.filters import Among, AnyOf, Condition, conjoin, resolve
+from retriever.index.filters import Among, AnyOf, Condition, conjoin, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
@@ -27,6 +27,7 @@ from retriever.index.word_counts import WordCounts
 log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 1000  # items whose values one call to the engine reads
+_FEW = 8  # items that have an article number; what more of them have, "330 ml" or "size 12", is none
 READY_TIMEOUT = 5  # seconds: who asks whether all is well does not wait for long
 
 
@@ -105,6 +106,7 @@ class ItemIndex(Listing):
         limit: int,
         offset: int = 0,
         lexical_weight: float | None = None,
+        named: Condition | None = None,
         filter: Condition | None = None,
         sort: Sequence[Sort] = (),
         group_by: str | None = None,
@@ -126,6 +128,7 @@ class ItemIndex(Listing):
             query: The query's embedding `(D,)`, or `(M, D)` rows whose MaxSim are added, each row weighted by its
                 length; None to rank by words alone.
             text: Its words, for BM25; may be empty.
+            named: What the few items have that it names by their number, as `named` says; these come first.
             filter: Only items that it lets through are ranked.
             sort: An order by fields in place of relevance, within what the floors leave.
             group_by: The payload key of a field: one item, the first, for each of its values.
@@ -140,7 +143,7 @@ class ItemIndex(Listing):
         if limit < 1 or offset < 0:
             raise ValueError(f"limit must be at least 1 and offset at least 0, not {limit} and {offset}")
         if lexical_weight is None:
-            lexical_weight = fusion.weight_of(text)
+            lexical_weight = fusion.weight_of(text, named=named is not None)
         if not 0 <= lexical_weight < float("inf"):
             raise ValueError(f"lexical_weight must be 0 or a positive number, not {lexical_weight}")
         words = lexical.embed_query(text) if lexical_weight else None
@@ -150,16 +153,16 @@ class ItemIndex(Listing):
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
         selected = bool(sort or group_by or min_score is not None or relevance_floor is not None)
-        if rows is not None and not (selected or offset or explain):
+        if rows is not None and not (selected or offset or explain or named):
             first = await self._first_page(rows, text, words, limit, lexical_weight, filter)
             if first is not None:
                 return first
         wanted, among = offset + limit, filter
         if selected:
             words_decide = rows is None or (lexical_weight > 0 and lexical.has_code(text))
-            items, ideal = await asyncio.gather(self.count(filter), self._ideal(text, words))
+            items = await self.count(filter)
             for tier, depth in enumerate(selection.POOL, start=1):
-                tiers = await self._candidates(rows, words, selection.POOL[:tier], filter)
+                tiers, ideal = await self._tiers(rows, text, words, selection.POOL[:tier], filter, named)
                 ranked = fusion.rank(tiers, lexical_weight, depth, ideal)
                 left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide)
                 chosen = await self._select(left, sort, group_by)
@@ -173,15 +176,14 @@ class ItemIndex(Listing):
         else:
             if wanted <= fusion.CANDIDATES:
                 # One search however many items there are, so it does not wait for their number.
-                found = self._candidates(rows, words, fusion.depths(wanted), filter)
-                total, tiers, ideal = await asyncio.gather(self.count(filter), found, self._ideal(text, words))
+                found = self._tiers(rows, text, words, fusion.depths(wanted), filter, named)
+                total, (tiers, ideal) = await asyncio.gather(self.count(filter), found)
             else:
                 total = await self.count(filter)
                 if not total or offset >= total:
                     return SearchResult([], total, filter)
                 wanted = min(total, wanted)
-                found = self._candidates(rows, words, fusion.depths(wanted), filter)
-                tiers, ideal = await asyncio.gather(found, self._ideal(text, words))
+                tiers, ideal = await self._tiers(rows, text, words, fusion.depths(wanted), filter, named)
             chosen = [selection.Chosen(one) for one in fusion.rank(tiers, lexical_weight, wanted, ideal)]
         return SearchResult(await self._shown(chosen[offset : offset + limit], explain=explain), total, among)
 
@@ -227,6 +229,30 @@ class ItemIndex(Listing):
             if numbers and not await self.count(AnyOf(WORDS_KEY, numbers)):
                 text = text.replace(code, " ")
         return " ".join(text.split())
+
+    async def named(self, text: str) -> Condition | None:
+        """What a few items have whose article number is this query with its plain words: "TAN 215", "1639C Black".
+
+        None where no item has all of it word for word, or where many have: that is no number of theirs.
+        """
+        condition = word_for_word(text) if lexical.may_name(text) else None
+        return condition if condition and 1 <= await self.count(condition) <= _FEW else None
+
+    async def _tiers(
+        self,
+        rows: Vector | None,
+        text: str,
+        words: lexical.SparseVector | None,
+        depths: Sequence[int],
+        filter: Condition | None,
+        named: Condition | None,
+    ) -> tuple[list[fusion.Candidates], float]:
+        """Candidates of these depths, and the ideal BM25 that theirs is measured by."""
+        tiers, ideal = await asyncio.gather(self._candidates(rows, words, depths, filter), self._ideal(text, words))
+        if named and words:
+            (few,) = await self._candidates(rows, words, [_FEW], conjoin(filter, named))
+            tiers = [fusion.with_named(tier, few, ideal) for tier in tiers]
+        return tiers, ideal
 
     async def _ideal(self, text: str, words: lexical.SparseVector | None) -> float:
         return 0.0 if words is None else await self._words.ideal(text, words)

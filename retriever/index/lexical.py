@@ -32,6 +32,7 @@ _EMBEDDER = Bm25(
     )
 )
 
+_LONGEST_NUMBER = 8  # words of an article number with plain words in it
 # Words joined by hyphens, slashes, underscores or dots: "424522-100", "602.456.78", "T-shirt".
 _JOINED = re.compile(r"(?<![^\W_])[^\W_]++(?:[-‐‑–_/.][^\W_]++)+")  # possessive: in linear time, whatever the text
 _MEASURE = re.compile(r"\d{1,4}|\d+[a-z]{1,3}", re.IGNORECASE)  # "42", "2024", "500ml", "16gb"
@@ -107,6 +108,11 @@ def codes(text: str) -> dict[str, tuple[int, ...]]:
         if numbers:
             found[match.group()] = tuple(number for number in numbers if number is not None)
     return found
+
+
+def may_name(text: str) -> bool:
+    """Whether a query of several words may be an article number as a whole: "TAN 215", "1639C Black"."""
+    return _digits(text) > 0 and 1 < len(_numbers(text)) <= _LONGEST_NUMBER
 
 
 def _is_code(word: str) -> bool:
