@@ -9,7 +9,13 @@ from retriever.index.filters import Condition, Not, conjoin, word_for_word
 # A minus counts where a word begins, so "t-shirt" and "3 - 5 years" stay whole.
 _PART = re.compile(r'(?:(?<=\s)|^)(?P<minus>-?)"(?P<phrase>[^"]+)"|(?:(?<=\s)|^)-(?P<word>[^\W\d_][\w-]*)')
 
-_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))  # telephones type them by themselves
+# Telephones type the quotes by themselves, and East Asian keyboards full-width letters, which the model cannot read.
+_TYPED = str.maketrans(
+    {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
+    | {ord("\u3000"): " "}
+    | dict.fromkeys(map(ord, "“”„‟«»"), '"')
+)
+_END = " .,;:!?…。、"  # of a sentence: to the model "red mug." is not quite "red mug"
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,12 @@ class ParsedQuery:
         return conjoin(*wanted, *unwanted)
 
 
-def parse(query: str, exclude: Sequence[str] = ()) -> ParsedQuery:
-    """Splits a query. One of minus words alone, or of none, has an empty `text`."""
+def parse(query: str, exclude: Sequence[str] = (), *, is_title: bool = False) -> ParsedQuery:
+    """Splits a query. One of minus words alone, or of none, has an empty `text`.
+
+    Args:
+        is_title: An item is called so: quotes and minus signs are part of its name.
+    """
     phrases, excluded = [], []
 
     def take(match: re.Match[str]) -> str:
@@ -36,7 +46,9 @@ def parse(query: str, exclude: Sequence[str] = ()) -> ParsedQuery:
         phrases.append(match["phrase"].strip())
         return match["phrase"]
 
-    text = " ".join(_PART.sub(take, query.translate(_QUOTES)).split())
+    typed = query.translate(_TYPED)
+    text = " ".join((typed if is_title else _PART.sub(take, typed)).split())
+    text = text.rstrip(_END) or text
     wanted = [phrase for phrase in phrases if phrase]
     unwanted = [word for word in [*excluded, *(one.strip() for one in exclude)] if word]
     return ParsedQuery(text, tuple(wanted), tuple(dict.fromkeys(unwanted)))

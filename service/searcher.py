@@ -88,7 +88,7 @@ class Searcher:
             raise Problem(422, "cannot_rerank", detail)
         if not request.query:
             return await self._answer(request, _EVERYTHING, started, search_id)
-        parsed = shopper.parse(request.query, request.exclude)
+        parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
         text = parsed.text
@@ -120,7 +120,7 @@ class Searcher:
         """
         started, search_id = perf_counter(), logs.begin_search()
         tokens = await self._catalogue.encode_picture(file)  # (Q, D)
-        parsed = shopper.parse(form.query)
+        parsed = self._parsed(form.query)
         text = parsed.text if parsed.phrases else self._lexicon.words.correct(parsed.text)
         words = (await self._encoder.encode_query(text)).embedding if text else None
         rows = np.concatenate([beside.rows(tokens, words, form.words), await self._away(parsed.excluded)])
@@ -130,6 +130,9 @@ class Searcher:
         if text != parsed.text:
             response.corrected_query = text
         return response
+
+    def _parsed(self, query: str, exclude: Sequence[str] = ()) -> shopper.ParsedQuery:
+        return shopper.parse(query, exclude, is_title=query in self._lexicon.suggester)
 
     async def similar(self, item_id: str, page: Page, condition: Condition | None = None) -> SearchResponse:
         """The items most like one of them, itself left out, among those that a condition lets through.
@@ -263,10 +266,10 @@ class Searcher:
             limit=limit,
             offset=offset,
             lexical_weight=asked.lexical_weight,
+            named=asked.named,
             filter=condition,
             sort=sort,
             group_by=group,
-            named=asked.named,
             min_score=page.min_score,
             relevance_floor=RELEVANCE_FLOOR if sort and floor is None else floor,
             explain=explain,

@@ -115,3 +115,21 @@ def test_an_article_number_with_plain_words_in_it_comes_first(client: TestClient
     assert [hit["id"] for page in pages for hit in page] == [hit["id"] for hit in answer["hits"]]
     by_price = search(client, "1639c black", sort=[{"field": "article"}])
     assert "5" in [hit["id"] for hit in by_price["hits"]]
+
+
+def test_a_title_with_a_minus_word_finds_its_item(client: TestClient) -> None:
+    """As it is pasted, or chosen from the suggestions."""
+    post_item(client, "pad", title="Diaper Pad Small -Blue")
+    post_item(client, "nappy", title="Nappy Small")
+    (suggestion,) = client.get("/suggest", params={"q": "diaper"}).json()["suggestions"]
+    assert search(client, suggestion["text"])["hits"][0]["id"] == "pad"
+    assert [hit["id"] for hit in search(client, "small -blue")["hits"]] == ["nappy"]
+
+
+@pytest.mark.parametrize("typed", ["red mug.", "Red mug?!", "ｒｅｄ　ｍｕｇ"])
+def test_how_a_query_ends_or_was_typed_does_not_matter(client: TestClient, typed: str) -> None:
+    for colour in ("red", "blue"):
+        post_item(client, colour, picture_file(colour), title="mug")
+    plain, other = search(client, "red mug"), search(client, typed)
+    assert [(hit["id"], hit["score"]) for hit in other["hits"]] == [(hit["id"], hit["score"]) for hit in plain["hits"]]
+    assert other["corrected_query"] is None
