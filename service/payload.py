@@ -39,7 +39,7 @@ def images_of(names: Sequence[str], pictures: Sequence[Picture]) -> list[dict[st
 
 def indexed(payload: Payload, tokens: Floats) -> IndexedItem:
     """A payload as the index takes it, with the item's tokens `(T, D)`."""
-    return IndexedItem(payload["id"], tokens, lexical_text(payload), payload, _fields(payload))
+    return IndexedItem(payload["id"], tokens, lexical_text(payload), payload, _fields(payload), payload["title"])
 
 
 def text_of(payload: Payload) -> str:

@@ -4,14 +4,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retriever.index.fields import WORDS_KEY
-from retriever.index.filters import And, AnyOf, Condition, Not, conjoin
-from retriever.index.lexical import required
+from retriever.index.filters import Condition, Not, conjoin, word_for_word
 
 # A minus counts where a word begins, so "t-shirt" and "3 - 5 years" stay whole.
 _PART = re.compile(r'(?:(?<=\s)|^)(?P<minus>-?)"(?P<phrase>[^"]+)"|(?:(?<=\s)|^)-(?P<word>[^\W\d_][\w-]*)')
 
-_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))  # telephones type them by themselves
+# Telephones type the quotes by themselves, and East Asian keyboards full-width letters, which the model cannot read.
+_TYPED = str.maketrans(
+    {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
+    | {ord("\u3000"): " "}
+    | dict.fromkeys(map(ord, "“”„‟«»"), '"')
+)
+_END = " .,;:!?…。、"  # of a sentence: to the model "red mug." is not quite "red mug"
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,17 @@ class ParsedQuery:
 
     def condition(self) -> Condition | None:
         """Every phrase is there, and nothing that is excluded; None if nothing is asked."""
-        wanted = [_all_of(phrase) for phrase in self.phrases]
-        unwanted = [Not(part) for part in map(_all_of, self.excluded) if part is not None]
+        wanted = [word_for_word(phrase) for phrase in self.phrases]
+        unwanted = [Not(part) for part in map(word_for_word, self.excluded) if part is not None]
         return conjoin(*wanted, *unwanted)
 
 
-def parse(query: str, exclude: Sequence[str] = ()) -> ParsedQuery:
-    """Splits a query. One of minus words alone, or of none, has an empty `text`."""
+def parse(query: str, exclude: Sequence[str] = (), *, is_title: bool = False) -> ParsedQuery:
+    """Splits a query. One of minus words alone, or of none, has an empty `text`.
+
+    Args:
+        is_title: An item is called so: quotes and minus signs are part of its name.
+    """
     phrases, excluded = [], []
 
     def take(match: re.Match[str]) -> str:
@@ -38,12 +46,9 @@ def parse(query: str, exclude: Sequence[str] = ()) -> ParsedQuery:
         phrases.append(match["phrase"].strip())
         return match["phrase"]
 
-    text = " ".join(_PART.sub(take, query.translate(_QUOTES)).split())
+    typed = query.translate(_TYPED)
+    text = " ".join((typed if is_title else _PART.sub(take, typed)).split())
+    text = text.rstrip(_END) or text
     wanted = [phrase for phrase in phrases if phrase]
     unwanted = [word for word in [*excluded, *(one.strip() for one in exclude)] if word]
     return ParsedQuery(text, tuple(wanted), tuple(dict.fromkeys(unwanted)))
-
-
-def _all_of(phrase: str) -> Condition | None:
-    numbers = required(phrase)
-    return And(tuple(AnyOf(WORDS_KEY, (number,)) for number in numbers)) if numbers else None

@@ -51,6 +51,7 @@ class _Asked:
     text: str
     lexical_weight: float
     condition: Condition | None = None
+    named: Condition | None = None  # what the few items have that are asked for by their number
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
 
@@ -91,7 +92,7 @@ class Searcher:
             raise Problem(422, "cannot_rerank", detail)
         if not request.query:
             return await self._answer(request, _EVERYTHING, started, search_id)
-        parsed = shopper.parse(request.query, request.exclude)
+        parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
         text = parsed.text
@@ -123,7 +124,7 @@ class Searcher:
         """
         started, search_id = perf_counter(), logs.begin_search()
         tokens = await self._catalogue.encode_picture(file)  # (Q, D)
-        parsed = shopper.parse(form.query)
+        parsed = self._parsed(form.query)
         text = parsed.text if parsed.phrases else self._lexicon.words.correct(parsed.text)
         words = (await self._encoder.encode_query(text)).embedding if text else None
         rows = np.concatenate([beside.rows(tokens, words, form.words), await self._away(parsed.excluded)])
@@ -133,6 +134,9 @@ class Searcher:
         if text != parsed.text:
             response.corrected_query = text
         return response
+
+    def _parsed(self, query: str, exclude: Sequence[str] = ()) -> shopper.ParsedQuery:
+        return shopper.parse(query, exclude, is_title=query in self._lexicon.suggester)
 
     async def similar(self, item_id: str, page: Page, condition: Condition | None = None) -> SearchResponse:
         """The items most like one of them, itself left out, among those that a condition lets through.
@@ -168,9 +172,11 @@ class Searcher:
             return _Asked(None, text, 1.0, condition)
         wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
         rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
-        words = await self._index.with_known_codes(text)
-        weight = weight_of(words) if request.mode == "hybrid" else 0.0
-        return _Asked(rows, words, weight, condition, wanted.queue_seconds, wanted.encode_seconds)
+        words, weight, named = await self._index.with_known_codes(text), 0.0, None
+        if request.mode == "hybrid":
+            named = await self._index.named(words)
+            weight = weight_of(words, named=named is not None)
+        return _Asked(rows, words, weight, condition, named, wanted.queue_seconds, wanted.encode_seconds)
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
         """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
@@ -257,6 +263,7 @@ class Searcher:
             limit=limit,
             offset=offset,
             lexical_weight=asked.lexical_weight,
+            named=asked.named,
             filter=chosen.filter,
             sort=chosen.sort,
             group_by=chosen.group,

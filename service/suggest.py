@@ -45,6 +45,10 @@ class Suggester:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, phrase: str) -> bool:
+        """Whether an item has this phrase as its title, a category or an attribute, whatever the letter case."""
+        return " ".join(phrase.split()).casefold() in self._items
+
     def add(self, phrases: Iterable[Suggestion]) -> None:
         """Counts phrases of an item."""
         for phrase in phrases:

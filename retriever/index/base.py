@@ -6,9 +6,11 @@ most of them named with an underscore, and says how it is opened.
 
 import asyncio
 import logging
+import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy.typing as npt
 
 from retriever.index import fusion, lexical, selection
 from retriever.index.fields import EXACT, MAX_FIELDS, WORDS_KEY, Kind, fold, key, kinds_of
-from retriever.index.filters import Among, AnyOf, Condition, Fields, FilterError, conjoin, resolve
+from retriever.index.filters import Among, AnyOf, Condition, Fields, FilterError, conjoin, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
@@ -28,6 +30,7 @@ from retriever.index.word_counts import WordCounts
 log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 1000  # items whose values one call to the engine reads
+_FEW = 8  # items that have an article number; what more of them have, "330 ml" or "size 12", is none
 
 T = TypeVar("T")
 
@@ -119,6 +122,7 @@ class ItemIndex(Listing):
         limit: int,
         offset: int = 0,
         lexical_weight: float | None = None,
+        named: Condition | None = None,
         filter: Condition | None = None,
         sort: Sequence[Sort] = (),
         group_by: str | None = None,
@@ -140,6 +144,7 @@ class ItemIndex(Listing):
             query: The query's embedding `(D,)`, or `(M, D)` rows whose MaxSim are added, each row weighted by its
                 length; None to rank by words alone.
             text: Its words, for BM25; may be empty.
+            named: What the few items have that it names by their number, as `named` says; these come first.
             filter: Only items that it lets through are ranked.
             sort: An order by fields in place of relevance, within what the floors leave.
             group_by: The payload key of a field: one item, the first, for each of its values.
@@ -154,7 +159,7 @@ class ItemIndex(Listing):
         if limit < 1 or offset < 0:
             raise ValueError(f"limit must be at least 1 and offset at least 0, not {limit} and {offset}")
         if lexical_weight is None:
-            lexical_weight = fusion.weight_of(text)
+            lexical_weight = fusion.weight_of(text, named=named is not None)
         if not 0 <= lexical_weight < float("inf"):
             raise ValueError(f"lexical_weight must be 0 or a positive number, not {lexical_weight}")
         words = lexical.embed_query(text) if lexical_weight else None
@@ -163,11 +168,11 @@ class ItemIndex(Listing):
                 return SearchResult([], 0, Among(()))
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
-        asked, wanted = Question(rows, text, words, lexical_weight, filter), offset + limit
+        asked, wanted = Question(rows, text, words, lexical_weight, named, filter), offset + limit
         if sort or group_by or min_score is not None or relevance_floor is not None:
             chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
         else:
-            if rows is not None and not (offset or explain):
+            if rows is not None and not (offset or explain or named):
                 first = await self._first_page(asked, limit)
                 if first is not None:
                     return first
@@ -182,8 +187,8 @@ class ItemIndex(Listing):
             if offset >= items:
                 return [], items
             wanted = min(wanted, items)
-        found = self._candidates(asked, fusion.depths(wanted))
-        total, tiers, ideal = await asyncio.gather(self.count(asked.filter), found, self._ideal(asked))
+        found = self._tiers(asked, fusion.depths(wanted))
+        total, (tiers, ideal) = await asyncio.gather(self.count(asked.filter), found)
         return [selection.Chosen(one) for one in fusion.rank(tiers, asked.lexical_weight, wanted, ideal)], total
 
     async def _of_pool(
@@ -197,9 +202,9 @@ class ItemIndex(Listing):
     ) -> tuple[list[selection.Chosen], int, Condition | None]:
         """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
         words_decide = asked.rows is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
-        items, ideal = await asyncio.gather(self.count(asked.filter), self._ideal(asked))
+        items = await self.count(asked.filter)
         for tier, depth in enumerate(selection.POOL, start=1):
-            tiers = await self._candidates(asked, selection.POOL[:tier])
+            tiers, ideal = await self._tiers(asked, selection.POOL[:tier])
             ranked = fusion.rank(tiers, asked.lexical_weight, depth, ideal)
             left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide)
             chosen = await self._select(left, sort, group_by)
@@ -249,8 +254,24 @@ class ItemIndex(Listing):
         """A query without the article numbers that no item has, for they would decide in place of its other words."""
         for code, numbers in lexical.codes(text).items():
             if numbers and not await self.count(AnyOf(WORDS_KEY, numbers)):
-                text = text.replace(code, " ")
+                text = re.sub(rf"(?<![\w-]){re.escape(code)}(?![\w-])", " ", text)  # not where it is part of another
         return " ".join(text.split())
+
+    async def named(self, text: str) -> Condition | None:
+        """What a few items have whose article number is this query with its plain words: "TAN 215", "1639C Black".
+
+        None where no item has all of it word for word, or where many have: that is no number of theirs.
+        """
+        condition = word_for_word(text) if lexical.may_name(text) else None
+        return condition if condition and 1 <= await self.count(condition) <= _FEW else None
+
+    async def _tiers(self, asked: Question, depths: Sequence[int]) -> tuple[list[fusion.Candidates], float]:
+        """Candidates of these depths, and the ideal BM25 that theirs is measured by."""
+        tiers, ideal = await asyncio.gather(self._candidates(asked, depths), self._ideal(asked))
+        if asked.named and asked.words:
+            (few,) = await self._candidates(replace(asked, filter=conjoin(asked.filter, asked.named)), [_FEW])
+            tiers = [fusion.with_named(tier, few, ideal) for tier in tiers]
+        return tiers, ideal
 
     async def _ideal(self, asked: Question) -> float:
         return 0.0 if asked.words is None else await self._words.ideal(asked.text, asked.words)

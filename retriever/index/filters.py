@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retriever.index.fields import Kind, field_name, fold, key, keyword, timestamp
+from retriever.index.fields import WORDS_KEY, Kind, field_name, fold, key, keyword, timestamp
+from retriever.index.lexical import required
 
 Fields = Mapping[str, set[Kind]]  # name → kinds of its values
 
@@ -210,6 +211,11 @@ def keys_of(condition: Condition | None) -> set[str]:
         case AnyOf() | Range():
             return {condition.key}
     return set()
+
+
+def word_for_word(phrase: str) -> Condition | None:
+    """All words of a phrase are there, each beside the next; None if it has no words."""
+    return conjoin(*(AnyOf(WORDS_KEY, (number,)) for number in required(phrase)))
 
 
 def conjoin(*conditions: Condition | None) -> Condition | None:

@@ -20,6 +20,10 @@ CODE_WEIGHT = 1.0
 
 SHARPNESS = 4
 
+# BM25 of an item that is asked for by an article number of several words, in units of the most that another may have:
+# so much more that the words of all others, by the fourth power of their share of it, are worth what they always are.
+_NAMED = (CODE_WEIGHT / LEXICAL_WEIGHT) ** (1 / SHARPNESS)
+
 # BM25 of a word that stands once in a short text, in units of the word's IDF.
 WORD_SCORE = 1.2
 
@@ -70,9 +74,15 @@ def depths(wanted: int) -> list[int]:
     return found
 
 
-def weight_of(text: str) -> float:
-    """What words in common are worth for this query."""
-    return CODE_WEIGHT if has_code(text) else LEXICAL_WEIGHT
+def weight_of(text: str, *, named: bool = False) -> float:
+    """What words in common are worth for this query; `named`: a few items have all of it as their number."""
+    return CODE_WEIGHT if named or has_code(text) else LEXICAL_WEIGHT
+
+
+def with_named(tier: Candidates, named: Candidates, ideal: float) -> Candidates:
+    """A tier with the items that have a query as their article number, each with more BM25 than any other."""
+    most = _NAMED * max([ideal, *tier.lexical.values(), *named.lexical.values()])
+    return Candidates({**tier.semantic, **named.semantic}, {**tier.lexical, **dict.fromkeys(named.lexical, most)})
 
 
 def idf(items: int, having: int) -> float:

@@ -32,6 +32,7 @@ _EMBEDDER = Bm25(
     )
 )
 
+_LONGEST_NUMBER = 8  # words of an article number with plain words in it
 # Words joined by hyphens, slashes, underscores or dots: "424522-100", "602.456.78", "T-shirt".
 _JOINED = re.compile(r"(?<![^\W_])[^\W_]++(?:[-‐‑–_/.][^\W_]++)+")  # possessive: in linear time, whatever the text
 _MEASURE = re.compile(r"\d{1,4}|\d+[a-z]{1,3}", re.IGNORECASE)  # "42", "2024", "500ml", "16gb"
@@ -59,11 +60,22 @@ class SparseVector:
     values: list[float]
 
 
-def embed_document(text: str) -> SparseVector:
-    """BM25's term-frequency part for an item's text."""
+def embed_document(text: str, title: str = "") -> SparseVector:
+    """BM25's term-frequency part for an item's text.
+
+    A word of the title, which is part of the text, counts as much as in a text of the title alone: the longer the rest
+    of a text is, the less each of its words counts, and a title names the item however much else is said of it.
+    """
+    weights = _term_weights(text)
+    for number, weight in _term_weights(title).items():
+        weights[number] = max(weight, weights.get(number, 0.0))
+    return SparseVector(list(weights), list(weights.values()))
+
+
+def _term_weights(text: str) -> dict[int, float]:
     apart = " ".join(f"{number} {unit}" for number, unit in _GLUED.findall(_normal(text)))
     vector = _EMBEDDER.embed_document(f"{_words(text)} {apart}")
-    return SparseVector(vector.indices, vector.values)
+    return dict(zip(vector.indices, vector.values, strict=True))
 
 
 def embed_query(text: str) -> SparseVector | None:
@@ -96,6 +108,11 @@ def codes(text: str) -> dict[str, tuple[int, ...]]:
         if numbers:
             found[match.group()] = tuple(number for number in numbers if number is not None)
     return found
+
+
+def may_name(text: str) -> bool:
+    """Whether a query of several words may be an article number as a whole: "TAN 215", "1639C Black"."""
+    return _digits(text) > 0 and 1 < len(_numbers(text)) <= _LONGEST_NUMBER
 
 
 def _is_code(word: str) -> bool:

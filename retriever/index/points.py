@@ -30,6 +30,7 @@ class IndexedItem:
     text: str  # what BM25 sees
     payload: Payload  # JSON, returned as it is; `id` is added to it
     fields: Mapping[str, FieldValue] = field(default_factory=dict)  # what it can be filtered and sorted by
+    title: str = ""  # the part of the text that names it
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _point(item: IndexedItem, dim: int, model_id: str) -> Point:
         id=point_id(item.id),
         dense=_direction(tokens.mean(axis=0)),
         tokens=tokens,
-        lexical=lexical.embed_document(item.text),
+        lexical=lexical.embed_document(item.text, item.title),
         payload={
             **item.payload,
             "id": item.id,

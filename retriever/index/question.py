@@ -15,4 +15,5 @@ class Question:
     text: str
     words: SparseVector | None  # those of the text, for BM25; None: they count for nothing
     lexical_weight: float
+    named: Condition | None  # what those few items have that come first: their article number
     filter: Condition | None

@@ -37,7 +37,7 @@ class FirstPage:
         """The best candidates as `fusion.rank` has them, with payloads; None where the next page might not follow on.
 
         `ideal` is the BM25 that a text with every word of the query would have, 0 where only the best counts. Beyond it
-        is only a text of fewer than some twenty words, or one that repeats them: so what follows from the ideal is
+        is a short text or a title that has them all, or a text that repeats them: so what follows from the ideal is
         asked for beside the best BM25, and once more where that is greater.
         """
         if self.words is None:

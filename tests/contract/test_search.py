@@ -1,6 +1,7 @@
 """What every index finds, and in which order."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -136,6 +137,65 @@ async def test_an_article_number_finds_its_item(index: ItemIndex, text: str, exp
     assert found[1].lexical < 0.9
 
 
+@pytest.mark.parametrize("explain", [True, False])
+@pytest.mark.parametrize("code", ["TAN 215", "222-Blue", "40860V Gold", "CFR - 120 B", "30412-7 Red"])
+async def test_an_article_number_of_several_words_comes_first(index: ItemIndex, code: str, explain: bool) -> None:
+    """Though its item is the least alike, and others have its words apart, or one of them over and over."""
+    parts = re.findall(r"\w+", code)
+    await index.upsert(
+        [
+            IndexedItem("own", -query(0)[None], f"Shoe. {'Worn every day of a year. ' * 20} Article {code}.", {}),
+            IndexedItem("apart", 0.1 * query(0)[None], " sold ".join(parts), {}),
+            IndexedItem("often", 0.1 * query(0)[None], f"{parts[-1]} " * 9, {}),
+        ]
+    )
+    named = await index.named(code)
+    found = (await index.search(query(0), code, limit=5, named=named, lexical_weight=3, explain=explain)).hits
+    assert found[0].id == "own"
+    assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+
+
+async def test_what_many_items_have_is_no_article_number(index: ItemIndex) -> None:
+    await index.upsert([item(str(i), text="mug, 330 ml") for i in range(9)] + [item("kettle", text="steel, TAN 215")])
+    assert await index.named("330 ml") is None
+    assert await index.named("steel 330") is None
+    assert await index.named("TAN 215") is not None
+
+
+async def test_an_article_number_leaves_other_words_their_worth(index: ItemIndex) -> None:
+    """Where the query was none after all, all else is ranked as ever; and it keeps to the filter."""
+    texts = ["size 12 shoes", "shoes in size 12", "red shoes", "size 12", "mug"]
+    await index.upsert(
+        [dataclasses.replace(item(str(i), text=text), fields={"kind": "ab"[i % 2]}) for i, text in enumerate(texts)]
+    )
+    named = await index.named("size 12 shoes")
+    plain = await index.search(query(0), "size 12 shoes", limit=5, explain=True)
+    first = await index.search(query(0), "size 12 shoes", limit=5, named=named, explain=True)
+    assert first.hits[0].id == "0"
+    rest = {hit.id: hit.score for hit in plain.hits if hit.id != "0"}
+    assert {hit.id: hit.score for hit in first.hits[1:]} == pytest.approx(rest, abs=PRECISION)
+    assert first.total == plain.total == 5
+    others = AnyOf(key("keyword", "kind"), ("b",))
+    assert sorted(ids((await index.search(query(0), "size 12 shoes", limit=5, named=named, filter=others)).hits)) == [
+        "1",
+        "3",
+    ]
+
+
+async def test_a_title_names_its_item_however_much_is_said_of_it(index: ItemIndex) -> None:
+    said = "A gift for every day of the year. " * 30
+    await index.upsert(
+        [
+            dataclasses.replace(item("own", seed=1, text=f"Wild and free mug. {said}"), title="Wild and free mug"),
+            dataclasses.replace(item("other", seed=1, text="Happy birthday mug"), title="Happy birthday mug"),
+            *(item(str(n), seed=1, text="Free gift") for n in range(3)),
+        ]
+    )
+    found = (await index.search(query(0), "wild and free mug", limit=5, explain=True)).hits
+    assert found[0].id == "own"
+    assert (found[0].lexical or 0) > 0.9
+
+
 async def test_a_decimal_number_is_not_a_code(index: ItemIndex) -> None:
     await index.upsert([item("jack", text="3.5mm jack"), item("lens", text="35mm lens")])
     found = (await index.search(query(0), "35mm", limit=2, lexical_weight=100, explain=True)).hits
@@ -207,6 +267,12 @@ async def test_pages_join_without_gaps_or_repeats(index: ItemIndex, monkeypatch:
     beyond = await index.search(query(0), "red mug", limit=10, offset=50)
     assert (beyond.hits, beyond.total) == ([], 50)
     assert len((await index.search(query(0), "red mug", limit=10, offset=45)).hits) == 5
+
+
+async def test_article_numbers_that_no_item_has_are_left_out_whole(index: ItemIndex) -> None:
+    await index.upsert([item("a", text="mug KC-17204")])
+    assert await index.with_known_codes("red KC-17204 99887766") == "red KC-17204"
+    assert await index.with_known_codes("12345 red AB-12345") == "red"
 
 
 @pytest.mark.parametrize("weight", [0, 0.4, 3])

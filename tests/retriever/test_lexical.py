@@ -2,7 +2,7 @@
 
 import pytest
 
-from retriever.index.lexical import embed_document, embed_query, has_code
+from retriever.index.lexical import embed_document, embed_query, has_code, may_name
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,30 @@ def test_a_number_that_names_a_product(text: str) -> None:
 )
 def test_words_that_say_what_a_product_is(text: str) -> None:
     assert not has_code(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "possible"),
+    [
+        ("TAN 215", True),
+        ("CFR - 120 B", True),
+        ("222-Blue", True),
+        ("red mug", False),
+        ("the 12", False),
+        ("SD_147", False),  # one word to a phrase
+        ("mug 1 2 3 4 5 6 7 8", False),
+    ],
+)
+def test_a_number_may_have_plain_words_in_it(text: str, possible: bool) -> None:
+    assert may_name(text) == possible
+
+
+def test_a_word_of_the_title_counts_the_same_however_long_the_rest_is() -> None:
+    title = "Wild and free mug"
+    alone, other = embed_document(title), embed_document(f"{title}. {'A gift for every day of theirs. ' * 30}", title)
+    weights = dict(zip(other.indices, other.values, strict=True))
+    assert [weights[number] for number in alone.indices] == alone.values
+    assert min(weights[number] for number in alone.indices) > weights[embed_document("gift").indices[0]] / 2
 
 
 @pytest.mark.parametrize(

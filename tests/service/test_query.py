@@ -27,11 +27,26 @@ from service.vocabulary import Vocabulary
         ('say "', 'say "', (), ()),
         ("-leather", "", (), ("leather",)),
         ("红色 -皮革", "红色", (), ("皮革",)),
+        ("red mug.", "red mug", (), ()),
+        ("Where is my mug ?!", "Where is my mug", (), ()),
+        ("红色杯子。", "红色杯子", (), ()),
+        ('"round neck".', "round neck", ("round neck",), ()),
+        ("shirt -red.", "shirt", (), ("red",)),
+        ('tv 5.5"', 'tv 5.5"', (), ()),
+        ("424522-100.", "424522-100", (), ()),
+        ("mug (300 ml)", "mug (300 ml)", (), ()),
+        ("?!…", "?!…", (), ()),
+        ("ｒｅｄ　ｍｕｇ！ －ｐｌａｓｔｉｃ", "red mug", (), ("plastic",)),
     ],
 )
 def test_a_query_is_taken_apart(typed: str, text: str, phrases: tuple[str, ...], excluded: tuple[str, ...]) -> None:
     parsed = parse(typed)
     assert (parsed.text, parsed.phrases, parsed.excluded) == (text, phrases, excluded)
+
+
+def test_a_title_is_taken_as_it_is() -> None:
+    parsed = parse('Diaper "Soft" Small -Blue', ["red"], is_title=True)
+    assert (parsed.text, parsed.phrases, parsed.excluded) == ('Diaper "Soft" Small -Blue', (), ("red",))
 
 
 def test_a_list_of_what_is_not_wanted_joins_the_minus_words() -> None:

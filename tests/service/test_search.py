@@ -157,3 +157,40 @@ def test_pages_follow_each_other(client: TestClient) -> None:
 def test_any_text_is_a_query(client: TestClient, query: str) -> None:
     post_item(client, "a", picture_file(), title="mug")
     assert [hit["id"] for hit in search(client, query)["hits"]] == ["a"]
+
+
+def test_an_article_number_with_plain_words_in_it_comes_first(client: TestClient) -> None:
+    """Whatever the model makes of it, and though sorting keeps to what is relevant."""
+    for n in range(8):
+        code = "1639C Black" if n == 5 else f"1639D{n} Brown"
+        post_item(
+            client, str(n), picture_file((30 * n, 0, 90)), title="black shoe", attributes=f'{{"article": "{code}"}}'
+        )
+    answer = search(client, "1639c black", explain=True)
+    assert answer["hits"][0]["id"] == "5"
+    for hit in answer["hits"]:
+        why = hit["explanation"]
+        assert 0 <= why["lexical"] <= 1
+        assert hit["score"] == pytest.approx(why["semantic"] + why["lexical_weight"] * why["lexical"], abs=1e-4)
+    pages = [search(client, "1639c black", limit=3, offset=offset)["hits"] for offset in (0, 3, 6)]
+    assert [hit["id"] for page in pages for hit in page] == [hit["id"] for hit in answer["hits"]]
+    by_price = search(client, "1639c black", sort=[{"field": "article"}])
+    assert "5" in [hit["id"] for hit in by_price["hits"]]
+
+
+def test_a_title_with_a_minus_word_finds_its_item(client: TestClient) -> None:
+    """As it is pasted, or chosen from the suggestions."""
+    post_item(client, "pad", title="Diaper Pad Small -Blue")
+    post_item(client, "nappy", title="Nappy Small")
+    (suggestion,) = client.get("/suggest", params={"q": "diaper"}).json()["suggestions"]
+    assert search(client, suggestion["text"])["hits"][0]["id"] == "pad"
+    assert [hit["id"] for hit in search(client, "small -blue")["hits"]] == ["nappy"]
+
+
+@pytest.mark.parametrize("typed", ["red mug.", "Red mug?!", "ｒｅｄ　ｍｕｇ"])
+def test_how_a_query_ends_or_was_typed_does_not_matter(client: TestClient, typed: str) -> None:
+    for colour in ("red", "blue"):
+        post_item(client, colour, picture_file(colour), title="mug")
+    plain, other = search(client, "red mug"), search(client, typed)
+    assert [(hit["id"], hit["score"]) for hit in other["hits"]] == [(hit["id"], hit["score"]) for hit in plain["hits"]]
+    assert other["corrected_query"] is None
