@@ -48,7 +48,7 @@ async def check_vectors(data_dir: Path, checkpoint: Path) -> int:
         async for payload in index.every_item():
             count += 1
             text = item_text(payload["title"], payload["description"], payload["category"], payload["attributes"])
-            pictures = [media.load(image["file"]).image for image in payload["images"]]
+            pictures = [media.load(image["file"]) for image in payload["images"]]
             inputs = [ItemInput(picture, text or None) for picture in pictures] or [ItemInput(text=text)]
             expected = np.concatenate(model.encode_items(inputs))
             found = (await index.tokens([payload["id"]]))[payload["id"]]

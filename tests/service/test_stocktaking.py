@@ -78,6 +78,7 @@ def test_what_is_written_while_stock_is_taken_counts_once(
             yield payload
 
     monkeypatch.setattr(Listing, "every_item", held)
+    caplog.clear()  # of what the first start has said
     with caplog.at_level("INFO"), TestClient(create_app(settings)) as client:
 
         def suggested() -> set[str]:
