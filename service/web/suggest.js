@@ -18,8 +18,13 @@ export function setUpSuggestions(input, { onChoose }) {
   }
 
   function move(step) {
+    const places = list.children.length + 1; // one beyond the last is the box itself
+    select((active + step + places) % places);
+  }
+
+  function select(place) {
     const options = [...list.children];
-    active = (active + step + options.length + 1) % (options.length + 1); // one beyond the last is the box itself
+    active = place;
     options.forEach((option, i) => option.setAttribute("aria-selected", String(i === active)));
     if (options[active]) input.setAttribute("aria-activedescendant", options[active].id);
     else input.removeAttribute("aria-activedescendant");
@@ -36,11 +41,12 @@ export function setUpSuggestions(input, { onChoose }) {
     const { signal } = running;
     const typed = input.value.trim();
     if (!typed) return close();
+    select(-1); // whoever types is in the box
     const answer = await suggest(typed, signal).catch(() => null); // a nicety: its failure is no news
     if (signal.aborted) return;
     const found = (answer?.suggestions ?? []).filter(({ text }) => text.toLowerCase() !== typed.toLowerCase());
     if (!found.length || document.activeElement !== input) return close();
-    active = -1;
+    const selected = list.children[active] && $("span", list.children[active]).textContent; // since
     list.replaceChildren(
       ...found.map(({ text, kind }, i) =>
         element(
@@ -59,6 +65,7 @@ export function setUpSuggestions(input, { onChoose }) {
     );
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
+    select(found.findIndex(({ text }) => text === selected));
   }
 
   input.addEventListener("input", update);

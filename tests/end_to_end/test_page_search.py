@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.end_to_end.conftest import COLOURS, picture, post
 from tests.end_to_end.serving import Server
@@ -129,6 +129,24 @@ def test_suggestions_are_chosen_by_keyboard(page: Page) -> None:
     box.press_sequentially(" s")
     box.press("Escape")
     expect(page.get_by_role("listbox", name="Suggestions")).to_be_hidden()
+
+
+def test_a_suggestion_stays_chosen_when_newer_ones_arrive(page: Page) -> None:
+    late: list[Route] = []
+    page.route(re.compile(r"/suggest\?q=blu\b"), lambda route: late.append(route))
+    box = page.get_by_label("Search products")
+    options = page.get_by_role("listbox", name="Suggestions").get_by_role("option")
+    box.press_sequentially("bl")
+    expect(options).to_have_count(2)
+    with page.expect_request(re.compile(r"/suggest\?q=blu\b")):
+        box.press("u")
+    box.press("ArrowDown")
+    chosen = options.first.locator("span").inner_text()
+    late[0].fulfill(json={"suggestions": [{"text": text, "kind": "title"} for text in ("blue", chosen, "blue cap")]})
+    expect(options).to_have_count(3)
+    expect(options.nth(1)).to_have_attribute("aria-selected", "true")
+    box.press("Enter")
+    expect(box).to_have_value(chosen)
 
 
 def test_a_photograph_finds_what_looks_like_it(page: Page, tmp_path: Path) -> None:
