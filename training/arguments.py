@@ -94,6 +94,13 @@ def paths(argument: str) -> list[Path]:
     return [Path(part) for part in argument.split(":", maxsplit=1)]
 
 
+def make_room(file: Path, flag: str) -> None:
+    """Makes the folder of a file that long work writes at its end. Raises ValueError, OSError if it cannot be."""
+    if file.is_dir():
+        raise ValueError(f"{flag} {file} is a folder: name a file in it")
+    file.parent.mkdir(parents=True, exist_ok=True)
+
+
 def command_line() -> argparse.ArgumentParser:
     """Every field of `TrainArgs` as a flag with the same default."""
     parser = argparse.ArgumentParser(

@@ -24,6 +24,7 @@ from retriever import ItemInput, Retriever, item_text
 from retriever.arrays import Floats
 from retriever.index import IndexedItem, ItemIndex, beside, open_index
 from training import catalogue
+from training.arguments import make_room
 from training.formats import PictureFolder, open_picture
 from training.metrics import bootstrap_intervals, first_rank_metrics
 
@@ -173,9 +174,7 @@ def _run(options: argparse.Namespace) -> None:
     if not asked:
         raise ValueError(f"{options.items}: no two products of a category differ in {', '.join(options.attributes)}")
     if options.json:
-        if options.json.is_dir():
-            raise ValueError(f"--json {options.json} is a folder: name a file in it")
-        options.json.parent.mkdir(parents=True, exist_ok=True)
+        make_room(options.json, "--json")
     found = asyncio.run(measure(retriever.load(options.model), shop, asked, options.words))
     print(f"| changed (searches) | searched with | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
     for attribute, by_name in found.items():

@@ -21,7 +21,7 @@ import retriever
 from retriever.index import IndexUnavailable
 from retriever.inference import Inference
 from training import formats, report
-from training.arguments import count
+from training.arguments import count, make_room
 from training.compare import compare, in_common, load_results
 from training.formats import FormatError, GalleryItem, ValidQuery
 from training.gallery import EncodedGallery
@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace) -> None:
     previous = load_results(options.compare) if options.compare else None
     if previous is not None:
         in_common(asked(queries), previous["asked"])
-    _make_room(options.json, options.report)
+    _check_outputs(options.json, options.report)
 
     try:
         model = retriever.load(options.model, options.device, options.inference)
@@ -142,12 +142,10 @@ def _check_answers(queries: Sequence[ValidQuery], items: Sequence[GalleryItem]) 
             raise FormatError(f"item {missing[0]} answers query {query.query_id} but is not in the gallery")
 
 
-def _make_room(results: Path | None, folder: Path | None) -> None:
+def _check_outputs(results: Path | None, folder: Path | None) -> None:
     """Make the folders of what will be written. Raises FormatError or OSError if it cannot be written there."""
     if results is not None:
-        if results.is_dir():
-            raise FormatError(f"--json {results} is a folder: name a file in it")
-        results.parent.mkdir(parents=True, exist_ok=True)
+        make_room(results, "--json")
     if folder is not None:
         if folder.is_file():
             raise FormatError(f"--report {folder} is a file: name a folder")

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from training.arguments import make_room
 from training.data import Source, normalise
 from training.teacher import Teacher, TextTeacher, open_teacher
 
@@ -124,9 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.output.is_dir():
-        raise ValueError(f"--output {options.output} is a folder: name a file in it")
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    make_room(options.output, "--output")
     source = Source(options.train)
     teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
     queries = draw(source, options.count, options.seed)
