@@ -1,4 +1,4 @@
-"""The README says what the code does: settings, routes and commands."""
+"""The README says what the code does (settings, routes, commands), and links of all documents lead somewhere."""
 
 import re
 from pathlib import Path
@@ -31,3 +31,18 @@ def test_every_command_exists() -> None:
     targets = re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE)
     for target in set(re.findall(r"make ([a-z-]+)`", README)):
         assert target in targets, target
+
+
+def test_every_link_of_a_document_leads_somewhere() -> None:
+    root = Path(__file__).parents[1]
+    for document in [root / "README.md", *root.rglob("docs/*.md"), *root.glob("retriever/weights/*/*.md")]:
+        for path, anchor in re.findall(r"\]\(([^):#\s]*)(?:#([^)\s]*))?\)", document.read_text()):
+            target = document.parent / path if path else document
+            assert target.exists(), f"{document.name}: {path}"
+            assert not anchor or anchor in _anchors(target), f"{document.name}: {path}#{anchor}"
+
+
+def _anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
