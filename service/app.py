@@ -18,7 +18,7 @@ from service.fetch import PictureFetcher
 from service.headers import SecurityHeadersMiddleware
 from service.metrics import Metrics
 from service.middleware import QUIET, EscapedItemPathMiddleware, HeadMiddleware, RequestMiddleware
-from service.routes import bulk, events, export, health, items, search
+from service.routes import bulk, events, export, health, items, rules, search
 from service.services import Services, open_services
 from service.settings import Settings, split
 from service.slow_clients import BodyTimeoutMiddleware
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "web"
 _SEARCH_BYTES = 2**20  # fifty searches, each with hundreds of ids in its filter
-
 _EVENTS_BYTES = 2**20  # a whole batch, with long ids
+_RULES_BYTES = 2**20  # a thousand curations, each with dozens of ids
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -88,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(search.router, max_body_size=_SEARCH_BYTES)
     app.include_router(export.router, max_body_size=settings.max_field_bytes)
     app.include_router(events.router, max_body_size=_EVENTS_BYTES)
+    app.include_router(rules.router, max_body_size=_RULES_BYTES)
     app.include_router(health.router, max_body_size=settings.max_field_bytes)
     app.mount("/web", StaticFiles(directory=WEB, check_dir=False), name="web")
     app.add_api_route("/", _page, include_in_schema=False)

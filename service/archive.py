@@ -3,6 +3,7 @@
     items-00000.jsonl            what is said about each item, one a line, as the index keeps it
     vectors-00000.safetensors    `tokens` (rows, D) of the same items in a row, `lengths` (items,): rows of each
     media/<2 hex>/<item>/<file>.jpg
+    rules.json                   synonyms and curations, if the shop has any
     manifest.json                the last: model, counts, and the SHA-256 of every other file
 
 Without its manifest a file is not a backup, so one that was cut off cannot pass for whole.
@@ -27,9 +28,11 @@ from safetensors.numpy import load, save
 
 from retriever.files import sync_folder
 from service.export import Exported
+from service.rules import Rules
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
+_RULES = "rules.json"
 _UNFINISHED = ".unfinished"  # at the end of its name, until a backup is whole
 _PART = 1000  # items of one items- and vectors-file
 _BLOCK = 2**20  # bytes hashed at a time
@@ -90,6 +93,10 @@ class Writer:
         self._part.append(Exported(item.payload, item.tokens))
         if len(self._part) == _PART:
             self._write_part()
+
+    def add_rules(self, rules: Rules) -> None:
+        """Takes the search rules. Raises OSError."""
+        self._write(_RULES, rules.model_dump_json(indent=1).encode())
 
     def finish(self) -> None:
         """Writes what is left, and puts the file in place. Raises OSError."""
@@ -180,6 +187,15 @@ class Reader:
     def picture(self, name: str) -> bytes | None:
         """A picture's file, by the name that its item gives it; None if it was lost already."""
         return self._content(f"media/{name}") if f"media/{name}" in self.manifest.files else None
+
+    def rules(self) -> Rules | None:
+        """The search rules; None if the shop had none. Raises DamagedBackup."""
+        if _RULES not in self.manifest.files:
+            return None
+        try:
+            return Rules.model_validate_json(self._content(_RULES))
+        except ValueError as error:
+            raise DamagedBackup(f"{self._path}: its {_RULES} cannot be read: {error}") from error
 
     def close(self) -> None:
         self._tar.close()

@@ -34,6 +34,7 @@ from service.opening import device_of, generations_of, lasting_name, load_model,
 from service.payload import indexed
 from service.reindexing import encode_stored
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
+from service.rules import Rules, read_rules, write_rules
 from service.settings import Settings, from_environment
 
 _AT_ONCE = 64  # items written to the index together
@@ -105,6 +106,8 @@ async def back_up(args: argparse.Namespace, settings: Settings) -> None:
                     async for item in items:
                         await asyncio.to_thread(writer.add, item)
                         bar.update()
+            if (rules := await asyncio.to_thread(read_rules, settings.data_dir)) != Rules():
+                await asyncio.to_thread(writer.add_rules, rules)
             await asyncio.to_thread(writer.finish)
         finally:
             writer.abandon()
@@ -126,7 +129,7 @@ async def restore(args: argparse.Namespace, settings: Settings) -> None:
     """
     print(f"Checking {args.restore} …", file=sys.stderr)
     backup = await asyncio.to_thread(Reader, args.restore)
-    manifest = backup.manifest
+    manifest, rules = backup.manifest, await asyncio.to_thread(backup.rules)
     model_id = await asyncio.to_thread(retriever.identify, settings.model)
     model: Retriever | None = None
     if model_id != manifest.model_id:
@@ -165,6 +168,8 @@ async def restore(args: argparse.Namespace, settings: Settings) -> None:
             raise ValueError(
                 f"the index holds {found} items and the backup {manifest.items}: something else writes to it"
             )
+        if rules is not None:
+            await asyncio.to_thread(write_rules, settings.data_dir, rules)
         await asyncio.to_thread(os.sync)  # the pictures
         generations = generations_of(settings)
         await generations.promote(Generation(model_id, lasting_name(settings.model), dim))

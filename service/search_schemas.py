@@ -210,6 +210,7 @@ class SearchHit(BaseModel):
     id: str = Field(examples=["mug-17"])
     score: float = Field(description="Higher is better; comparable within one answer only.", examples=[0.53])
     item: Item
+    pinned: bool = Field(default=False, description="A rule puts it there, whatever its score (`/rules`).")
     match: float | None = Field(
         default=None, description="With `rerank`: how likely the model finds it that this is what was asked for."
     )

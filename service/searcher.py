@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import BinaryIO
 
@@ -25,6 +25,7 @@ from service.lexicon import Lexicon
 from service.metrics import Metrics
 from service.payload import lexical_text
 from service.problems import Problem, filters_of
+from service.rules import RuleBook
 from service.schemas import FacetResult, Item
 from service.search_schemas import (
     Explanation,
@@ -52,6 +53,7 @@ class _Asked:
     lexical_weight: float
     condition: Condition | None = None
     named: Condition | None = None  # what the few items have that are asked for by their number
+    pin: Sequence[str] = ()  # ids of items that come before all others
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
 
@@ -72,10 +74,16 @@ class Searcher:
     """Answers searches over one catalogue."""
 
     def __init__(
-        self, index: ItemIndex, encoder: Encoder, lexicon: Lexicon, catalogue: Catalogue, metrics: Metrics
+        self,
+        index: ItemIndex,
+        encoder: Encoder,
+        lexicon: Lexicon,
+        catalogue: Catalogue,
+        rules: RuleBook,
+        metrics: Metrics,
     ) -> None:
         self._index, self._encoder, self._lexicon = index, encoder, lexicon
-        self._catalogue, self._metrics = catalogue, metrics
+        self._catalogue, self._rules, self._metrics = catalogue, rules, metrics
 
     async def search(self, request: SearchRequest) -> SearchResponse:
         """Ranks the catalogue by what pictures and text together say about each item; without a query, lists it.
@@ -95,12 +103,17 @@ class Searcher:
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
-        text = parsed.text
+        rules = self._rules.current()
+        meant = parsed.text if parsed.phrases else rules.meaning(parsed.text)
+        text = meant
         if request.complete and not parsed.phrases:
             text = self._lexicon.complete(text)
         if request.correct and not parsed.phrases:
             text = self._lexicon.words.correct(text)
         asked = await self._asked(request, text, parsed)
+        if curation := rules.curation(parsed.text) or rules.curation(text):
+            shown = Not(_one_of(curation.hide)) if curation.hide else None
+            asked = replace(asked, condition=conjoin(asked.condition, shown), pin=curation.pin)
         response = await self._answer(
             request,
             asked,
@@ -110,7 +123,7 @@ class Searcher:
             highlight=request.highlight,
             rerank=request.rerank,
         )
-        if text != parsed.text:
+        if text != meant:
             response.corrected_query = text
         if response.hits and not request.offset and not request.cursor and not request.complete:
             self._lexicon.searched(text)
@@ -125,13 +138,14 @@ class Searcher:
         started, search_id = perf_counter(), logs.begin_search()
         tokens = await self._catalogue.encode_picture(file)  # (Q, D)
         parsed = self._parsed(form.query)
-        text = parsed.text if parsed.phrases else self._lexicon.words.correct(parsed.text)
+        meant = parsed.text if parsed.phrases else self._rules.current().meaning(parsed.text)
+        text = meant if parsed.phrases else self._lexicon.words.correct(meant)
         words = (await self._encoder.encode_query(text)).embedding if text else None
         rows = np.concatenate([beside.rows(tokens, words, form.words), await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)
         asked = _Asked(rows, known, beside.lexical_weight(known, form.words), parsed.condition())
         response = await self._answer(form, asked, started, search_id, explain=form.explain)
-        if text != parsed.text:
+        if text != meant:
             response.corrected_query = text
         return response
 
@@ -148,7 +162,7 @@ class Searcher:
         tokens = (await self._index.tokens([item_id])).get(item_id)
         if tokens is None:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
-        others = Not(AnyOf(key("keyword", "id"), (keyword("id", item_id),)))
+        others = Not(_one_of([item_id]))
         of_other_groups = await self._of_other_groups(item_id, page.group_by) if page.group_by else None
         asked = _Asked(beside.rows(tokens), "", 0.0, conjoin(others, of_other_groups, condition))
         return await self._answer(page, asked, started, search_id, place="query")
@@ -176,7 +190,15 @@ class Searcher:
         if request.mode == "hybrid":
             named = await self._index.named(words)
             weight = weight_of(words, named=named is not None)
-        return _Asked(rows, words, weight, condition, named, wanted.queue_seconds, wanted.encode_seconds)
+        return _Asked(
+            rows,
+            words,
+            weight,
+            condition,
+            named,
+            queue_seconds=wanted.queue_seconds,
+            encode_seconds=wanted.encode_seconds,
+        )
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
         """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
@@ -219,9 +241,11 @@ class Searcher:
             if again:
                 with self._metrics.stage("rerank"):
                     matches = await self._match(ranked[:again], asked)
-                ranked = sorted(ranked[:again], key=lambda hit: -matches[hit.id]) + ranked[again:]
+                first = [hit for hit in ranked[:again] if hit.id in asked.pin]
+                rest = sorted((hit for hit in ranked[:again] if hit not in first), key=lambda hit: -matches[hit.id])
+                ranked = first + rest + ranked[again:]
                 ranked = ranked[offset : offset + page.limit]
-            hits = [_hit(hit, matches) for hit in ranked]
+            hits = [_hit(hit, matches, pinned=hit.id in asked.pin) for hit in ranked]
             if explain:
                 await self._explain(hits, ranked, asked)
         if highlight:
@@ -264,6 +288,7 @@ class Searcher:
             offset=offset,
             lexical_weight=asked.lexical_weight,
             named=asked.named,
+            pinned=asked.pin,
             filter=chosen.filter,
             sort=chosen.sort,
             group_by=chosen.group,
@@ -315,10 +340,14 @@ def _highlight(hits: Sequence[SearchHit], query: str) -> None:
         hit.highlights = {name: highlighted(query, text) for name, text in texts.items()}
 
 
-def _hit(hit: Hit, matches: Mapping[str, float]) -> SearchHit:
+def _hit(hit: Hit, matches: Mapping[str, float], *, pinned: bool) -> SearchHit:
     group = Group(value=hit.group, count=hit.group_size) if hit.group is not None else None
     item = Item.from_payload(hit.payload)
-    return SearchHit(id=hit.id, score=hit.score, item=item, match=matches.get(hit.id), group=group)
+    return SearchHit(id=hit.id, score=hit.score, item=item, pinned=pinned, match=matches.get(hit.id), group=group)
+
+
+def _one_of(ids: Sequence[str]) -> Condition:
+    return AnyOf(key("keyword", "id"), tuple(keyword("id", item_id) for item_id in ids))
 
 
 def _choice(page: Page, asked: _Asked, fields: Fields) -> _Choice:

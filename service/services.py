@@ -25,6 +25,7 @@ from service.logs import StartupFailed
 from service.media import MediaStore
 from service.metrics import Metrics
 from service.opening import device_of, generations_of, lasting_name, load_model, open_index_of
+from service.rules import RuleBook
 from service.searcher import Searcher
 from service.settings import Settings
 from service.stocktaking import StockTaking
@@ -48,6 +49,7 @@ class Services:
     catalogue: Catalogue
     lexicon: Lexicon
     searcher: Searcher
+    rules: RuleBook
     events: EventLog | None  # None: switched off
     users: Turnstile = field(default_factory=Turnstile)  # requests pass it; closed, none works with this any more
 
@@ -82,6 +84,7 @@ async def open_services(
     try:
         await asyncio.to_thread(open_data_folder, settings.data_dir)
         media = MediaStore(settings.data_dir / "media")
+        rules = await asyncio.to_thread(RuleBook, settings.data_dir)
         generations = generations_of(settings)
         serving = await generations.current()
         name = _model_to_serve(settings.model, serving)
@@ -128,8 +131,8 @@ async def open_services(
             max_file_bytes=settings.max_file_bytes,
             picture_side=settings.stored_picture_side,
         )
-        searcher = Searcher(index, encoder, lexicon, catalogue, metrics)
-        return Services(settings, metrics, encoder, index, catalogue, lexicon, searcher, events)
+        searcher = Searcher(index, encoder, lexicon, catalogue, rules, metrics)
+        return Services(settings, metrics, encoder, index, catalogue, lexicon, searcher, rules, events)
 
     def serve(name: str, opened: Services) -> None:
         served = opened.encoder.retriever

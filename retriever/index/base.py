@@ -123,6 +123,7 @@ class ItemIndex(Listing):
         offset: int = 0,
         lexical_weight: float | None = None,
         named: Condition | None = None,
+        pinned: Sequence[str] = (),
         filter: Condition | None = None,
         sort: Sequence[Sort] = (),
         group_by: str | None = None,
@@ -145,6 +146,8 @@ class ItemIndex(Listing):
                 length; None to rank by words alone.
             text: Its words, for BM25; may be empty.
             named: What the few items have that it names by their number, as `named` says; these come first.
+            pinned: Ids of items that come before all others, in this order: those that are there, that the filter lets
+                through and, if words rank alone, that have one of them. Floors do not hold for them.
             filter: Only items that it lets through are ranked.
             sort: An order by fields in place of relevance, within what the floors leave.
             group_by: The payload key of a field: one item, the first, for each of its values.
@@ -168,11 +171,14 @@ class ItemIndex(Listing):
                 return SearchResult([], 0, Among(()))
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
-        asked, wanted = Question(rows, text, words, lexical_weight, named, filter), offset + limit
+        asked, wanted = (
+            Question(rows, text, words, lexical_weight, named, filter, tuple(map(point_id, pinned))),
+            offset + limit,
+        )
         if sort or group_by or min_score is not None or relevance_floor is not None:
             chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
         else:
-            if rows is not None and not (offset or explain or named):
+            if rows is not None and not (offset or explain or named or pinned):
                 first = await self._first_page(asked, limit)
                 if first is not None:
                     return first
@@ -206,7 +212,7 @@ class ItemIndex(Listing):
         for tier, depth in enumerate(selection.POOL, start=1):
             tiers, ideal = await self._tiers(asked, selection.POOL[:tier])
             ranked = fusion.rank(tiers, asked.lexical_weight, depth, ideal)
-            left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide)
+            left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide, pinned=asked.pinned)
             chosen = await self._select(left, sort, group_by)
             cut = len(left) < len(ranked)
             # Sorted pages are of one order, so where they are does not say how deep it goes.
@@ -271,6 +277,10 @@ class ItemIndex(Listing):
         if asked.named and asked.words:
             (few,) = await self._candidates(replace(asked, filter=conjoin(asked.filter, asked.named)), [_FEW])
             tiers = [fusion.with_named(tier, few, ideal) for tier in tiers]
+        if asked.pinned:
+            they = replace(asked, filter=conjoin(asked.filter, Among(asked.pinned)))
+            (few,) = await self._candidates(they, [len(asked.pinned)])
+            tiers = [*fusion.pinned(few, asked.pinned), *tiers]
         return tiers, ideal
 
     async def _ideal(self, asked: Question) -> float:

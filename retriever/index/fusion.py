@@ -85,6 +85,12 @@ def with_named(tier: Candidates, named: Candidates, ideal: float) -> Candidates:
     return Candidates({**tier.semantic, **named.semantic}, {**tier.lexical, **dict.fromkeys(named.lexical, most)})
 
 
+def pinned(found: Candidates, point_ids: Sequence[str]) -> list[Candidates]:
+    """A tier for each of these points that was found, so that they come first, in this order."""
+    points = [point for point_id in point_ids if (point := uuid.UUID(point_id).int) in found.semantic]
+    return [Candidates({one: found.semantic[one]}, {one: found.lexical.get(one, 0.0)}) for one in points]
+
+
 def idf(items: int, having: int) -> float:
     """Of a word that so many of the items have, as the engine computes it."""
     return math.log(1 + (items - having + 0.5) / (having + 0.5))

@@ -17,3 +17,4 @@ class Question:
     lexical_weight: float
     named: Condition | None  # what those few items have that come first: their article number
     filter: Condition | None
+    pinned: tuple[str, ...] = ()  # points that come before all others, in this order

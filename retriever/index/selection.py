@@ -40,19 +40,24 @@ class Chosen:
 
 
 def above(
-    ranked: Sequence[Ranked], min_score: float | None, relevance_floor: float | None, *, words_decide: bool = False
+    ranked: Sequence[Ranked],
+    min_score: float | None,
+    relevance_floor: float | None,
+    *,
+    words_decide: bool = False,
+    pinned: Sequence[str] = (),
 ) -> list[Ranked]:
     """Those that score at least `min_score`, and `relevance_floor` × the best (0: all). Keeps the order.
 
     The best is that of meaning. The words that a hit has in common with the query lift it above others of its kind, and
     would push those out: one "black kurta" so named would leave no other. Where words decide (no query vector, or an
-    article number), the best is that of the whole score.
+    article number), the best is that of the whole score. Points that are `pinned` stay whatever they score.
     """
     best = max((one.score if words_decide else one.semantic for one in ranked), default=0.0)
     floor = -math.inf if min_score is None else min_score
     if relevance_floor:
         floor = max(floor, best - (1 - relevance_floor) * max(best, _LEAST_BEST))
-    return [one for one in ranked if one.score >= floor]
+    return [one for one in ranked if one.score >= floor or one.point_id in pinned]
 
 
 def ordered(ranked: Sequence[Ranked], sorts: Sequence[Sort], values: Values) -> list[Ranked]:

@@ -359,3 +359,36 @@ async def test_searches_that_cannot_be_answered_are_refused(
     await index.upsert([item("a")])
     with pytest.raises(ValueError, match=message):
         await index.search(vector, "shoe", **arguments)  # type: ignore[arg-type]
+
+
+async def test_pinned_items_come_first_in_their_order_on_every_page(index: ItemIndex) -> None:
+    items = [item(f"sku-{i}", seed=i, text="mug") for i in range(30)]
+    await index.upsert(items)
+    plain = [hit.id for hit in (await index.search(query(1), "mug", limit=30)).hits]
+    last, middle = plain[-1], plain[15]
+    pinned = [last, "nobody", middle]
+    expected = [last, middle, *(one for one in plain if one not in pinned)]
+    pages = [await index.search(query(1), "mug", limit=7, offset=n, pinned=pinned) for n in range(0, 30, 7)]
+    assert [hit.id for page in pages for hit in page.hits] == expected
+    assert {page.total for page in pages} == {30}
+    assert (await index.search(query(1), "mug", limit=1, pinned=pinned)).hits[0].id == last
+
+
+async def test_pinned_items_keep_to_filters_but_not_to_floors(index: ItemIndex) -> None:
+    size = key("keyword", "size")
+    items = [item(f"sku-{i}", seed=i) for i in range(20)]
+    sized = [dataclasses.replace(one, fields={"size": "ms"[i % 2]}) for i, one in enumerate(items)]
+    await index.upsert(sized)
+    plain = [hit.id for hit in (await index.search(query(1), "", limit=20)).hits]
+    worst_of_m = next(one for one in reversed(plain) if int(one.removeprefix("sku-")) % 2 == 0)
+    of_s = next(one for one in plain if int(one.removeprefix("sku-")) % 2)
+    only_m: Condition = AnyOf(size, ("m",))
+    found = await index.search(query(1), "", limit=20, pinned=[of_s, worst_of_m], filter=only_m)
+    assert (found.hits[0].id, found.total) == (worst_of_m, 10)
+    assert of_s not in ids(found.hits)
+    floored = await index.search(query(1), "", limit=20, pinned=[worst_of_m], filter=only_m, relevance_floor=0.999)
+    assert ids(floored.hits)[0] == worst_of_m
+    assert floored.total == len(floored.hits) == 2
+    of_groups = await index.search(query(1), "", limit=20, pinned=[worst_of_m], group_by=size)
+    assert ids(of_groups.hits)[0] == worst_of_m
+    assert of_groups.total == 2

@@ -19,7 +19,7 @@ from service.access import ANY_KEY, INGEST_KEY, SEARCH_KEY, Gate, GuardedRoute
 from service.app import create_app
 from service.metrics import Metrics
 from service.problems import Problem
-from service.routes import bulk, events, export, health, items, search
+from service.routes import bulk, events, export, health, items, rules, search
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 from tests.service.test_problems import check
@@ -62,6 +62,8 @@ CALLS: list[tuple[str, str, dict[str, Any], set[str]]] = [
     ("GET", "/items/mug/image", {}, {"search", "ingest"}),
     ("GET", "/fields", {}, {"search", "ingest"}),
     ("GET", "/metrics", {}, {"search", "ingest"}),
+    ("GET", "/rules", {}, {"search", "ingest"}),
+    ("PUT", "/rules", {"json": {}}, {"ingest"}),
     ("GET", "/export", {}, {"ingest"}),
     ("POST", "/items", {"files": {"id": (None, "a"), "title": (None, "a")}}, {"ingest"}),
     ("PUT", "/items/a", {"files": {"title": (None, "a")}}, {"ingest"}),
@@ -97,7 +99,9 @@ def test_every_call_takes_keys_of_its_scopes_alone(
 
 
 def test_no_route_is_forgotten(keyed: TestClient) -> None:
-    routes = [route for module in (items, search, events, health, bulk, export) for route in module.router.routes]
+    routes = [
+        route for module in (items, search, events, health, bulk, export, rules) for route in module.router.routes
+    ]
     routes += search.image_router.routes
     assert all(isinstance(route, GuardedRoute) for route in routes)
     unguarded = {route.path for route in routes if isinstance(route, GuardedRoute) and route.needed is None}

@@ -25,6 +25,8 @@ from service.opening import open_index_of
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
+RULES = {"synonyms": [{"words": ["tv"], "means": "television"}], "curations": []}
+
 
 @pytest.fixture
 def shop(settings: Settings) -> Settings:
@@ -34,6 +36,7 @@ def shop(settings: Settings) -> Settings:
         post_item(client, "b", picture_file("green"), title="shirt", attributes='{"colour": ["Green", "x"], "n": 7}')
         post_item(client, "c", title="only words")
         client.patch("/items/c", json={"price": 9.5})
+        client.put("/rules", json=RULES)
     return settings
 
 
@@ -79,6 +82,7 @@ def test_from_embedded_to_a_server_and_back(
     with TestClient(create_app(back)) as client:
         assert client.post("/search", json={"query": "red mug", "mode": "lexical"}).json()["hits"][0]["id"] == "a/1"
         assert client.get("/items/c").json()["version"] == before["c"].payload["version"]
+        assert client.get("/rules").json() == RULES
         filtered = client.post("/search", json={"query": "shirt", "filter": {"colour": "green"}}).json()
         assert [hit["id"] for hit in filtered["hits"]] == ["b"]
         post_item(client, "a/1", picture_file("white"), title="white mug")

@@ -1,0 +1,189 @@
+"""Search rules: what the shop's own people say about certain queries, whatever the model thinks of them.
+
+Two kinds, as search engines for shops have them: synonyms (what shoppers call it, and what the catalogue does) and
+curations (items that come first or never for one query). They lie in one small file of the data folder, which service
+processes that share the folder share too.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from retriever.files import write_whole
+from retriever.index.fields import fold
+from service.field_types import ItemId, Text
+from service.problems import Problem
+from service.schemas import Strict
+
+log = logging.getLogger(__name__)
+
+FILE = "rules.json"
+_LOOK_EVERY = 1.0  # seconds; another process may have written the file
+
+_Phrase = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+
+
+class Synonym(Strict):
+    words: list[_Phrase] = Field(min_length=1, max_length=50, description="What shoppers type.")
+    means: _Phrase = Field(description="What the catalogue calls it; searched for in place of each of `words`.")
+
+
+class Curation(Strict):
+    query: _Phrase = Field(description="The whole query; letter case and spaces around do not count.")
+    pin: list[ItemId] = Field(default_factory=list, max_length=50, description="Items that come first, in this order.")
+    hide: list[ItemId] = Field(default_factory=list, max_length=500, description="Items that are not shown.")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> "Curation":
+        if not self.pin and not self.hide:
+            raise ValueError("says nothing: name items to pin or to hide")
+        if both := set(self.pin) & set(self.hide):
+            raise ValueError(f"pins and hides {min(both)!r}")
+        if len(set(self.pin)) < len(self.pin):
+            raise ValueError("pins an item twice")
+        return self
+
+
+class Rules(Strict):
+    """All rules of a shop."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "synonyms": [{"words": ["tv", "telly"], "means": "television"}],
+                    "curations": [{"query": "gift", "pin": ["mug-17", "candle-3"], "hide": ["card-1"]}],
+                }
+            ]
+        },
+    )
+
+    synonyms: list[Synonym] = Field(default_factory=list, max_length=1000)
+    curations: list[Curation] = Field(default_factory=list, max_length=1000)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Rules":
+        words = [_folded(word) for synonym in self.synonyms for word in synonym.words]
+        for said, what in ((words, "synonyms"), ([_folded(one.query) for one in self.curations], "curations")):
+            if twice := _first_repeated(said):
+                raise ValueError(f"{what} name {twice!r} twice")
+        return self
+
+    def meaning(self, text: str) -> str:
+        """A query in the catalogue's words: each synonym replaced once, the longest first."""
+        words, meant = text.split(), list[str]()
+        while words:
+            lengths = range(min(len(words), self._longest), 0, -1)
+            said = next((n for n in lengths if _folded(" ".join(words[:n])) in self._means), 0)
+            meant.append(self._means[_folded(" ".join(words[:said]))] if said else words[0])
+            del words[: said or 1]
+        return " ".join(meant)
+
+    def curation(self, text: str) -> Curation | None:
+        """What is said about this very query."""
+        return self._curations.get(_folded(text))
+
+    @cached_property
+    def _means(self) -> dict[str, str]:
+        return {_folded(word): synonym.means for synonym in self.synonyms for word in synonym.words}
+
+    @cached_property
+    def _longest(self) -> int:
+        return max((len(word.split()) for word in self._means), default=0)
+
+    @cached_property
+    def _curations(self) -> dict[str, Curation]:
+        return {_folded(one.query): one for one in self.curations}
+
+
+class RuleBook:
+    """The rules in force: read from their file, and again when it has changed."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Blocking.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it holds no rules; the message says where.
+        """
+        self._path = data_dir / FILE
+        self._stamp = self._stamp_now()
+        self._rules = read_rules(data_dir)
+        self._looked = monotonic()
+        self._writing = asyncio.Lock()
+
+    def current(self) -> Rules:
+        """The rules; those that another process wrote, a second later at most."""
+        if monotonic() - self._looked > _LOOK_EVERY:
+            self._looked = monotonic()
+            self._read_if_changed()
+        return self._rules
+
+    async def replace(self, rules: Rules) -> None:
+        """Puts these in the place of all rules, durably.
+
+        Raises:
+            Problem: 507 `storage_failed`, the disk is full or broken; the rules are as they were.
+        """
+        async with self._writing:
+            try:
+                await asyncio.to_thread(write_rules, self._path.parent, rules)
+            except OSError as error:
+                raise Problem(507, "storage_failed", f"The rules could not be stored: {error.strerror}.") from error
+            self._rules, self._stamp = rules, self._stamp_now()
+
+    def _read_if_changed(self) -> None:
+        try:
+            if (stamp := self._stamp_now()) != self._stamp:
+                self._rules = read_rules(self._path.parent)
+                self._stamp = stamp
+        except (OSError, ValueError) as error:  # searches go on by those that are known
+            log.error("the rules stay as they were: %s", error)
+
+    def _stamp_now(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+
+def read_rules(data_dir: Path) -> Rules:
+    """The rules of a data folder; none without a file. Blocking.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no rules.
+    """
+    path = data_dir / FILE
+    try:
+        return Rules.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Rules()
+    except ValueError as error:
+        raise ValueError(f"{path} holds no rules: repair it, or move it away to start without. {error}") from error
+
+
+def write_rules(data_dir: Path, rules: Rules) -> None:
+    """Puts rules in the place of those that a data folder has, durably. Blocking. Raises OSError."""
+    write_whole(data_dir / FILE, rules.model_dump_json(indent=1).encode() + b"\n")
+
+
+def _folded(text: str) -> str:
+    return " ".join(fold(text).split())
+
+
+def _first_repeated(values: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None

@@ -1,0 +1,156 @@
+"""`/rules`: synonyms, and what comes first or never for certain queries."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service import rules
+from service.app import create_app
+from service.logs import StartupFailed
+from service.rules import FILE, RuleBook, Rules
+from service.settings import Settings
+from tests.service.helpers import picture_file, post_item
+from tests.service.test_problems import check
+
+
+@pytest.fixture
+def shop(client: TestClient) -> TestClient:
+    for n in range(6):
+        assert post_item(client, f"mug-{n}", title=f"stoneware mug {n}", category="Kitchen").status_code == 201
+    assert post_item(client, "tv", picture_file("black"), title="television").status_code == 201
+    return client
+
+
+def found(client: TestClient, query: str, **more: Any) -> list[str]:
+    answer = client.post("/search", json={"query": query, **more})
+    assert answer.status_code == 200, answer.text
+    return [hit["id"] for hit in answer.json()["hits"]]
+
+
+def put(client: TestClient, **content: Any) -> None:
+    answer = client.put("/rules", json=content)
+    assert answer.status_code == 200, answer.text
+
+
+def test_pinned_items_come_first_and_hidden_ones_never(shop: TestClient) -> None:
+    best = found(shop, "mug")
+    put(shop, curations=[{"query": " Mug", "pin": ["tv", best[3]], "hide": [best[0]]}])
+    answer = shop.post("/search", json={"query": "mug", "facets": ["category"]}).json()
+    assert [hit["id"] for hit in answer["hits"][:2]] == ["tv", best[3]]
+    assert [hit["pinned"] for hit in answer["hits"]] == [True, True, False, False, False, False]
+    assert best[0] not in [hit["id"] for hit in answer["hits"]]
+    assert answer["total"] == 6
+    assert answer["facets"]["category"]["values"] == [{"value": "Kitchen", "count": 5}]
+    assert found(shop, "stoneware mug")[0] != "tv", "another query"
+    assert set(found(shop, "mug", filter={"category": "Kitchen"})) == {f"mug-{n}" for n in range(6)} - {best[0]}
+    assert found(shop, "mug", relevance_floor=0.99)[:2] == ["tv", best[3]]
+    pages = [found(shop, "mug", limit=2, offset=offset) for offset in (0, 2, 4)]
+    assert [one for page in pages for one in page] == found(shop, "mug")
+    put(shop)
+    assert found(shop, "mug") == best
+
+
+def test_a_curation_holds_for_the_corrected_query_too(shop: TestClient) -> None:
+    put(shop, curations=[{"query": "stoneware", "pin": ["tv"]}])
+    assert found(shop, "stonewear")[0] == "tv"
+    assert found(shop, "stonewear", correct=False)[0] != "tv"
+
+
+def test_synonyms_are_searched_for_in_their_place(shop: TestClient) -> None:
+    assert "tv" not in found(shop, "telly set", mode="lexical")
+    put(shop, synonyms=[{"words": ["telly", "Telly set"], "means": "television"}])
+    answer = shop.post("/search", json={"query": "TELLY  set", "mode": "lexical", "explain": True}).json()
+    assert [hit["id"] for hit in answer["hits"]] == ["tv"]
+    assert answer["hits"][0]["explanation"]["words"] == ["television"]
+    assert answer["corrected_query"] is None, "the shopper made no mistake"
+    assert found(shop, '"telly"', mode="lexical") == [], "a phrase is word for word"
+    form = {"image": ("a.png", picture_file("red")), "query": (None, "telly"), "explain": (None, "true")}
+    hits = {hit["id"]: hit for hit in shop.post("/search/image", files=form).json()["hits"]}
+    assert hits["tv"]["explanation"]["words"] == ["television"]
+
+
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [
+        ("tv", "television"),
+        ("black TV stand", "black television stand"),
+        ("flat screen tv", "television"),
+        ("tvs", "tvs"),
+        ("couch and tv", "sofa and television"),
+    ],
+)
+def test_whole_words_are_replaced_the_longest_first(query: str, meant: str) -> None:
+    known = [
+        {"words": ["TV", "flat screen", "flat screen TV"], "means": "television"},
+        {"words": ["couch"], "means": "sofa"},
+    ]
+    assert Rules.model_validate({"synonyms": known}).meaning(query) == meant
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"curations": [{"query": "mug"}]}, "says nothing"),
+        ({"curations": [{"query": "mug", "pin": ["a"], "hide": ["a"]}]}, "pins and hides 'a'"),
+        ({"curations": [{"query": "mug", "pin": ["a", "a"]}]}, "pins an item twice"),
+        (
+            {"curations": [{"query": "mug", "pin": ["a"]}, {"query": "MUG ", "pin": ["b"]}]},
+            "curations name 'mug' twice",
+        ),
+        ({"synonyms": [{"words": ["tv"], "means": "a"}, {"words": ["x", "TV"], "means": "b"}]}, "name 'tv' twice"),
+        ({"synonyms": [{"words": [], "means": "a"}]}, "at least 1"),
+        ({"pins": []}, "is no field that this takes"),
+    ],
+)
+def test_rules_that_cannot_be_change_nothing(shop: TestClient, content: dict[str, Any], message: str) -> None:
+    put(shop, curations=[{"query": "mug", "pin": ["tv"]}])
+    refused = shop.put("/rules", json=content)
+    check(refused, 422, "validation_failed")
+    assert message in refused.text
+    assert found(shop, "mug")[0] == "tv"
+
+
+def test_rules_survive_the_process_and_are_given_as_they_were_put(settings: Settings) -> None:
+    content = {"synonyms": [{"words": ["tv"], "means": "television"}], "curations": []}
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/rules").json() == {"synonyms": [], "curations": []}
+        put(client, **content)
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/rules").json() == content
+
+
+def test_the_rules_of_another_process_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "_LOOK_EVERY", 0)
+    one, other = RuleBook(tmp_path), RuleBook(tmp_path)
+    content = Rules.model_validate({"curations": [{"query": "mug", "pin": ["a"]}]})
+    asyncio.run(one.replace(content))
+    assert other.current() == content
+    (tmp_path / FILE).write_text("{")
+    assert other.current() == content, "searches go on by what is known"
+    (tmp_path / FILE).unlink()
+    assert other.current() == Rules()
+
+
+def test_a_damaged_file_stops_the_start(settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    (settings.data_dir / FILE).write_text("{")
+    with (
+        pytest.raises(StartupFailed, match="holds no rules: repair it, or move it away"),
+        TestClient(create_app(settings)),
+    ):
+        pass
+
+
+def test_a_disk_that_takes_nothing_leaves_the_rules_as_they_were(
+    shop: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    put(shop, curations=[{"query": "mug", "pin": ["tv"]}])
+    monkeypatch.setattr(rules, "write_whole", full)
+    check(shop.put("/rules", json={}), 507, "storage_failed")
+    assert found(shop, "mug")[0] == "tv"
