@@ -135,10 +135,10 @@ _FIELDS = (
 
 
 def category_of(value: Any) -> list[str]:
-    """A category as a path, the widest first, whether it was written as one or as its narrowest name."""
-    if isinstance(value, str):
-        return [value]
-    return [part for part in value or () if isinstance(part, str)]
+    """A category as its steps, the widest first: of a path (`Home > Kitchen`), a list, or its narrowest name alone."""
+    written = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    steps = [step.strip() for part in written if isinstance(part, str) for step in part.split(" > ")]
+    return [step for step in steps if step]
 
 
 def items(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:

@@ -19,6 +19,7 @@ from training.formats import read_gallery, read_train, read_valid
 from training.prepare.__main__ import main
 from training.prepare.near import families
 from training.prepare.pictures import check
+from training.prepare.sources import SourceItem, records
 
 
 def prepare(step: str, folder: Path, *more: str) -> None:
@@ -191,6 +192,14 @@ def test_a_table_of_products_gets_queries_from_its_fields(endpoint: Endpoint, tm
     assert {"a%2F0", "a%2F1"} <= held or not {"a%2F0", "a%2F1"} & held, "they look the same"
     assert {item.item_id for item in read_gallery(out / "dev.gallery.jsonl")} == held
     assert len(Source(out / "train.json", out / "images")) == 30 - len(held)
+
+
+def test_a_category_of_json_may_be_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "shop.jsonl"
+    written = ["Home > Mugs", ["Home > Mugs"], ["Home", "Mugs"], 7]
+    path.write_text("\n".join(json.dumps({"id": f"{n}", "category": one}) for n, one in enumerate(written)))
+    items = [record for record in records(str(path)) if isinstance(record, SourceItem)]
+    assert [item.fields["category"] for item in items] == [["Home", "Mugs"]] * 3 + [[]]
 
 
 def test_without_models_a_table_trains_on_its_own_texts(tmp_path: Path, endpoint: Endpoint) -> None:
