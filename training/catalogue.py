@@ -188,7 +188,8 @@ def item_rows(path: Path, hold_out: float) -> Iterator[dict[str, Any]]:
     for item, image_ids in items(path):
         if is_held_out(item, hold_out):
             continue
-        written = [(query.strip().lower(), texts) for query, texts in pairs(item) if query.strip()]
+        # Fields that are missing or alike make the same pair again, and it would be drawn more often.
+        written = dict.fromkeys((query.strip().lower(), tuple(texts)) for query, texts in pairs(item) if query.strip())
         for image_id in image_ids:
             for query, texts in written:
                 yield {"query_text": query, "image_id": image_id, "text_input": texts}
