@@ -5,14 +5,12 @@ The same command runs on one CPU, one GPU, or many with `accelerate launch`. Kil
 goes on from the last checkpoint with the same order of data.
 """
 
-import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -22,9 +20,8 @@ from tqdm import tqdm
 
 import retriever
 from retriever import PRESETS, Processor, checkpoint
-from retriever.files import write_whole
 from retriever.model import FusedRetriever
-from training import backbones
+from training import backbones, run_state
 from training.arguments import LISTS, TrainArgs, command_line, paths
 from training.collate import Collator
 from training.data import Augmentation, BatchSampler, Source
@@ -49,7 +46,6 @@ ContrastiveLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 CLIP_NORM = 1.0
 LOG_EVERY = 10
 TAUGHT = 0.5  # share of the teachers' opinion in the loss, where there is one: all of it finds less than half
-STATES = ("state", "state.new")
 PATIENCE = timedelta(hours=12)  # how long processes wait for the one that computes features or measures recall
 
 
@@ -111,7 +107,7 @@ def train(
     set_seed(args.seed, device_specific=True)
     output = Path(args.output)
     with accelerator.main_process_first():
-        finished = _check_same_run(output, args)
+        finished = run_state.check_same_run(output, args)
     if finished:
         accelerator.print(f"{output}: this run is finished; to train again, choose another --output")
         return {}
@@ -148,17 +144,25 @@ def train(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(step, args))
     prepared, optimiser = accelerator.prepare(pairs, optimiser)
     pairs = accelerator.unwrap_model(prepared)  # its gradients are averaged in `training.processes`
-    first = _resume(output, accelerator, scheduler)
+    first = run_state.resume(output, accelerator, scheduler)
     main = accelerator.is_main_process
     logbook = Logbook(output, first) if main else None
     last: dict[str, float] = {}
 
     pairs.train()
-    share = accelerator.process_index, accelerator.num_processes
     steps = tqdm(
         range(first, args.steps), initial=first, total=args.steps, desc="training", unit="step", disable=not main
     )
-    for step, tensors in zip(steps, batches(sampler, collator, args, first, *share, teachers), strict=True):
+    drawn = batches(
+        sampler,
+        collator,
+        args,
+        first,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        teachers=teachers,
+    )
+    for step, tensors in zip(steps, drawn, strict=True):
         optimiser.zero_grad()
         losses = backward(pairs, tensors, collator.processor, accelerator, args, contrastive_loss)
         average_gradients(pairs.parameters())
@@ -180,7 +184,7 @@ def train(
                 measured = {name: one.measure(pairs.model) for name, one in validations.items()}
                 logbook.add(step, {f"{name}/{k}": x for name, values in measured.items() for k, x in values.items()})
                 last = {name: values["mean"] for name, values in measured.items()}
-            _save(output, accelerator, scheduler, done)
+            run_state.save(output, accelerator, scheduler, done)
 
     if logbook:
         logbook.close()
@@ -190,8 +194,7 @@ def train(
         pairs.model.config = replace(pairs.model.config, matching=args.itm > 0)
         model_id = checkpoint.save(pairs.model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
         plots = logbook.plot()
-        for name in STATES:
-            _remove(output / name)
+        run_state.remove(output)
         print(f"{output}: model {model_id}; {', '.join(path.name for path in plots)}")
     accelerator.end_training()
     return last
@@ -250,24 +253,6 @@ def _teachers(args: TrainArgs, accelerator: Accelerator) -> "list[Teacher]":
     return [open_teacher(name, accelerator.device) for name in args.teacher]
 
 
-def _check_same_run(output: Path, args: TrainArgs) -> bool:
-    """Whether the run was finished. A folder in which nothing was saved yet may be begun with whatever arguments."""
-    path = output / "args.json"
-    state = any((output / name / "progress.json").exists() for name in STATES)
-    finished = (output / "model.safetensors").exists() and not state
-    ours = json.loads(json.dumps(asdict(args)))
-    # What an older version did not write had the default.
-    theirs = {field.name: field.default for field in fields(args) if field.default is not MISSING}
-    theirs = json.loads(json.dumps(theirs)) | (json.loads(path.read_text()) if path.exists() else ours)
-    # A folder may have been moved.
-    changed = sorted(name for name in ours if name != "output" and ours[name] != theirs.get(name))
-    if (state or finished) and changed:
-        raise ValueError(f"{output} holds a run with other arguments ({', '.join(changed)}); choose another --output")
-    output.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(ours, indent=2) + "\n").encode())
-    return finished
-
-
 def _check_loss(step: int, loss: float) -> None:
     if not math.isfinite(loss):
         raise ValueError(f"the loss of step {step} is {loss}: try a lower --lr, or --precision no")
@@ -276,45 +261,6 @@ def _check_loss(step: int, loss: float) -> None:
 def _check_weights(pairs: Pairs) -> None:
     if broken := [name for name, weight in pairs.state_dict().items() if not weight.isfinite().all()]:
         raise ValueError(f"{len(broken)} weights are no numbers any more ({broken[0]}): try a lower --lr")
-
-
-def _save(output: Path, accelerator: Accelerator, scheduler: Any, done: int) -> None:
-    """Weights, optimiser, generators and the count of steps; the old state goes when the new one is whole."""
-    new, current = output / "state.new", output / "state"
-    if accelerator.is_main_process:
-        _remove(new)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(new))  # every process its own generators
-    accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        return
-    progress = json.dumps({"done": done, "scheduler": scheduler.state_dict()})
-    write_whole(new / "progress.json", progress.encode())
-    _remove(current)
-    new.rename(current)
-
-
-def _remove(state: Path) -> None:
-    """A state and its progress, which goes first: whatever a kill leaves of it is no state any more."""
-    (state / "progress.json").unlink(missing_ok=True)
-    shutil.rmtree(state, ignore_errors=True)
-
-
-def _resume(output: Path, accelerator: Accelerator, scheduler: Any) -> int:
-    """The step to go on from: 0, or where the newest whole state stands."""
-    new, current = output / "state.new", output / "state"
-    # The new one is whole once its progress is written, and a kill kept it from its name. It takes it now, before the
-    # next save removes what it finds under the other.
-    if accelerator.is_main_process and (new / "progress.json").exists():
-        _remove(current)
-        new.rename(current)
-    accelerator.wait_for_everyone()
-    if not (current / "progress.json").exists():
-        return 0
-    progress = json.loads((current / "progress.json").read_text())
-    accelerator.load_state(str(current))
-    scheduler.load_state_dict(progress["scheduler"])
-    return int(progress["done"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 import retriever
 from retriever.model import FusedRetriever
 from tests.conftest import TINY
-from training import finetune
+from training import finetune, run_state
 from training.arguments import TrainArgs
 from training.finetune import learning_rate
 from training.logbook import Logbook
@@ -92,13 +92,13 @@ def test_a_finished_run_is_not_trained_again(
 
 def test_a_run_goes_on_in_another_place(tmp_path: Path) -> None:
     args = TrainArgs(train=("pairs.json",), output=str(tmp_path / "old"))
-    assert not finetune._check_same_run(tmp_path / "old", args)
+    assert not run_state.check_same_run(tmp_path / "old", args)
     (tmp_path / "old" / "state").mkdir()
     (tmp_path / "old" / "state" / "progress.json").write_text("{}")
     (tmp_path / "old").rename(tmp_path / "new")
-    assert not finetune._check_same_run(tmp_path / "new", replace(args, output=str(tmp_path / "new")))
+    assert not run_state.check_same_run(tmp_path / "new", replace(args, output=str(tmp_path / "new")))
     with pytest.raises(ValueError, match="other arguments \\(lr\\)"):
-        finetune._check_same_run(tmp_path / "new", replace(args, lr=1e-3))
+        run_state.check_same_run(tmp_path / "new", replace(args, lr=1e-3))
 
 
 def test_a_line_of_the_log_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_kill_while_the_old_state_is_removed(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "progress.json").write_text(json.dumps({"done": done, "scheduler": {}}))
     accelerator, scheduler = Mock(), Mock()
-    assert finetune._resume(tmp_path, accelerator, scheduler) == 10
+    assert run_state.resume(tmp_path, accelerator, scheduler) == 10
     accelerator.load_state.assert_called_once_with(str(tmp_path / "state"))
 
 
