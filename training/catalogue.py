@@ -18,7 +18,9 @@ from typing import Any
 from tqdm import tqdm
 
 from retriever import item_text
-from training.formats import FormatError, PictureFolder, read_valid
+from training.formats import read_valid, write_train
+from training.json_records import FormatError
+from training.picture_folder import PictureFolder
 
 COLOURS = (
     "navy blue|turquoise blue|sea green|lime green|fluorescent green|off white|coffee brown|grey melange|black|blue|"
@@ -264,17 +266,6 @@ def caption_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield {"query_text": query.query, "image_id": item_id, "text_input": texts}
 
 
-def write_rows(rows: Iterable[Mapping[str, Any]], output: Path) -> int:
-    """Writes a training file, one row a line, and returns how many there are."""
-    count = 0
-    with output.open("w", encoding="utf-8") as file:
-        file.write("[")
-        for count, row in enumerate(rows, start=1):
-            file.write((",\n" if count > 1 else "\n") + json.dumps({"query_id": count, **row}, ensure_ascii=False))
-        file.write("\n]\n")
-    return count
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.catalogue", description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, help="items.jsonl of a catalogue, or queries in the seed's valid format")
@@ -290,7 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         written = learnable(rows, options.source.parent / "images")
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        count = write_rows(written, options.output)
+        with options.output.open("w", encoding="utf-8") as file:
+            count = write_train(file, ({"query_id": number, **row} for number, row in enumerate(written, start=1)))
         if options.hold_out:
             write_held_out(options.source, options.hold_out, options.output)
     except (ValueError, OSError) as error:

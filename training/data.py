@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.formats import FormatError, PictureFolder, read_negatives, read_train
+from training.formats import read_negatives, read_train
+from training.json_records import FormatError
+from training.picture_folder import PictureFolder
 
 _MARKS = ("Mn", "Mc")  # Unicode's categories of accents and vowel signs
 

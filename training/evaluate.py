@@ -23,9 +23,11 @@ from retriever.inference import Inference
 from training import formats, report
 from training.arguments import count, make_room
 from training.compare import compare, in_common, load_results
-from training.formats import FormatError, GalleryItem, ValidQuery
+from training.formats import GalleryItem, ValidQuery
 from training.gallery import EncodedGallery
+from training.json_records import FormatError
 from training.metrics import METRICS, Ranks, bootstrap_intervals, positive_ranks, query_metrics
+from training.picture_folder import pictures_of
 from training.rerank import rank_reranked
 from training.through_index import rank_through_index
 
@@ -98,7 +100,7 @@ def _run(options: argparse.Namespace) -> None:
     queries = list(formats.read_valid(options.queries))
     items = list(formats.read_gallery(options.gallery)) if options.gallery else formats.gallery_of(queries)
     _check_answers(queries, items)
-    pictures = formats.pictures_of(items, options.queries, options.images)
+    pictures = pictures_of(items, options.queries, options.images)
     previous = load_results(options.compare) if options.compare else None
     if previous is not None:
         in_common(asked(queries), previous["asked"])

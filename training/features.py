@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from retriever.processor import Processor
 from retriever.vision import PictureFeatures, VisionEncoder
-from training.formats import open_picture
+from training.picture_folder import open_picture
 from training.pictures import crop
 
 BLOCK = 256  # pictures between two commits of the index

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from training.data import Augmentation, BatchSampler, Source, normalise
-from training.formats import FormatError
+from training.json_records import FormatError
 
 AS_WRITTEN = Augmentation(drop_picture=0, drop_text=0, drop_word=0, typo=0)
 

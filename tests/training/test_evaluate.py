@@ -22,9 +22,11 @@ from retriever.model import FusedRetriever
 from retriever.scoring import maxsim
 from retriever.torch_model import TorchModel
 from training import evaluate
-from training.formats import FormatError, GalleryItem, PictureFolder, ValidQuery, read_gallery, read_valid
+from training.formats import GalleryItem, ValidQuery, read_gallery, read_valid
 from training.gallery import EncodedGallery, View
+from training.json_records import FormatError
 from training.metrics import METRICS, NOT_FOUND
+from training.picture_folder import PictureFolder
 from training.through_index import rank_through_index
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 160, 30)}

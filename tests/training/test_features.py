@@ -10,7 +10,7 @@ from retriever import Processor, Retriever
 from training import features
 from training.collate import Collator
 from training.features import FeatureCache
-from training.formats import FormatError
+from training.json_records import FormatError
 
 
 def pictures(shop: Path) -> list[Path]:

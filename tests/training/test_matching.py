@@ -15,11 +15,11 @@ from training.arguments import TrainArgs
 from training.collate import Collator
 from training.data import Augmentation, BatchSampler, Source
 from training.features import FeatureCache
-from training.formats import PictureFolder
 from training.gradcache import Contrasted
 from training.loader import PairTensors, batches
 from training.matching import draw
 from training.pairs import Pairs
+from training.picture_folder import PictureFolder
 
 
 def test_couples_are_the_pairs_and_two_negatives_of_each() -> None:

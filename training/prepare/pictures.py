@@ -9,7 +9,7 @@ from PIL import Image
 
 from retriever.pictures import upright_rgb
 
-KEPT = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}  # what training.formats.PictureFolder reads
+KEPT = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}  # what training.picture_folder.PictureFolder reads
 MAX_PIXELS = 100_000_000
 SENT_SIDE = 512  # longer side of what a model is shown, in pixels: enough for a caption, a tenth of the price
 

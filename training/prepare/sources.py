@@ -22,7 +22,7 @@ import httpx
 import ijson
 
 from training.catalogue import category_of
-from training.formats import PICTURE_SUFFIXES
+from training.picture_folder import PICTURE_SUFFIXES
 from training.prepare.settings import EndpointSettings
 
 LONGEST_LINE = 64 << 20  # bytes; a longer one is no record but a broken file, and is skipped without being held
