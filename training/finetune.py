@@ -79,6 +79,10 @@ def set_dropout(model: nn.Module, share: float) -> None:
             module.p = share
 
 
+def make_optimiser(pairs: Pairs, args: TrainArgs) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameter_groups(pairs, args), betas=(0.9, 0.98), fused=True)
+
+
 def learning_rate(step: int, args: TrainArgs) -> float:
     """Share of the peak rate: a linear warm-up, then half a cosine to zero."""
     if step < args.warmup:
@@ -139,8 +143,7 @@ def train(
     sampler = BatchSampler(sources, args.batch_size, args.seed, augmentation)
 
     pairs = Pairs(model)
-    groups = parameter_groups(pairs, args)
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+    optimiser = make_optimiser(pairs, args)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(step, args))
     prepared, optimiser = accelerator.prepare(pairs, optimiser)
     pairs = accelerator.unwrap_model(prepared)  # its gradients are averaged in `training.processes`
