@@ -38,8 +38,7 @@ from training.arguments import count
 from training.data import Augmentation, BatchSampler, Source
 from training.formats import ValidQuery, gallery_of, in_digest_order, read_valid
 from training.losses import Likelihoods, itc
-from training.metrics import positive_ranks, query_metrics
-from training.validation import SHOWN
+from training.metrics import SHOWN, positive_ranks, query_metrics
 
 TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
 MAX_LENGTH = 64  # word pieces that are read of a text

@@ -19,10 +19,8 @@ from training.encode import encode_items, encode_queries
 from training.features import FeatureCache
 from training.formats import gallery_of, in_digest_order, read_gallery, read_valid
 from training.json_records import FormatError
-from training.metrics import Floats, positive_ranks, query_metrics
+from training.metrics import SHOWN, Floats, positive_ranks, query_metrics
 from training.picture_folder import pictures_of
-
-SHOWN = ("hit@1", "hit@5", "hit@10", "mean")
 
 
 class Validation:
