@@ -21,7 +21,7 @@ from training.collate import ItemTensors
 from training.finetune import CLIP_NORM, backward, make_optimiser, set_dropout
 from training.loader import PairTensors
 from training.pairs import Pairs
-from training.trainable import choose
+from training.trainable import freeze
 
 ARGS = TrainArgs(train=("random",), output="", steps=1)
 UNFROZEN = 4  # last blocks, where the tower learns too
@@ -149,7 +149,7 @@ def _timed(gpu: Gpu, step: Step, batch: int, flops: float) -> Row:
 def _prepared(model: FusedRetriever, args: TrainArgs, accelerator: Accelerator) -> tuple[Pairs, torch.optim.Optimizer]:
     """As `training.finetune.train` does."""
     set_dropout(model, args.dropout)
-    choose(model, args)
+    freeze(model, args)
     pairs = Pairs(model).to(accelerator.device)
     pairs.train()
     return pairs, make_optimiser(pairs, args)

@@ -69,7 +69,7 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
         "queries": len(queries),
         "gallery": len(gallery.items),
         "notes": gallery.notes,
-        "asked": asked(queries),
+        "asked": query_digests(queries),
         "per_query": {
             mode: {query.query_id: int(positions[0]) for query, positions in zip(queries, own, strict=True)}
             for mode, own in ranks.items()
@@ -77,7 +77,7 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
     }
 
 
-def asked(queries: Sequence[ValidQuery]) -> dict[str, str]:
+def query_digests(queries: Sequence[ValidQuery]) -> dict[str, str]:
     """A digest of each query, by its id."""
     return {query.query_id: _digest(query) for query in queries}
 
@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace) -> None:
     pictures = pictures_of(items, options.queries, options.images)
     previous = load_results(options.compare) if options.compare else None
     if previous is not None:
-        in_common(asked(queries), previous["asked"])
+        in_common(query_digests(queries), previous["asked"])
     _check_outputs(options.json, options.report)
 
     try:

@@ -30,11 +30,11 @@ from training.gradcache import contrast, slices
 from training.loader import PairTensors, batches
 from training.logbook import Logbook
 from training.losses import distillation, itc, itm
-from training.matching import draw
+from training.matching import draw_itm_pairs
 from training.pairs import Pairs
 from training.pictures import PictureReader
 from training.processes import average_gradients, gather
-from training.trainable import choose, parameter_groups
+from training.trainable import freeze, parameter_groups
 from training.validation import open_validations
 
 if TYPE_CHECKING:
@@ -100,8 +100,9 @@ def train(
 
     Raises:
         ValueError: the output folder holds a run with other arguments, a batch cannot be shared by the processes, or
-            the loss or a weight is no number any more.
-        OSError: the teacher or a picture cannot be read.
+            the loss or a weight is no number any more; as FormatError, a file of --train, --negatives or --valid is
+            not in its format, or a picture cannot be decoded.
+        OSError: one of the files or the teacher cannot be read.
     """
     accelerator = Accelerator(
         mixed_precision=args.precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
@@ -127,7 +128,7 @@ def train(
     for source, path in zip(sources, args.negatives, strict=False):  # there are as many, or none
         if path != "-":
             source.use_negatives(Path(path))
-    lora = choose(model, args)
+    lora = freeze(model, args)
     with accelerator.main_process_first():  # the others read what it computed
         pictures = _pictures(model, processor, accelerator, args)
         validations = open_validations(Collator(processor, pictures), [paths(path) for path in args.valid])
@@ -229,12 +230,12 @@ def backward(
     contrasted = contrast(encode, loss, len(tensors), args.chunk)
     if not args.itm:
         return {"loss": contrasted.loss}
-    triples = draw(contrasted, tensors.positives[tensors.own, tensors.own], pairs.temperature())
+    couples = draw_itm_pairs(contrasted, tensors.positives[tensors.own, tensors.own], pairs.temperature())
     matched = torch.zeros((), device=device)
-    for part in slices(len(triples), args.chunk or len(tensors)):
+    for part in slices(len(couples), args.chunk or len(tensors)):
         with accelerator.autocast():
-            logits = pairs.match(*triples.rows(part, tensors, processor, device))
-        value = itm(logits, triples.belong[part]) * len(logits) / len(triples)
+            logits = pairs.match(*couples.rows(part, tensors, processor, device))
+        value = itm(logits, couples.matches[part]) * len(logits) / len(couples)
         (args.itm * value).backward()  # type: ignore[no-untyped-call]
         matched += value.detach()
     return {"loss": contrasted.loss + args.itm * matched, "itc": contrasted.loss, "itm": matched}
