@@ -18,10 +18,10 @@ from retriever.model import FusedRetriever
 from retriever.vision import PictureFeatures
 from training.arguments import TrainArgs
 from training.collate import ItemTensors
-from training.finetune import CLIP_NORM, backward
+from training.finetune import CLIP_NORM, backward, make_optimiser, set_dropout
 from training.loader import PairTensors
 from training.pairs import Pairs
-from training.trainable import choose, parameter_groups
+from training.trainable import freeze
 
 ARGS = TrainArgs(train=("random",), output="", steps=1)
 UNFROZEN = 4  # last blocks, where the tower learns too
@@ -96,9 +96,7 @@ def _ours(gpu: Gpu, build: Callable[[], FusedRetriever], batches: Sequence[int])
 
 def _plain(gpu: Gpu, model: Any, batches: Sequence[int]) -> list[Row]:
     """transformers' own forward with contrast over its logits, the same frozen parts and optimiser."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    set_dropout(model, 0.0)
     model.vision_model.requires_grad_(False)
     model.embeddings.word_embeddings.requires_grad_(False)
     model.itm_head.requires_grad_(False)
@@ -150,13 +148,11 @@ def _timed(gpu: Gpu, step: Step, batch: int, flops: float) -> Row:
 
 def _prepared(model: FusedRetriever, args: TrainArgs, accelerator: Accelerator) -> tuple[Pairs, torch.optim.Optimizer]:
     """As `training.finetune.train` does."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = args.dropout
-    choose(model, args)
+    set_dropout(model, args.dropout)
+    freeze(model, args)
     pairs = Pairs(model).to(accelerator.device)
     pairs.train()
-    return pairs, torch.optim.AdamW(parameter_groups(pairs, args), betas=(0.9, 0.98), fused=True)
+    return pairs, make_optimiser(pairs, args)
 
 
 def _pairs(gpu: Gpu, model: FusedRetriever, kind: str, batch: int) -> PairTensors:

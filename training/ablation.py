@@ -44,7 +44,7 @@ def sigmoid(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tens
     return F.binary_cross_entropy_with_logits(logits, positives.to(logits.dtype), reduction="sum") / len(queries)
 
 
-def harder(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor) -> Tensor:
+def hn_nce(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tensor) -> Tensor:
     """ITC in which a negative counts by a weight in proportion to the square root of its exponential.
 
     Source: Robinson et al., "Contrastive Learning with Hard Negative Samples", arXiv 2010.04592, with the weights'
@@ -82,7 +82,7 @@ ROWS = {
     "no-mined-negatives": Row("no mined negatives: without `--negatives`", args=lambda args: {"negatives": ()}),
     "no-teacher": Row("no teacher: without `--teacher`", args=lambda args: {"teacher": ()}),
     "one-view": Row("one view of each picture: without `--views`", args=lambda args: {"views": 1}),
-    "harder": Row("similar negatives count more", loss=harder),
+    "harder": Row("similar negatives count more", loss=hn_nce),
     "no-modality-dropout": Row(
         "pictures and texts are never dropped", args=lambda args: {"drop_picture": 0.0, "drop_text": 0.0}
     ),

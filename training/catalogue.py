@@ -18,7 +18,9 @@ from typing import Any
 from tqdm import tqdm
 
 from retriever import item_text
-from training.formats import FormatError, PictureFolder, read_valid
+from training.formats import read_valid, write_train
+from training.json_records import FormatError
+from training.picture_folder import PictureFolder
 
 COLOURS = (
     "navy blue|turquoise blue|sea green|lime green|fluorescent green|off white|coffee brown|grey melange|black|blue|"
@@ -135,10 +137,10 @@ _FIELDS = (
 
 
 def category_of(value: Any) -> list[str]:
-    """A category as a path, the widest first, whether it was written as one or as its narrowest name."""
-    if isinstance(value, str):
-        return [value]
-    return [part for part in value or () if isinstance(part, str)]
+    """A category as its steps, the widest first: of a path (`Home > Kitchen`), a list, or its narrowest name alone."""
+    written = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    steps = [step.strip() for part in written if isinstance(part, str) for step in part.split(" > ")]
+    return [step for step in steps if step]
 
 
 def items(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
@@ -188,7 +190,8 @@ def item_rows(path: Path, hold_out: float) -> Iterator[dict[str, Any]]:
     for item, image_ids in items(path):
         if is_held_out(item, hold_out):
             continue
-        written = [(query.strip().lower(), texts) for query, texts in pairs(item) if query.strip()]
+        # Fields that are missing or alike make the same pair again, and it would be drawn more often.
+        written = dict.fromkeys((query.strip().lower(), tuple(texts)) for query, texts in pairs(item) if query.strip())
         for image_id in image_ids:
             for query, texts in written:
                 yield {"query_text": query, "image_id": image_id, "text_input": texts}
@@ -263,17 +266,6 @@ def caption_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield {"query_text": query.query, "image_id": item_id, "text_input": texts}
 
 
-def write_rows(rows: Iterable[Mapping[str, Any]], output: Path) -> int:
-    """Writes a training file, one row a line, and returns how many there are."""
-    count = 0
-    with output.open("w", encoding="utf-8") as file:
-        file.write("[")
-        for count, row in enumerate(rows, start=1):
-            file.write((",\n" if count > 1 else "\n") + json.dumps({"query_id": count, **row}, ensure_ascii=False))
-        file.write("\n]\n")
-    return count
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.catalogue", description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, help="items.jsonl of a catalogue, or queries in the seed's valid format")
@@ -289,7 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         written = learnable(rows, options.source.parent / "images")
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        count = write_rows(written, options.output)
+        with options.output.open("w", encoding="utf-8") as file:
+            count = write_train(file, ({"query_id": number, **row} for number, row in enumerate(written, start=1)))
         if options.hold_out:
             write_held_out(options.source, options.hold_out, options.output)
     except (ValueError, OSError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from training.formats import FormatError
+from training.json_records import FormatError
 from training.metrics import first_rank_metrics, paired_difference
 
 RESULTS = "results.json"  # in a report's folder

@@ -25,12 +25,11 @@ from retriever.arrays import Floats
 from retriever.index import IndexedItem, ItemIndex, beside, open_index
 from training import catalogue
 from training.arguments import make_room
-from training.formats import PictureFolder, open_picture
-from training.metrics import bootstrap_intervals, first_rank_metrics
+from training.metrics import SHOWN, bootstrap_intervals, first_rank_metrics
+from training.picture_folder import PictureFolder, open_picture
 
 PHRASES = {"colour": "in {}", "color": "in {}", "gender": "for {}"}  # any other value is asked for as it is
 DEPTH = 100  # hits read; an answer behind them counts as the one after
-SHOWN = ("hit@1", "hit@5", "hit@10", "mean")
 _BATCH = 64
 
 

@@ -8,13 +8,16 @@ weight as well.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from training.formats import FormatError, PictureFolder, read_negatives, read_train
+from training.formats import read_negatives, read_train
+from training.json_records import FormatError
+from training.picture_folder import PictureFolder
 
 _MARKS = ("Mn", "Mc")  # Unicode's categories of accents and vowel signs
 
@@ -41,7 +44,7 @@ class Batch:
     """B training pairs. A picture is a path or None; a text may be empty, but an item has one of the two."""
 
     queries: list[str]
-    asked: list[str]  # the same before a word was lost or misspelt
+    clean_queries: list[str]  # the same before a word was lost or misspelt
     pictures: list[Path | None]
     texts: list[str]
     positives: np.ndarray  # (B, B) bool: item j answers query i
@@ -51,10 +54,17 @@ class Batch:
 class Augmentation:
     """How often a pair is changed before it is learned from; each a probability."""
 
-    drop_picture: float = 0.05  # as in `training.arguments`
+    drop_picture: float = 0.05  # training sets both by --drop-picture and --drop-text
     drop_text: float = 0.1
     drop_word: float = 0.15  # one word of a long query
     typo: float = 0.08  # two neighbouring letters swapped, or one lost or doubled
+
+
+class Pair(NamedTuple):
+    """A query that finds an item, and the texts of which one stands beside the item then."""
+
+    query: str
+    captions: tuple[str, ...]  # none: it is to be found by its picture alone
 
 
 class Source:
@@ -68,7 +78,7 @@ class Source:
     def __init__(self, path: Path, images: Path | None = None) -> None:
         self.path = path
         folder = PictureFolder(images) if images else None
-        self.pairs: list[list[tuple[str, tuple[str, ...]]]] = []  # by item: (query, texts)
+        self.pairs: list[list[Pair]] = []  # by item
         weights: list[list[float]] = []  # by item and pair
         self.pictures: list[Path | None] = []  # by item
         self.items_of: dict[str, set[int]] = {}  # normalised query → items
@@ -82,7 +92,7 @@ class Source:
             self.items_of.setdefault(normalise(record.query), set()).add(item)
             if self.pictures[item] is None and not record.captions:
                 continue  # it answers the query, but shows nothing of itself
-            self.pairs[item].append((record.query, record.captions))
+            self.pairs[item].append(Pair(record.query, record.captions))
             weights[item].append(record.weight)
         if folder is not None and not any(self.pictures):
             raise FormatError(f"{images}: none of the {len(rows)} items of {path} has a picture here")
@@ -113,9 +123,14 @@ class Source:
                 raise FormatError(f"{path}: query {query!r} is not in {self.path}; was this mined for another file?")
             self.negatives[normalise(query)] = [rows[image_id] for image_id in image_ids]
 
-    def harder(self, size: int, rng: np.random.Generator) -> dict[int, int | None]:
-        """Up to `size` items, each drawn with one of its pairs and followed by one that was mined for that pair's
-        query: item → the pair to take, or None where any will do.
+    def first_texts(self) -> list[str]:
+        """The first caption of each item; empty where it has none."""
+        return [next((pair.captions[0] for pair in pairs if pair.captions), "") for pairs in self.pairs]
+
+    def draw_hard(self, size: int, rng: np.random.Generator) -> dict[int, int | None]:
+        """Up to `size` items for a batch with hard negatives: each drawn item, then one mined for its query.
+
+        As `batch` takes them: item → the pair whose query that is, or None where any will do.
         """
         drawn: dict[int, int | None] = {}
         for item in self.draw(len(self), rng):
@@ -123,8 +138,8 @@ class Source:
                 break
             if item in drawn:
                 continue
-            drawn[item] = int(rng.choice(len(self.pairs[item]), p=self._chances[item]))
-            mined = self.negatives.get(normalise(self.pairs[item][drawn[item]][0]), [])  # type: ignore[index]
+            drawn[item] = pair = int(rng.choice(len(self.pairs[item]), p=self._chances[item]))
+            mined = self.negatives.get(normalise(self.pairs[item][pair].query), [])
             mined = [other for other in mined if other not in drawn]
             if mined and len(drawn) < size:
                 drawn[mined[rng.integers(len(mined))]] = None
@@ -136,18 +151,15 @@ class Source:
         drawn = rng.choice(len(self), size=min(size, len(self)), replace=False, p=chances)
         return drawn.tolist()  # type: ignore[no-any-return]
 
-    def _rarity(self, pairs: Sequence[tuple[str, tuple[str, ...]]], weights: Sequence[float]) -> np.ndarray:
-        answers = np.array([len(self.items_of[normalise(query)]) for query, _ in pairs], dtype=np.float64)
+    def _rarity(self, pairs: Sequence[Pair], weights: Sequence[float]) -> np.ndarray:
+        answers = np.array([len(self.items_of[normalise(pair.query)]) for pair in pairs], dtype=np.float64)
         shares = np.array(weights) * answers**-RARITY
         chances: np.ndarray = shares / shares.sum()
         return chances
 
-    def batch(
-        self, items: Sequence[int] | dict[int, int | None], rng: np.random.Generator, augmentation: Augmentation
-    ) -> Batch:
-        """One pair of each of these items (the one that `harder` names), with one of its captions, augmented."""
-        chosen = items if isinstance(items, dict) else dict.fromkeys(items)
-        queries, asked, pictures, texts = [], [], [], []
+    def batch(self, chosen: Mapping[int, int | None], rng: np.random.Generator, augmentation: Augmentation) -> Batch:
+        """A pair of each of these items, the one named or one drawn, with one of its captions, augmented."""
+        queries, clean_queries, pictures, texts = [], [], [], []
         for item, pair in chosen.items():
             if pair is None:
                 pair = rng.choice(len(self.pairs[item]), p=self._chances[item])
@@ -160,15 +172,15 @@ class Source:
                     picture = None
                 elif dice < augmentation.drop_picture + augmentation.drop_text:
                     text = ""
-            asked.append(query)
+            clean_queries.append(query)
             queries.append(_augment(query, rng, augmentation))
             pictures.append(picture)
             texts.append(text)
-        positives = np.zeros((len(items), len(items)), dtype=bool)
-        for i, query in enumerate(asked):
+        positives = np.zeros((len(chosen), len(chosen)), dtype=bool)
+        for i, query in enumerate(clean_queries):
             answers = self.items_of[normalise(query)]
-            positives[i] = [item in answers for item in items]
-        return Batch(queries, asked, pictures, texts, positives)
+            positives[i] = [item in answers for item in chosen]
+        return Batch(queries, clean_queries, pictures, texts, positives)
 
 
 class BatchSampler:
@@ -189,8 +201,10 @@ class BatchSampler:
         rng = np.random.default_rng([self.seed, step])
         source = self.sources[rng.choice(len(self.sources), p=self._chances)]
         if source.negatives and rng.random() < MINED:
-            return source.batch(source.harder(self.batch_size, rng), rng, self.augmentation)
-        return source.batch(source.draw(self.batch_size, rng), rng, self.augmentation)
+            chosen = source.draw_hard(self.batch_size, rng)
+        else:
+            chosen = dict.fromkeys(source.draw(self.batch_size, rng))
+        return source.batch(chosen, rng, self.augmentation)
 
 
 def _augment(query: str, rng: np.random.Generator, augmentation: Augmentation) -> str:

@@ -23,9 +23,11 @@ from retriever.inference import Inference
 from training import formats, report
 from training.arguments import count, make_room
 from training.compare import compare, in_common, load_results
-from training.formats import FormatError, GalleryItem, ValidQuery
+from training.formats import GalleryItem, ValidQuery
 from training.gallery import EncodedGallery
+from training.json_records import FormatError
 from training.metrics import METRICS, Ranks, bootstrap_intervals, positive_ranks, query_metrics
+from training.picture_folder import pictures_of
 from training.rerank import rank_reranked
 from training.through_index import rank_through_index
 
@@ -67,7 +69,7 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
         "queries": len(queries),
         "gallery": len(gallery.items),
         "notes": gallery.notes,
-        "asked": asked(queries),
+        "asked": query_digests(queries),
         "per_query": {
             mode: {query.query_id: int(positions[0]) for query, positions in zip(queries, own, strict=True)}
             for mode, own in ranks.items()
@@ -75,7 +77,7 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
     }
 
 
-def asked(queries: Sequence[ValidQuery]) -> dict[str, str]:
+def query_digests(queries: Sequence[ValidQuery]) -> dict[str, str]:
     """A digest of each query, by its id."""
     return {query.query_id: _digest(query) for query in queries}
 
@@ -98,10 +100,10 @@ def _run(options: argparse.Namespace) -> None:
     queries = list(formats.read_valid(options.queries))
     items = list(formats.read_gallery(options.gallery)) if options.gallery else formats.gallery_of(queries)
     _check_answers(queries, items)
-    pictures = formats.pictures_of(items, options.queries, options.images)
+    pictures = pictures_of(items, options.queries, options.images)
     previous = load_results(options.compare) if options.compare else None
     if previous is not None:
-        in_common(asked(queries), previous["asked"])
+        in_common(query_digests(queries), previous["asked"])
     _check_outputs(options.json, options.report)
 
     try:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from retriever.processor import Processor
 from retriever.vision import PictureFeatures, VisionEncoder
-from training.formats import open_picture
+from training.picture_folder import open_picture
 from training.pictures import crop
 
 BLOCK = 256  # pictures between two commits of the index
@@ -147,7 +147,8 @@ def _key(path: Path, view: int) -> str:
 
 
 def _fingerprint(encoder: VisionEncoder, processor: Processor) -> str:
-    seen = (processor.config.image_size, processor.config.vision_pyramid, "upright")
+    config = processor.config
+    seen = (config.image_size, config.image_mean, config.image_std, config.vision_pyramid, "upright")
     digest = hashlib.sha256(repr(seen).encode())
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode())

@@ -5,14 +5,12 @@ The same command runs on one CPU, one GPU, or many with `accelerate launch`. Kil
 goes on from the last checkpoint with the same order of data.
 """
 
-import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -22,9 +20,8 @@ from tqdm import tqdm
 
 import retriever
 from retriever import PRESETS, Processor, checkpoint
-from retriever.files import write_whole
 from retriever.model import FusedRetriever
-from training import backbones
+from training import backbones, run_state
 from training.arguments import LISTS, TrainArgs, command_line, paths
 from training.collate import Collator
 from training.data import Augmentation, BatchSampler, Source
@@ -33,11 +30,11 @@ from training.gradcache import contrast, slices
 from training.loader import PairTensors, batches
 from training.logbook import Logbook
 from training.losses import distillation, itc, itm
-from training.matching import draw
+from training.matching import draw_itm_pairs
 from training.pairs import Pairs
 from training.pictures import PictureReader
 from training.processes import average_gradients, gather
-from training.trainable import choose, parameter_groups
+from training.trainable import freeze, parameter_groups
 from training.validation import open_validations
 
 if TYPE_CHECKING:
@@ -49,7 +46,6 @@ ContrastiveLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 CLIP_NORM = 1.0
 LOG_EVERY = 10
 TAUGHT = 0.5  # share of the teachers' opinion in the loss, where there is one: all of it finds less than half
-STATES = ("state", "state.new")
 PATIENCE = timedelta(hours=12)  # how long processes wait for the one that computes features or measures recall
 
 
@@ -83,6 +79,10 @@ def set_dropout(model: nn.Module, share: float) -> None:
             module.p = share
 
 
+def make_optimiser(pairs: Pairs, args: TrainArgs) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameter_groups(pairs, args), betas=(0.9, 0.98), fused=True)
+
+
 def learning_rate(step: int, args: TrainArgs) -> float:
     """Share of the peak rate: a linear warm-up, then half a cosine to zero."""
     if step < args.warmup:
@@ -100,8 +100,9 @@ def train(
 
     Raises:
         ValueError: the output folder holds a run with other arguments, a batch cannot be shared by the processes, or
-            the loss or a weight is no number any more.
-        OSError: the teacher or a picture cannot be read.
+            the loss or a weight is no number any more; as FormatError, a file of --train, --negatives or --valid is
+            not in its format, or a picture cannot be decoded.
+        OSError: one of the files or the teacher cannot be read.
     """
     accelerator = Accelerator(
         mixed_precision=args.precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
@@ -111,7 +112,7 @@ def train(
     set_seed(args.seed, device_specific=True)
     output = Path(args.output)
     with accelerator.main_process_first():
-        finished = _check_same_run(output, args)
+        finished = run_state.check_same_run(output, args)
     if finished:
         accelerator.print(f"{output}: this run is finished; to train again, choose another --output")
         return {}
@@ -127,7 +128,7 @@ def train(
     for source, path in zip(sources, args.negatives, strict=False):  # there are as many, or none
         if path != "-":
             source.use_negatives(Path(path))
-    lora = choose(model, args)
+    lora = freeze(model, args)
     with accelerator.main_process_first():  # the others read what it computed
         pictures = _pictures(model, processor, accelerator, args)
         validations = open_validations(Collator(processor, pictures), [paths(path) for path in args.valid])
@@ -143,22 +144,29 @@ def train(
     sampler = BatchSampler(sources, args.batch_size, args.seed, augmentation)
 
     pairs = Pairs(model)
-    groups = parameter_groups(pairs, args)
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+    optimiser = make_optimiser(pairs, args)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(step, args))
     prepared, optimiser = accelerator.prepare(pairs, optimiser)
     pairs = accelerator.unwrap_model(prepared)  # its gradients are averaged in `training.processes`
-    first = _resume(output, accelerator, scheduler)
+    first = run_state.resume(output, accelerator, scheduler)
     main = accelerator.is_main_process
     logbook = Logbook(output, first) if main else None
     last: dict[str, float] = {}
 
     pairs.train()
-    share = accelerator.process_index, accelerator.num_processes
     steps = tqdm(
         range(first, args.steps), initial=first, total=args.steps, desc="training", unit="step", disable=not main
     )
-    for step, tensors in zip(steps, batches(sampler, collator, args, first, *share, teachers), strict=True):
+    drawn = batches(
+        sampler,
+        collator,
+        args,
+        first,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        teachers=teachers,
+    )
+    for step, tensors in zip(steps, drawn, strict=True):
         optimiser.zero_grad()
         losses = backward(pairs, tensors, collator.processor, accelerator, args, contrastive_loss)
         average_gradients(pairs.parameters())
@@ -180,7 +188,7 @@ def train(
                 measured = {name: one.measure(pairs.model) for name, one in validations.items()}
                 logbook.add(step, {f"{name}/{k}": x for name, values in measured.items() for k, x in values.items()})
                 last = {name: values["mean"] for name, values in measured.items()}
-            _save(output, accelerator, scheduler, done)
+            run_state.save(output, accelerator, scheduler, done)
 
     if logbook:
         logbook.close()
@@ -190,8 +198,7 @@ def train(
         pairs.model.config = replace(pairs.model.config, matching=args.itm > 0)
         model_id = checkpoint.save(pairs.model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
         plots = logbook.plot()
-        for name in STATES:
-            _remove(output / name)
+        run_state.remove(output)
         print(f"{output}: model {model_id}; {', '.join(path.name for path in plots)}")
     accelerator.end_training()
     return last
@@ -223,12 +230,12 @@ def backward(
     contrasted = contrast(encode, loss, len(tensors), args.chunk)
     if not args.itm:
         return {"loss": contrasted.loss}
-    triples = draw(contrasted, tensors.positives[tensors.own, tensors.own], pairs.temperature())
+    couples = draw_itm_pairs(contrasted, tensors.positives[tensors.own, tensors.own], pairs.temperature())
     matched = torch.zeros((), device=device)
-    for part in slices(len(triples), args.chunk or len(tensors)):
+    for part in slices(len(couples), args.chunk or len(tensors)):
         with accelerator.autocast():
-            logits = pairs.match(*triples.rows(part, tensors, processor, device))
-        value = itm(logits, triples.belong[part]) * len(logits) / len(triples)
+            logits = pairs.match(*couples.rows(part, tensors, processor, device))
+        value = itm(logits, couples.matches[part]) * len(logits) / len(couples)
         (args.itm * value).backward()  # type: ignore[no-untyped-call]
         matched += value.detach()
     return {"loss": contrasted.loss + args.itm * matched, "itc": contrasted.loss, "itm": matched}
@@ -250,24 +257,6 @@ def _teachers(args: TrainArgs, accelerator: Accelerator) -> "list[Teacher]":
     return [open_teacher(name, accelerator.device) for name in args.teacher]
 
 
-def _check_same_run(output: Path, args: TrainArgs) -> bool:
-    """Whether the run was finished. A folder in which nothing was saved yet may be begun with whatever arguments."""
-    path = output / "args.json"
-    state = any((output / name / "progress.json").exists() for name in STATES)
-    finished = (output / "model.safetensors").exists() and not state
-    ours = json.loads(json.dumps(asdict(args)))
-    # What an older version did not write had the default.
-    theirs = {field.name: field.default for field in fields(args) if field.default is not MISSING}
-    theirs = json.loads(json.dumps(theirs)) | (json.loads(path.read_text()) if path.exists() else ours)
-    # A folder may have been moved.
-    changed = sorted(name for name in ours if name != "output" and ours[name] != theirs.get(name))
-    if (state or finished) and changed:
-        raise ValueError(f"{output} holds a run with other arguments ({', '.join(changed)}); choose another --output")
-    output.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(ours, indent=2) + "\n").encode())
-    return finished
-
-
 def _check_loss(step: int, loss: float) -> None:
     if not math.isfinite(loss):
         raise ValueError(f"the loss of step {step} is {loss}: try a lower --lr, or --precision no")
@@ -276,45 +265,6 @@ def _check_loss(step: int, loss: float) -> None:
 def _check_weights(pairs: Pairs) -> None:
     if broken := [name for name, weight in pairs.state_dict().items() if not weight.isfinite().all()]:
         raise ValueError(f"{len(broken)} weights are no numbers any more ({broken[0]}): try a lower --lr")
-
-
-def _save(output: Path, accelerator: Accelerator, scheduler: Any, done: int) -> None:
-    """Weights, optimiser, generators and the count of steps; the old state goes when the new one is whole."""
-    new, current = output / "state.new", output / "state"
-    if accelerator.is_main_process:
-        _remove(new)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(new))  # every process its own generators
-    accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        return
-    progress = json.dumps({"done": done, "scheduler": scheduler.state_dict()})
-    write_whole(new / "progress.json", progress.encode())
-    _remove(current)
-    new.rename(current)
-
-
-def _remove(state: Path) -> None:
-    """A state and its progress, which goes first: whatever a kill leaves of it is no state any more."""
-    (state / "progress.json").unlink(missing_ok=True)
-    shutil.rmtree(state, ignore_errors=True)
-
-
-def _resume(output: Path, accelerator: Accelerator, scheduler: Any) -> int:
-    """The step to go on from: 0, or where the newest whole state stands."""
-    new, current = output / "state.new", output / "state"
-    # The new one is whole once its progress is written, and a kill kept it from its name. It takes it now, before the
-    # next save removes what it finds under the other.
-    if accelerator.is_main_process and (new / "progress.json").exists():
-        _remove(current)
-        new.rename(current)
-    accelerator.wait_for_everyone()
-    if not (current / "progress.json").exists():
-        return 0
-    progress = json.loads((current / "progress.json").read_text())
-    accelerator.load_state(str(current))
-    scheduler.load_state_dict(progress["scheduler"])
-    return int(progress["done"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

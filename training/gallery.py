@@ -25,7 +25,9 @@ from retriever import ItemInput, Retriever
 from retriever.arrays import Floats
 from retriever.scoring import maxsim
 from training.bm25 import BM25, Scores, hybrid
-from training.formats import FormatError, GalleryItem, PictureFolder, in_order
+from training.formats import GalleryItem, in_digest_order
+from training.json_records import FormatError
+from training.picture_folder import PictureFolder
 
 _BATCHES_AHEAD = 2  # pictures decoded while the model works on the batch before
 
@@ -55,7 +57,7 @@ class EncodedGallery:
     """Every candidate's item tokens under each view, ready to be scored.
 
     Attributes:
-        items: the candidates, `in_order`; column n of every score is `items[n]`.
+        items: the candidates, `in_digest_order`; column n of every score is `items[n]`.
         modes: names of what `scores` gives, in the order of the table.
         notes: sentences on what could not be measured, and why.
     """
@@ -74,7 +76,7 @@ class EncodedGallery:
             FormatError: a picture cannot be decoded, or there is nothing that the model can encode.
         """
         self.retriever = retriever
-        self.items = in_order(items)
+        self.items = in_digest_order(items)
         self.columns = {item.item_id: column for column, item in enumerate(self.items)}
         self.pictures = pictures
         pictured = [n for n, item in enumerate(self.items) if pictures is not None and item.item_id in pictures]

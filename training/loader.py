@@ -70,7 +70,7 @@ def batches(
         if teachers and not any(batch.pictures):
             from training.teacher import likelihoods
 
-            taught = likelihoods(teachers, batch.asked[whole], batch.texts[whole])
+            taught = likelihoods(teachers, batch.clean_queries[whole], batch.texts[whole])
         return PairTensors(
             input_ids, attention_mask, items, batch.queries[own], batch.texts[own], positives, own, taught
         )

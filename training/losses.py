@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from retriever.scoring import maxsim
 
-# How likely each of N items answers each of M queries, and each query asks for each item: (M, N) and (N, M), rows of 1
+# Teacher probabilities: query→item (M, N) and item→query (N, M); each row sums to 1.
 Likelihoods = tuple[Tensor, Tensor]
 
 
@@ -44,12 +44,12 @@ def _both_ways(by_query: Tensor, by_item: Tensor, likelihoods: Likelihoods) -> T
     return (F.cross_entropy(by_query, to_items) + F.cross_entropy(by_item, to_queries)) / 2
 
 
-def itm(logits: Tensor, belong: Tensor) -> Tensor:
-    """Image–text matching: cross-entropy of "does not belong" and "belongs", `(N, 2)`, against `(N,)` bool.
+def itm(logits: Tensor, matches: Tensor) -> Tensor:
+    """Image–text matching: cross-entropy of "no match" and "match", `(N, 2)`, against `(N,)` bool.
 
     As in BLIP-2 (LAVIS, `blip2_qformer.py`); the logits are the mean over the query tokens.
     """
-    return F.cross_entropy(logits, belong.long())
+    return F.cross_entropy(logits, matches.long())
 
 
 def hard_negatives(logits: Tensor, positives: Tensor) -> Tensor:

@@ -14,17 +14,17 @@ from training.losses import hard_negatives
 
 
 @dataclass(frozen=True)
-class Triples:
-    """N ≤ 3b couples of a query and an item of one batch: b that belong together, and for each of them two that do
-    not, the query with another item and the item with another query.
+class ItmPairs:
+    """N ≤ 3b couples of a query and an item of one batch: b that match, and for each of them two that do not, the
+    query with another item and the item with another query.
     """
 
     queries: Tensor  # (N,), row numbers
     items: Tensor  # (N,)
-    belong: Tensor  # (N,) bool
+    matches: Tensor  # (N,) bool
 
     def __len__(self) -> int:
-        return len(self.belong)
+        return len(self.matches)
 
     def rows(
         self, part: slice, batch: PairTensors, processor: Processor, device: torch.device
@@ -38,7 +38,7 @@ class Triples:
 
 
 @torch.no_grad()
-def draw(contrasted: Contrasted, positives: Tensor, temperature: Tensor) -> Triples:
+def draw_itm_pairs(contrasted: Contrasted, positives: Tensor, temperature: Tensor) -> ItmPairs:
     """Couples of a batch whose contrast is known; negatives come from this process's own rows.
 
     Args:
@@ -50,5 +50,5 @@ def draw(contrasted: Contrasted, positives: Tensor, temperature: Tensor) -> Trip
     queries = torch.cat([every, every, hard_negatives(logits.T, positives.T)])  # (3b,)
     items = torch.cat([every, hard_negatives(logits, positives), every])
     found = (queries >= 0) & (items >= 0)
-    belong = torch.arange(len(queries), device=logits.device) < len(logits)
-    return Triples(queries[found], items[found], belong[found])
+    matches = torch.arange(len(queries), device=logits.device) < len(logits)
+    return ItmPairs(queries[found], items[found], matches[found])

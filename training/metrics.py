@@ -22,6 +22,7 @@ Ranks = dict[str, list[npt.NDArray[np.int64]]]  # mode → ranks of each query's
 NOT_FOUND = 1_000_000_000  # the rank of an item that cannot be retrieved: behind every k, however small the gallery
 
 METRICS = ("hit@1", "hit@5", "hit@10", "mean", "mrr", "ndcg@10")
+SHOWN = ("hit@1", "hit@5", "hit@10", "mean")  # in short tables
 
 _RESAMPLES_AT_ONCE = 100  # bounds the memory of a bootstrap over many queries
 

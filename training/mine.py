@@ -31,7 +31,10 @@ MARGIN = 0.95  # of the mean score of the known answers: what scores higher may 
 
 
 def negatives(scores: Tensor, answers: Sequence[int]) -> list[int]:
-    """Columns of one query's scores `(N,)` that are hard negatives, the hardest first; none if nothing is known."""
+    """Columns of one query's scores `(N,)` that are hard negatives, the hardest first.
+
+    None where the known answers score 0 or less on average: no margin below that.
+    """
     limit = MARGIN * scores[list(answers)].mean()
     allowed = (scores < limit) & (limit > 0)
     allowed[list(answers)] = False
@@ -45,8 +48,7 @@ def mine(model: Retriever, source: Source, features: Path) -> Iterator[tuple[str
     cache = FeatureCache(features, model.model.vision, model.processor)
     cache.add([picture for picture in source.pictures if picture])
     collator = Collator(model.processor, cache)
-    texts = [next((captions[0] for _, captions in pairs if captions), "") for pairs in source.pairs]
-    items = encode_items(model.model, collator, texts, source.pictures, progress=True)  # (N, Q, D)
+    items = encode_items(model.model, collator, source.first_texts(), source.pictures, progress=True)  # (N, Q, D)
     asked = list(source.items_of)
     size = max(1, (1 << 25) // items[..., 0].numel())  # about 128 MB of scores at once
     for start in tqdm(range(0, len(asked), size), desc="queries", unit="batch"):

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from retriever import Processor
-from training.formats import open_picture
+from training.picture_folder import open_picture
 
 AREA = (0.5, 1.0)  # share of a picture that a training crop shows, as BLIP-2 has it
 STRETCH = (3 / 4, 4 / 3)  # of a crop's sides against each other

@@ -82,10 +82,10 @@ def draw(source: Source, count: int, seed: int) -> list[str]:
     Raises:
         ValueError: an item has no text, or the source's words do not make so many.
     """
-    if not all(captions for pairs in source.pairs for _, captions in pairs[:1]):
+    texts = source.first_texts()
+    if not all(texts):
         raise ValueError(f"{source.path}: every item needs a text, for teachers read nothing else")
-    queries = list(dict.fromkeys(query for pairs in source.pairs for query, _ in pairs))
-    texts = [text for pairs in source.pairs for _, captions in pairs[:1] for text in captions[:1]]
+    queries = list(dict.fromkeys(pair.query for pairs in source.pairs for pair in pairs))
     known = {normalise(query) for query in queries}
     drawn: list[str] = []
     for query in islice(questions(queries, texts, np.random.default_rng(seed)), MOST_DRAWS * count):
@@ -129,7 +129,7 @@ def _run(options: argparse.Namespace) -> None:
     source = Source(options.train)
     teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
     queries = draw(source, options.count, options.seed)
-    texts = [pairs[0][1][0] for pairs in source.pairs]
+    texts = source.first_texts()
     found = list(zip(queries, answers(teachers, queries, texts), strict=True))
     pairs = [
         {"query_id": number, "query_text": query, "image_id": source.ids[item], "text_input": [texts[item]]}

@@ -28,7 +28,9 @@ from training.collate import Collator
 from training.data import normalise
 from training.encode import encode_items, encode_queries
 from training.features import FeatureCache
-from training.formats import FormatError, PictureFolder, read_gallery, read_valid
+from training.formats import read_gallery, read_valid
+from training.json_records import FormatError
+from training.picture_folder import PictureFolder
 
 SHOWN = 20  # hits on a page
 ETA = 1.0  # how fast attention falls

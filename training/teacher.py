@@ -36,10 +36,9 @@ from retriever.retriever import SHIPPED
 from retriever.scoring import maxsim
 from training.arguments import count
 from training.data import Augmentation, BatchSampler, Source
-from training.formats import ValidQuery, gallery_of, in_order, read_valid
+from training.formats import ValidQuery, gallery_of, in_digest_order, read_valid
 from training.losses import Likelihoods, itc
-from training.metrics import positive_ranks, query_metrics
-from training.validation import SHOWN
+from training.metrics import SHOWN, positive_ranks, query_metrics
 
 TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
 MAX_LENGTH = 64  # word pieces that are read of a text
@@ -193,7 +192,7 @@ def tune(encoder: SentenceTransformer, source: Source, steps: int, batch_size: i
 
 def measure(teacher: Teacher, queries: list[ValidQuery]) -> dict[str, float]:
     """hit@1, 5, 10 and their mean, in per cent, on a set in the `valid` format by its texts alone."""
-    items = in_order(gallery_of(queries))
+    items = in_digest_order(gallery_of(queries))
     column = {item.item_id: i for i, item in enumerate(items)}
     scores = teacher.similar([query.query for query in queries], [item.text for item in items])  # (M, N)
     values = query_metrics(positive_ranks(scores.numpy(), [[column[one] for one in query.items] for query in queries]))

@@ -34,7 +34,7 @@ def last_blocks(model: FusedRetriever, count: int) -> list[nn.Module]:
     return [*blocks[len(blocks) - count :], *(module for module in after if module is not None)]
 
 
-def choose(model: FusedRetriever, args: TrainArgs) -> LoraModel | None:
+def freeze(model: FusedRetriever, args: TrainArgs) -> LoraModel | None:
     """Set which weights of the model learn. With --lora it is changed in place; `merge_and_unload` undoes that.
 
     Without options: everything but the picture tower, whose features are then computed once, and the vocabulary.

@@ -17,10 +17,10 @@ from retriever.scoring import maxsim
 from training.collate import Collator
 from training.encode import encode_items, encode_queries
 from training.features import FeatureCache
-from training.formats import FormatError, gallery_of, in_order, pictures_of, read_gallery, read_valid
-from training.metrics import Floats, positive_ranks, query_metrics
-
-SHOWN = ("hit@1", "hit@5", "hit@10", "mean")
+from training.formats import gallery_of, in_digest_order, read_gallery, read_valid
+from training.json_records import FormatError
+from training.metrics import SHOWN, Floats, positive_ranks, query_metrics
+from training.picture_folder import pictures_of
 
 
 class Validation:
@@ -40,7 +40,7 @@ class Validation:
         self.collator = collator
         self.queries = list(read_valid(queries))
         gallery = queries.with_name(f"{stem}.gallery.jsonl")
-        self.items = in_order(read_gallery(gallery) if gallery.exists() else gallery_of(self.queries))
+        self.items = in_digest_order(read_gallery(gallery) if gallery.exists() else gallery_of(self.queries))
         folder = pictures_of(self.items, queries, images)
         self.pictures = [folder.find(item.item_id) if folder is not None else None for item in self.items]
         both = zip(self.items, self.pictures, strict=True)

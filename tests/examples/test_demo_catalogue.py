@@ -9,7 +9,8 @@ from examples.demo_catalogue import COUNT, DemoProduct, products
 from examples.demo_catalogue.__main__ import main
 from examples.demo_catalogue.copywriting import KINDS
 from examples.demo_catalogue.palette import COLOURS, PATTERNS
-from training.formats import PictureFolder, read_gallery, read_valid
+from training.formats import read_gallery, read_valid
+from training.picture_folder import PictureFolder
 
 ALL = list(products())
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training import ablation
-from training.ablation import REFERENCE, ROWS, harder, one_positive, sigmoid, table
+from training.ablation import REFERENCE, ROWS, hn_nce, one_positive, sigmoid, table
 from training.arguments import TrainArgs
 from training.losses import itc
 
@@ -43,7 +43,7 @@ def test_near_negatives_count_more_than_far_ones() -> None:
     def losses(items: torch.Tensor) -> tuple[float, float]:
         tokens = items.unsqueeze(1)  # (3, 1, 3)
         return (
-            harder(queries, tokens, positives, temperature).item(),
+            hn_nce(queries, tokens, positives, temperature).item(),
             itc(queries, tokens, positives, temperature).item(),
         )
 

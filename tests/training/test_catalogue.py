@@ -1,10 +1,11 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from training import catalogue
-from training.catalogue import pairs
+from training.catalogue import item_rows, pairs
 from training.data import Source
 from training.formats import read_gallery, read_train, read_valid
 
@@ -63,6 +64,26 @@ def test_kinds_are_singular(category: str, kind: str) -> None:
     assert kind in {query for query, _ in pairs({"title": "Acme thing", "category": ["Shop", category]})}
 
 
+@pytest.mark.parametrize("category", ["Home > Kitchen > Mugs", ["Home > Kitchen > Mugs"], ["Home", "Kitchen", "Mugs"]])
+def test_a_category_is_a_path_however_it_is_written(category: str | list[str]) -> None:
+    mug = {"title": "Kiln 17", "category": category, "attributes": {"colour": "Red"}}
+    assert [query for query, _ in pairs(mug)][:3] == ["Kiln 17", "mug", "red mug"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"title": "Mug", "category": "Mugs", "attributes": {"material": "Clay"}},
+        SHIRT | {"attributes": {"colour": "Blue"}},
+        SHIRT | {"attributes": {"gender": "Men", "pattern": "Striped"}},
+    ],
+)
+def test_no_pair_is_written_twice(tmp_path: Path, item: dict[str, Any]) -> None:
+    (tmp_path / "items.jsonl").write_text(json.dumps({"item_id": "1"} | item) + "\n")
+    rows = [json.dumps([row["query_text"], row["text_input"]]) for row in item_rows(tmp_path / "items.jsonl", 0)]
+    assert len(rows) == len(set(rows)) > 1
+
+
 def test_held_out_titles_are_not_in_training(tmp_path: Path) -> None:
     source, output = tmp_path / "items.jsonl", tmp_path / "shop.json"
     items = [{"item_id": str(i), "title": f"thing {i // 2}", "description": "A useful thing."} for i in range(200)]
@@ -113,7 +134,7 @@ def test_a_pair_that_shows_nothing_is_left_out_and_counted(tmp_path: Path, capsy
     """Training would refuse the whole file for one product that has a title and nothing else."""
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "seen.png").touch()
-    items = [{"item_id": "bare", "title": "Leek"}, {"item_id": "seen", "title": "Leek"}]
+    items = [{"item_id": "bare", "title": "Leeks"}, {"item_id": "seen", "title": "Leeks"}]
     told = {"item_id": "told", "title": "Leek", "description": "A green one, two feet long."}
     (tmp_path / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in [*items, told]))
     catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "pairs.json")])

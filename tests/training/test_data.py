@@ -4,10 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data import Augmentation, BatchSampler, Source, normalise
-from training.formats import FormatError
+from training.data import Augmentation, BatchSampler, Pair, Source, normalise
+from training.json_records import FormatError
 
 AS_WRITTEN = Augmentation(drop_picture=0, drop_text=0, drop_word=0, typo=0)
+
+
+def every_item(source: Source) -> dict[int, None]:
+    return dict.fromkeys(range(len(source)))
 
 
 def test_queries_count_as_the_same_without_case_and_punctuation() -> None:
@@ -30,7 +34,7 @@ def test_queries_without_words_are_each_their_own() -> None:
 
 def test_items_of_one_query_string_are_joint_positives(toy_shop: Path) -> None:
     source = Source(toy_shop / "pairs.json", toy_shop / "images")
-    batch = source.batch(range(len(source)), np.random.default_rng(0), AS_WRITTEN)
+    batch = source.batch(every_item(source), np.random.default_rng(0), AS_WRITTEN)
     for i, query in enumerate(batch.queries):
         for j, picture in enumerate(batch.pictures):
             assert picture is not None
@@ -56,14 +60,14 @@ def test_an_item_is_never_left_with_nothing(toy_shop: Path, tmp_path: Path) -> N
     source = Source(tmp_path / "pairs.json", toy_shop / "images")
     always = Augmentation(drop_picture=0.5, drop_text=0.5)
     for seed in range(20):
-        batch = source.batch(range(len(source)), np.random.default_rng(seed), always)
+        batch = source.batch(every_item(source), np.random.default_rng(seed), always)
         assert all(picture is not None or text for picture, text in zip(batch.pictures, batch.texts, strict=True))
 
 
 def test_typos_change_a_word_and_keep_the_positives(toy_shop: Path) -> None:
     source = Source(toy_shop / "pairs.json", toy_shop / "images")
     rng = np.random.default_rng(0)
-    misspelt = source.batch(range(len(source)), rng, Augmentation(drop_picture=0, drop_text=0, drop_word=0, typo=1))
+    misspelt = source.batch(every_item(source), rng, Augmentation(drop_picture=0, drop_text=0, drop_word=0, typo=1))
     assert any(normalise(query) not in source.items_of for query in misspelt.queries)
     assert misspelt.positives.diagonal().all()
 
@@ -71,7 +75,7 @@ def test_typos_change_a_word_and_keep_the_positives(toy_shop: Path) -> None:
 def test_queries_that_few_items_answer_are_drawn_more_often(toy_shop: Path) -> None:
     source = Source(toy_shop / "pairs.json", toy_shop / "images")
     rng = np.random.default_rng(0)
-    drawn = [query for _ in range(50) for query in source.batch(range(len(source)), rng, AS_WRITTEN).queries]
+    drawn = [query for _ in range(50) for query in source.batch(every_item(source), rng, AS_WRITTEN).queries]
     narrow = sum(" " in query for query in drawn)  # "red mug", answered by one; "mug" by six
     assert 0.55 < narrow / len(drawn) < 0.8
 
@@ -93,7 +97,7 @@ def test_a_source_is_drawn_from_as_often_as_it_has_items(toy_shop: Path, tmp_pat
     pairs = [{"query_id": n, "query_text": "cup", "image_id": f"cup-{n}", "text_input": ["a cup"]} for n in range(4)]
     (tmp_path / "pairs.json").write_text(json.dumps(pairs))
     sampler = BatchSampler([Source(toy_shop / "pairs.json"), Source(tmp_path / "pairs.json")], 2, 0, AS_WRITTEN)
-    batches = [sampler.batch(step).asked for step in range(1000)]
+    batches = [sampler.batch(step).clean_queries for step in range(1000)]
     assert sum("cup" in asked for asked in batches) / len(batches) == pytest.approx(4 / 16, abs=0.05)
 
 
@@ -102,7 +106,7 @@ def test_any_pair_of_an_item_may_meet_what_was_mined_for_it(toy_shop: Path, tmp_
     (tmp_path / "negatives.jsonl").write_text(json.dumps({"query_text": "mug", "image_ids": ["lamp-red"]}) + "\n")
     source.use_negatives(tmp_path / "negatives.jsonl")
     rng = np.random.default_rng(0)
-    taken = {pair for _ in range(20) for pair in source.harder(4, rng).values()}
+    taken = {pair for _ in range(20) for pair in source.draw_hard(4, rng).values()}
     assert taken == {0, 1, None}
 
 
@@ -112,7 +116,7 @@ def test_of_an_items_pairs_the_weightier_are_drawn_more_often(tmp_path: Path) ->
     (tmp_path / "pairs.json").write_text(json.dumps([row | pair for row in rows]))
     source = Source(tmp_path / "pairs.json")
     rng = np.random.default_rng(0)
-    drawn = [source.batch([0], rng, AS_WRITTEN).queries[0] for _ in range(2000)]
+    drawn = [source.batch({0: None}, rng, AS_WRITTEN).queries[0] for _ in range(2000)]
     assert drawn.count("cup") / len(drawn) == pytest.approx(0.01, abs=0.01)
     assert "cup" in drawn
 
@@ -122,7 +126,7 @@ def test_a_batch_with_mined_negatives_is_no_larger_than_asked_for(toy_shop: Path
     lines = [{"query_text": query, "image_ids": source.ids} for query in source.items_of]
     (tmp_path / "negatives.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     source.use_negatives(tmp_path / "negatives.jsonl")
-    assert {len(source.harder(3, np.random.default_rng(seed))) for seed in range(20)} == {3}
+    assert {len(source.draw_hard(3, np.random.default_rng(seed))) for seed in range(20)} == {3}
 
 
 def test_pairs_without_picture_and_text_are_refused(tmp_path: Path) -> None:
@@ -136,7 +140,7 @@ def test_a_pair_without_picture_and_text_is_left_out_where_its_item_has_another(
     path = tmp_path / "pairs.json"
     pair = {"query_id": 1, "query_text": "stoneware mug", "image_id": "a", "text_input": []}
     path.write_text(json.dumps([pair, pair | {"query_text": "mug", "text_input": ["stoneware mug"]}]))
-    assert Source(path).pairs == [[("mug", ("stoneware mug",))]]
+    assert Source(path).pairs == [[Pair("mug", ("stoneware mug",))]]
 
 
 def test_a_folder_of_other_pictures_is_refused(toy_shop: Path, tmp_path: Path) -> None:

@@ -22,9 +22,11 @@ from retriever.model import FusedRetriever
 from retriever.scoring import maxsim
 from retriever.torch_model import TorchModel
 from training import evaluate
-from training.formats import FormatError, GalleryItem, PictureFolder, ValidQuery, read_gallery, read_valid
+from training.formats import GalleryItem, ValidQuery, read_gallery, read_valid
 from training.gallery import EncodedGallery, View
+from training.json_records import FormatError
 from training.metrics import METRICS, NOT_FOUND
+from training.picture_folder import PictureFolder
 from training.through_index import rank_through_index
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 160, 30)}
@@ -341,6 +343,23 @@ def test_money_is_no_mathematics(run: Callable[..., dict[str, Any]], shop: Path)
     assert (shop / "report" / "report.md").exists()
 
 
+Refused = Callable[[str, str, list[str], str], None]
+
+
+@pytest.fixture
+def refused(run: Callable[..., dict[str, Any]], shop: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
+    """Run the command beside a file of this text: it must end with a message that matches."""
+
+    def refused(file: str, text: str, arguments: list[str], message: str) -> None:
+        monkeypatch.chdir(shop)
+        (shop / file).parent.mkdir(exist_ok=True)
+        (shop / file).write_text(text)
+        with pytest.raises(SystemExit, match=message):
+            run(*arguments)
+
+    return refused
+
+
 @pytest.mark.parametrize(
     ("file", "text", "arguments", "message"),
     [
@@ -353,19 +372,9 @@ def test_money_is_no_mathematics(run: Callable[..., dict[str, Any]], shop: Path)
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
-    run: Callable[..., dict[str, Any]],
-    shop: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    file: str,
-    text: str,
-    arguments: list[str],
-    message: str,
+    refused: Refused, file: str, text: str, arguments: list[str], message: str
 ) -> None:
-    monkeypatch.chdir(shop)
-    (shop / file).parent.mkdir(exist_ok=True)
-    (shop / file).write_text(text)
-    with pytest.raises(SystemExit, match=message):
-        run(*arguments)
+    refused(file, text, arguments, message)
 
 
 @pytest.mark.parametrize(
@@ -379,20 +388,10 @@ def test_what_is_wrong_is_said_in_one_line(
     ],
 )
 def test_what_is_wrong_with_the_files_is_said_before_the_model_is_loaded(
-    run: Callable[..., dict[str, Any]],
-    shop: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    file: str,
-    text: str,
-    arguments: list[str],
-    message: str,
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, file: str, text: str, arguments: list[str], message: str
 ) -> None:
     monkeypatch.setattr("retriever.load", Mock(side_effect=AssertionError("the model was loaded")))
-    monkeypatch.chdir(shop)
-    (shop / file).parent.mkdir(exist_ok=True)
-    (shop / file).write_text(text)
-    with pytest.raises(SystemExit, match=message):
-        run(*arguments)
+    refused(file, text, arguments, message)
 
 
 def test_a_model_that_needs_pictures_is_measured_where_it_can_be(tiny_retriever: Retriever, shop: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,11 +6,11 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from retriever import Retriever
+from retriever import Processor, Retriever
 from training import features
 from training.collate import Collator
 from training.features import FeatureCache
-from training.formats import FormatError
+from training.json_records import FormatError
 
 
 def pictures(shop: Path) -> list[Path]:
@@ -38,6 +39,19 @@ def test_a_second_run_encodes_nothing(
     again = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
     again.add(paths)
     assert len(again.read(paths[:3]).tokens) == 3
+
+
+def test_other_colours_of_the_same_tower_are_encoded_anew(
+    tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path
+) -> None:
+    paths, model, processor = pictures(toy_shop)[:1], tiny_retriever.model, tiny_retriever.processor
+    config = replace(processor.config, image_mean=(0.1, 0.2, 0.3), image_std=(0.9, 0.8, 0.7))
+    seen = []
+    for one in (processor, Processor(config, processor.tokenizer)):
+        cache = FeatureCache(tmp_path, model.vision, one)
+        cache.add(paths)
+        seen.append(cache.read(paths).tokens)
+    assert not torch.equal(*seen)
 
 
 def test_what_a_killed_run_left_half_written_is_overwritten(

@@ -90,17 +90,6 @@ def test_a_finished_run_is_not_trained_again(
     assert (tmp_path / "run" / "log.jsonl").read_bytes() == log
 
 
-def test_a_run_goes_on_in_another_place(tmp_path: Path) -> None:
-    args = TrainArgs(train=("pairs.json",), output=str(tmp_path / "old"))
-    assert not finetune._check_same_run(tmp_path / "old", args)
-    (tmp_path / "old" / "state").mkdir()
-    (tmp_path / "old" / "state" / "progress.json").write_text("{}")
-    (tmp_path / "old").rename(tmp_path / "new")
-    assert not finetune._check_same_run(tmp_path / "new", replace(args, output=str(tmp_path / "new")))
-    with pytest.raises(ValueError, match="other arguments \\(lr\\)"):
-        finetune._check_same_run(tmp_path / "new", replace(args, lr=1e-3))
-
-
 def test_a_line_of_the_log_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
     Logbook(tmp_path, 5).close()
@@ -138,16 +127,6 @@ def test_weights_that_are_no_numbers_are_not_saved(
         finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "1"))
     assert "no numbers any more" in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("state*"))
-
-
-def test_a_kill_while_the_old_state_is_removed(tmp_path: Path) -> None:
-    """The new one stands beside what is left of it, and is whole."""
-    for name, done in (("state", 5), ("state.new", 10)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "progress.json").write_text(json.dumps({"done": done, "scheduler": {}}))
-    accelerator, scheduler = Mock(), Mock()
-    assert finetune._resume(tmp_path, accelerator, scheduler) == 10
-    accelerator.load_state.assert_called_once_with(str(tmp_path / "state"))
 
 
 class Killed(BaseException):

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from training import formats
-from training.formats import FormatError, GalleryItem, PictureFolder, TrainRecord, ValidQuery
+from training import formats, json_records
+from training.formats import GalleryItem, TrainRecord, ValidQuery
+from training.json_records import FormatError
 
 TRAIN = {"query_id": 1, "query_text": "Phone case clay", "image_id": 97905, "text_input": ["Blue case", "Clear case"]}
 VALID = {"query_id": 7, "query_text": "red mug", "item_ids": {"10": "A red mug", "11": ""}}
@@ -37,16 +37,16 @@ def test_a_training_item_may_have_no_caption(tmp_path: Path) -> None:
 def test_a_train_list_is_read_whole_whatever_the_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(formats, "_CHUNK_CHARS", chunk)
-    monkeypatch.setattr(formats, "_RECORD_CHARS", 200)
+    monkeypatch.setattr(json_records, "_CHUNK_CHARS", chunk)
+    monkeypatch.setattr(json_records, "_RECORD_CHARS", 200)
     path = tmp_path / "train.json"
     path.write_text(json.dumps([{**TRAIN, "query_id": n} for n in range(50)], indent=1))
     assert [record.query_id for record in formats.read_train(path)] == [str(n) for n in range(50)]
 
 
 def test_a_train_list_is_not_read_ahead_of_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "_CHUNK_CHARS", 256)
-    monkeypatch.setattr(formats, "_RECORD_CHARS", 256)
+    monkeypatch.setattr(json_records, "_CHUNK_CHARS", 256)
+    monkeypatch.setattr(json_records, "_RECORD_CHARS", 256)
     path = tmp_path / "train.json"
     path.write_text(json.dumps([TRAIN] * 100)[:-40])  # cut off: only who reads to the end finds out
     records = formats.read_train(path)
@@ -130,42 +130,3 @@ def test_the_gallery_is_read_and_an_item_may_stand_in_it_once(tmp_path: Path) ->
 def test_without_a_gallery_the_items_of_all_queries_are_it_with_the_first_caption() -> None:
     queries = [ValidQuery("1", "a", {"x": "first", "y": "why"}), ValidQuery("2", "b", {"x": "second", "z": "zed"})]
     assert formats.gallery_of(queries) == [GalleryItem("x", "first"), GalleryItem("y", "why"), GalleryItem("z", "zed")]
-
-
-def test_pictures_are_found_by_id_whatever_their_suffix(tmp_path: Path) -> None:
-    for name in ("1.jpg", "2.PNG", "sku.3.webp"):
-        Image.new("RGB", (8, 6), "red").save(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("not a picture")
-    pictures = PictureFolder(tmp_path)
-    assert len(pictures) == 3
-    assert "2" in pictures
-    assert "notes" not in pictures
-    picture = pictures.load("sku.3")
-    assert (picture.mode, picture.size) == ("RGB", (8, 6))
-
-
-def test_a_picture_is_turned_upright(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: turn by 90 degrees to view
-    Image.new("RGB", (8, 6)).save(tmp_path / "1.jpg", exif=exif)
-    assert PictureFolder(tmp_path).load("1").size == (6, 8)
-
-
-def test_a_transparent_picture_stands_on_white(tmp_path: Path) -> None:
-    """As in the service; without its alpha, what is transparent is black in most files."""
-    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "mug.png")
-    assert PictureFolder(tmp_path).load("mug").getpixel((1, 1)) == (255, 255, 255)
-
-
-def test_missing_broken_and_ambiguous_pictures_are_named(tmp_path: Path) -> None:
-    (tmp_path / "1.jpg").write_bytes(b"\xff\xd8 not a jpeg")
-    pictures = PictureFolder(tmp_path)
-    with pytest.raises(FormatError, match=r"1\.jpg: this picture cannot be decoded"):
-        pictures.load("1")
-    with pytest.raises(FormatError, match=r"no picture of 9 \(looked for 9\.jpg, 9\.jpeg, 9\.png, 9\.webp\)"):
-        pictures.load("9")
-    Image.new("RGB", (1, 1)).save(tmp_path / "1.png")
-    with pytest.raises(FormatError, match=r"both 1\.jpg and 1\.png"):
-        PictureFolder(tmp_path)
-    with pytest.raises(FormatError, match="no such folder"):
-        PictureFolder(tmp_path / "none")

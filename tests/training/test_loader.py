@@ -94,7 +94,7 @@ def test_teachers_are_asked_about_texts_as_they_were_typed(
     assert (pictured.taught, teacher.queries) == (None, [])
     texts = BatchSampler([Source(toy_shop / "pairs.json")], 5, 0, MISSPELT)
     (taught,) = prepared(texts, tiny_retriever, 5, (1, 2, [teacher]))
-    assert teacher.queries == [texts.batch(5).asked[:4]]
-    assert taught.queries != texts.batch(5).asked[2:4]
+    assert teacher.queries == [texts.batch(5).clean_queries[:4]]
+    assert taught.queries != texts.batch(5).clean_queries[2:4]
     assert taught.taught is not None
     assert taught.taught[0].shape == (4, 4)

@@ -15,11 +15,11 @@ from training.arguments import TrainArgs
 from training.collate import Collator
 from training.data import Augmentation, BatchSampler, Source
 from training.features import FeatureCache
-from training.formats import PictureFolder
 from training.gradcache import Contrasted
 from training.loader import PairTensors, batches
-from training.matching import draw
+from training.matching import draw_itm_pairs
 from training.pairs import Pairs
+from training.picture_folder import PictureFolder
 
 
 def test_couples_are_the_pairs_and_two_negatives_of_each() -> None:
@@ -30,11 +30,11 @@ def test_couples_are_the_pairs_and_two_negatives_of_each() -> None:
     positives[0, 1] = positives[1, 0] = True
     positives[2] = True  # this query is answered by all: it has no negative
     for _ in range(20):
-        triples = draw(Contrasted(torch.zeros(()), queries, items), positives, torch.tensor(0.5))
-        assert len(triples) == 14
-        assert torch.equal(triples.queries[triples.belong], torch.arange(5))
-        assert torch.equal(triples.items[triples.belong], torch.arange(5))
-        assert not positives[triples.queries[~triples.belong], triples.items[~triples.belong]].any()
+        couples = draw_itm_pairs(Contrasted(torch.zeros(()), queries, items), positives, torch.tensor(0.5))
+        assert len(couples) == 14
+        assert torch.equal(couples.queries[couples.matches], torch.arange(5))
+        assert torch.equal(couples.items[couples.matches], torch.arange(5))
+        assert not positives[couples.queries[~couples.matches], couples.items[~couples.matches]].any()
 
 
 def test_chunks_give_the_gradients_of_the_whole_batch(

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from retriever import Retriever
-from training.formats import FormatError
+from training.json_records import FormatError
 from training.pictures import PictureReader, crop
 
 

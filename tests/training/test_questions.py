@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.test_teacher import captions, encoder  # noqa: F401 — fixtures
 from training import questions
-from training.data import Source, normalise
+from training.data import Pair, Source, normalise
 from training.teacher import TextTeacher
 
 
@@ -50,7 +50,7 @@ def test_a_source_whose_words_do_not_suffice_is_told(
     item = {"query_id": 0, "query_text": "red mug", "image_id": "0", "text_input": ["a mug"]}
     (tmp_path / "pairs.json").write_text(json.dumps([item]))
     source = Source(tmp_path / "pairs.json")
-    source.pairs[0] = [("red mug", ())]
+    source.pairs[0] = [Pair("red mug", ())]
     with pytest.raises(ValueError, match="every item needs a text"):
         questions.draw(source, 1, seed=0)
 

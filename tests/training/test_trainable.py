@@ -14,7 +14,7 @@ from retriever.model import FusedRetriever
 from tests.conftest import TINY
 from training import finetune
 from training.arguments import TrainArgs
-from training.trainable import choose
+from training.trainable import freeze
 
 
 def learning(model: nn.Module) -> set[str]:
@@ -22,7 +22,7 @@ def learning(model: nn.Module) -> set[str]:
 
 
 def chosen(model: FusedRetriever, **options: object) -> set[str]:
-    choose(model, TrainArgs(train=("x",), **options))  # type: ignore[arg-type]
+    freeze(model, TrainArgs(train=("x",), **options))  # type: ignore[arg-type]
     return learning(model)
 
 
@@ -53,7 +53,7 @@ def test_low_rank_updates_leave_the_weights_under_them_alone(tiny_retriever: Ret
     model = copy.deepcopy(tiny_retriever.model).eval()
     ids, mask = map(torch.from_numpy, tiny_retriever.processor.queries(["red mug", "a shirt"]))
     before, names = model.encode_query(ids, mask), set(model.state_dict())
-    lora = choose(model, TrainArgs(train=("x",), lora=2))
+    lora = freeze(model, TrainArgs(train=("x",), lora=2))
     assert lora is not None
     assert torch.allclose(model.encode_query(ids, mask), before, atol=1e-6), "at first they change nothing"
     names_learning = learning(model)
@@ -96,7 +96,7 @@ def test_with_gradient_checkpointing_words_learn_and_nothing_says_otherwise(
     logger = logging.getLogger("transformers.modeling_utils")
     monkeypatch.setattr(logger, "handlers", [caplog.handler])
     model = copy.deepcopy(tiny_retriever.model).train()
-    choose(model, TrainArgs(train=("x",), gradient_checkpointing=True, train_vocabulary=True))
+    freeze(model, TrainArgs(train=("x",), gradient_checkpointing=True, train_vocabulary=True))
     model.encode_query(*map(torch.from_numpy, tiny_retriever.processor.queries(["red mug"]))).sum().backward()
     gradient = model.embeddings.word_embeddings.weight.grad
     assert gradient is not None

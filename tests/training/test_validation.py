@@ -9,7 +9,7 @@ import pytest
 from retriever import Retriever
 from training.collate import Collator
 from training.features import FeatureCache
-from training.formats import FormatError
+from training.json_records import FormatError
 from training.validation import Validation, open_validations
 
 

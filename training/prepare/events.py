@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from training.data import normalise
+from training.formats import write_train
 from training.prepare.job import Job
 from training.prepare.propensity import estimate
 from training.prepare.rules import clean_text
@@ -212,12 +213,7 @@ def _write(database: sqlite3.Connection, job: Job, output: Path, learned: Learne
     folder = output / "images"
     folder.mkdir(exist_ok=True)
     with whole(output / "train.json") as file:
-        file.write("[")
-        rows = database.execute("SELECT query, item_id, weight FROM pairs WHERE side = 'train' ORDER BY rowid")
-        for number, (query, item_id, weight) in enumerate(rows, start=1):
-            row = {"query_id": number, "query_text": query, "image_id": item_id, "text_input": _texts(job, item_id)}
-            file.write((",\n" if number > 1 else "\n") + json.dumps(row | {"weight": weight}, ensure_ascii=False))
-        file.write("\n]\n")
+        write_train(file, _train_rows(database, job))
     with whole(output / "negatives.jsonl") as file:
         for query, item_ids in _negatives(database):
             learned.counts["queries with negatives"] += 1
@@ -239,6 +235,13 @@ def _write(database: sqlite3.Connection, job: Job, output: Path, learned: Learne
                 link(job.pictures / picture, folder / picture)
     found = {"counts": dict(learned.counts), "propensities": learned.propensities}
     (output / "events.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _train_rows(database: sqlite3.Connection, job: Job) -> Iterator[dict[str, Any]]:
+    rows = database.execute("SELECT query, item_id, weight FROM pairs WHERE side = 'train' ORDER BY rowid")
+    for number, (query, item_id, weight) in enumerate(rows, start=1):
+        row = {"query_id": number, "query_text": query, "image_id": item_id, "text_input": _texts(job, item_id)}
+        yield row | {"weight": weight}
 
 
 def _texts(job: Job, item_id: str) -> list[str]:

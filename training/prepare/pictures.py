@@ -5,9 +5,11 @@ import io
 from dataclasses import dataclass
 
 import imagehash
-from PIL import Image, ImageOps
+from PIL import Image
 
-KEPT = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}  # what training.formats.PictureFolder reads
+from retriever.pictures import upright_rgb
+
+KEPT = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}  # what training.picture_folder.PictureFolder reads
 MAX_PIXELS = 100_000_000
 SENT_SIDE = 512  # longer side of what a model is shown, in pixels: enough for a caption, a tenth of the price
 
@@ -40,7 +42,7 @@ def check(content: bytes) -> Checked:
         with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BrokenPicture(f"{image.width} × {image.height} pixels are more than {MAX_PIXELS / 1e6:g} million")
-            picture = upright(image)
+            picture = upright_rgb(image)
             suffix = KEPT.get(image.format or "")
     except BrokenPicture:
         raise
@@ -49,15 +51,6 @@ def check(content: bytes) -> Checked:
     if suffix is None:
         content, suffix = jpeg(picture), ".jpg"
     return Checked(content, suffix, picture.width, picture.height, str(imagehash.phash(picture)))
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """RGB, turned as the camera was held, transparency on white."""
-    image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
 
 
 def jpeg(picture: Image.Image) -> bytes:
@@ -69,6 +62,6 @@ def jpeg(picture: Image.Image) -> bytes:
 def data_url(content: bytes) -> str:
     """The picture as models take it, at most `SENT_SIDE` pixels a side."""
     with Image.open(io.BytesIO(content)) as image:
-        picture = upright(image)
+        picture = upright_rgb(image)
     picture.thumbnail((SENT_SIDE, SENT_SIDE), Image.Resampling.LANCZOS)
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()

@@ -21,7 +21,8 @@ from urllib.parse import quote, urljoin
 import httpx
 import ijson
 
-from training.formats import PICTURE_SUFFIXES
+from training.catalogue import category_of
+from training.picture_folder import PICTURE_SUFFIXES
 from training.prepare.settings import EndpointSettings
 
 LONGEST_LINE = 64 << 20  # bytes; a longer one is no record but a broken file, and is skipped without being held
@@ -244,12 +245,11 @@ def _picture_path(record: Mapping[str, Any], folder: Path, item_id: str) -> Path
 
 def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
     """Title, description, category and attributes, each of its kind; what is of another is left out."""
-    category, attributes = record.get("category"), record.get("attributes")
-    steps = [category] if isinstance(category, str) else category if isinstance(category, list) else []
+    attributes = record.get("attributes")
     return {
         "title": str(record.get("title") or record.get("text") or ""),  # a gallery file will do
         "description": str(record.get("description") or ""),
-        "category": [str(step) for step in steps if step],
+        "category": category_of(record.get("category")),
         "attributes": {str(k): v for k, v in attributes.items() if v} if isinstance(attributes, dict) else {},
     }
 

@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from training.data import normalise
+from training.formats import write_train
 from training.prepare import report
 from training.prepare.clean import texts_beside
 from training.prepare.job import Job
@@ -53,12 +54,8 @@ def write(job: Job, output: Path) -> Written:
     """
     job.check("write")
     (output / "images").mkdir(parents=True, exist_ok=True)
-    pairs = 0
     with whole(output / "train.json") as file:
-        file.write("[")
-        for pairs, row in enumerate(_train_rows(job), start=1):
-            file.write((",\n" if pairs > 1 else "\n") + json.dumps(row, ensure_ascii=False))
-        file.write("\n]\n")
+        pairs = write_train(file, _train_rows(job))
     queries = _lines(output / "dev.valid.jsonl", _valid_rows(job))
     valid_items = _lines(output / "dev.gallery.jsonl", _gallery_rows(job))
     for name in ("dev.valid.jsonl", "dev.gallery.jsonl"):

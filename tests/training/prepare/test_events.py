@@ -11,7 +11,8 @@ import pytest
 from tests.training.prepare.conftest import picture
 from training import finetune
 from training.data import Augmentation, BatchSampler, Source
-from training.formats import FormatError, read_gallery, read_negatives, read_train, read_valid
+from training.formats import read_gallery, read_negatives, read_train, read_valid
+from training.json_records import FormatError
 from training.prepare.__main__ import main
 from training.prepare.job import Job
 from training.prepare.propensity import estimate

@@ -1,5 +1,6 @@
 """Raw files → training data, the whole way, against the loopback endpoint."""
 
+import base64
 import csv
 import io
 import json
@@ -18,7 +19,8 @@ from training.data import Source, normalise
 from training.formats import read_gallery, read_train, read_valid
 from training.prepare.__main__ import main
 from training.prepare.near import families
-from training.prepare.pictures import check
+from training.prepare.pictures import check, data_url
+from training.prepare.sources import SourceItem, records
 
 
 def prepare(step: str, folder: Path, *more: str) -> None:
@@ -193,6 +195,14 @@ def test_a_table_of_products_gets_queries_from_its_fields(endpoint: Endpoint, tm
     assert len(Source(out / "train.json", out / "images")) == 30 - len(held)
 
 
+def test_a_category_of_json_may_be_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "shop.jsonl"
+    written = ["Home > Mugs", ["Home > Mugs"], ["Home", "Mugs"], 7]
+    path.write_text("\n".join(json.dumps({"id": f"{n}", "category": one}) for n, one in enumerate(written)))
+    items = [record for record in records(str(path)) if isinstance(record, SourceItem)]
+    assert [item.fields["category"] for item in items] == [["Home", "Mugs"]] * 3 + [[]]
+
+
 def test_without_models_a_table_trains_on_its_own_texts(tmp_path: Path, endpoint: Endpoint) -> None:
     path = write_table(tmp_path / "shop")
     job, out = str(tmp_path / "job"), str(tmp_path / "out")
@@ -342,6 +352,13 @@ def test_a_recompressed_and_smaller_copy_looks_the_same(tmp_path: Path) -> None:
     )
     assert (ours ^ theirs).bit_count() <= 4
     assert (ours ^ other).bit_count() > 4
+
+
+def test_sixteen_bits_of_grey_are_not_white() -> None:
+    grey = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 0x8000, dtype=np.uint16)).save(grey, "PNG")
+    with Image.open(io.BytesIO(base64.b64decode(data_url(grey.getvalue()).split(",")[1]))) as sent:
+        assert sent.getpixel((4, 4)) == (128, 128, 128)
 
 
 def test_what_was_read_of_a_source_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

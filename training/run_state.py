@@ -1,0 +1,84 @@
+"""What a training run keeps in its output folder so that a killed one goes on: its arguments, and its state.
+
+The newest state stands in `state`; the next is written to `state.new` and takes its place when it is whole.
+"""
+
+import json
+import shutil
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from retriever.files import write_whole
+from training.arguments import TrainArgs
+
+STATES = ("state", "state.new")
+
+
+def check_same_run(output: Path, args: TrainArgs) -> bool:
+    """Whether the run was finished. A folder in which nothing was saved yet may be begun with whatever arguments.
+
+    Raises:
+        ValueError: the folder holds a run with other arguments.
+    """
+    path = output / "args.json"
+    state = any((output / name / "progress.json").exists() for name in STATES)
+    finished = (output / "model.safetensors").exists() and not state
+    ours = json.loads(json.dumps(asdict(args)))
+    # What an older version did not write had the default.
+    theirs = {field.name: field.default for field in fields(args) if field.default is not MISSING}
+    theirs = json.loads(json.dumps(theirs)) | (json.loads(path.read_text()) if path.exists() else ours)
+    # A folder may have been moved.
+    changed = sorted(name for name in ours if name != "output" and ours[name] != theirs.get(name))
+    if (state or finished) and changed:
+        raise ValueError(f"{output} holds a run with other arguments ({', '.join(changed)}); choose another --output")
+    output.mkdir(parents=True, exist_ok=True)
+    write_whole(path, (json.dumps(ours, indent=2) + "\n").encode())
+    return finished
+
+
+def save(output: Path, accelerator: Accelerator, scheduler: Any, done: int) -> None:
+    """Weights, optimiser, generators and the count of steps; the old state goes when the new one is whole."""
+    new, current = output / "state.new", output / "state"
+    if accelerator.is_main_process:
+        _remove(new)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(new))  # every process its own generators
+    accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        return
+    progress = json.dumps({"done": done, "scheduler": scheduler.state_dict()})
+    write_whole(new / "progress.json", progress.encode())
+    _remove(current)
+    new.rename(current)
+
+
+def resume(output: Path, accelerator: Accelerator, scheduler: Any) -> int:
+    """The step to go on from: 0, or where the newest whole state stands."""
+    new, current = output / "state.new", output / "state"
+    # The new one is whole once its progress is written, and a kill kept it from its name. It takes it now, before the
+    # next save removes what it finds under the other.
+    if accelerator.is_main_process and (new / "progress.json").exists():
+        _remove(current)
+        new.rename(current)
+    accelerator.wait_for_everyone()
+    if not (current / "progress.json").exists():
+        return 0
+    progress = json.loads((current / "progress.json").read_text())
+    accelerator.load_state(str(current))
+    scheduler.load_state_dict(progress["scheduler"])
+    return int(progress["done"])
+
+
+def remove(output: Path) -> None:
+    """The states of a run that is finished."""
+    for name in STATES:
+        _remove(output / name)
+
+
+def _remove(state: Path) -> None:
+    """A state and its progress, which goes first: whatever a kill leaves of it is no state any more."""
+    (state / "progress.json").unlink(missing_ok=True)
+    shutil.rmtree(state, ignore_errors=True)
