@@ -1,33 +1,31 @@
-"""An index of items: what is stored, how it is searched, and what may go wrong.
+"""An index of items, as far as it does not depend on the engine: how it is searched, counted and listed.
 
-`ItemIndex` holds all that does not depend on the engine. An engine's adapter adds the calls that are abstract here,
-most of them named with an underscore, and says how it is opened.
+An engine's adapter adds the calls that are abstract in `ItemIndex`, most of them named with an underscore, and says how
+it is opened.
 """
 
 import asyncio
-import logging
 import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from retriever.index import fusion, lexical, selection
-from retriever.index.fields import EXACT, MAX_FIELDS, WORDS_KEY, Kind, fold, key, kinds_of
-from retriever.index.filters import Among, AnyOf, Condition, Fields, FilterError, conjoin, resolve, word_for_word
+from retriever.index.fields import EXACT, WORDS_KEY, Kind, fold, key, merged
+from retriever.index.filters import Among, AnyOf, Condition, Fields, conjoin, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
+from retriever.index.known_fields import KnownFields, Schema
 from retriever.index.listing import Listing
-from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
+from retriever.index.points import IndexedItem, Payload, Point, Vector, make_points, point_id
 from retriever.index.question import Question
 from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Sort
 from retriever.index.word_counts import WordCounts
-
-log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 1000  # items whose values one call to the engine reads
 _FEW = 8  # items that have an article number; what more of them have, "330 ml" or "size 12", is none
@@ -43,11 +41,9 @@ class ItemIndex(Listing):
 
     def __init__(self, dim: int, model_id: str) -> None:
         self._dim, self._model_id = dim, model_id
-        self._known: dict[str, set[Kind]] = {}
+        self._fields = KnownFields(self._read_fields, self._create_field)
         self._words = WordCounts(self.count)
-        self._refused: set[tuple[Kind, str]] = set()  # fields that came when there were enough
         self._commits = GroupCommit(self._write)
-        self._learning = asyncio.Lock()  # making a payload index is slow, and two writers often bring the same field
 
     @property
     def engine_pid(self) -> int | None:
@@ -65,7 +61,7 @@ class ItemIndex(Listing):
         """
         points = await asyncio.to_thread(make_points, items, self._dim, self._model_id)
         if points:
-            await self._learn_fields(points)
+            await self._fields.learn(points)
             await self._commits.write(points)
 
     async def get(self, ids: Sequence[str]) -> dict[str, Payload]:
@@ -84,25 +80,11 @@ class ItemIndex(Listing):
 
     async def fields(self) -> Fields:
         """The fields that can be filtered by, with the kinds of their values."""
-        if not self._known:
-            self._known = await self._read_fields()
-        return self._known
+        return await self._fields.all()
 
     async def with_fields(self, read: Callable[[Fields], T]) -> T:
-        """What `read` makes of the fields, read anew where it meets one that is not known, or not of that kind.
-
-        Another process may have brought it.
-
-        Raises:
-            FilterError: what `read` raises, twice.
-        """
-        try:
-            return read(await self.fields())
-        except FilterError as error:
-            if error.code not in ("unknown_field", "wrong_type"):
-                raise
-        self._known = await self._read_fields()
-        return read(self._known)
+        """What `read` makes of the fields, as in `KnownFields.read_by`. Raises FilterError where `read` does."""
+        return await self._fields.read_by(read)
 
     async def facets(self, names: Sequence[str], filter: Condition | None = None, limit: int = 20) -> dict[str, Facet]:
         """What values these fields have among the items that a filter lets through; `limit` keywords of each at most.
@@ -286,26 +268,8 @@ class ItemIndex(Listing):
         left = selection.ordered(left, sort, values)
         return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
 
-    async def _learn_fields(self, points: Sequence[Point]) -> None:
-        brought = {pair for point in points for pair in kinds_of(fields_of(point))} - self._refused
-        if all(kind in self._known.get(name, ()) for kind, name in brought):
-            return
-        async with self._learning:
-            known = await self._read_fields()
-            for kind, name in sorted(brought):
-                if kind in known.get(name, ()):
-                    continue
-                if sum(map(len, known.values())) >= MAX_FIELDS:
-                    if len(self._refused) < 100 * MAX_FIELDS:  # remembered to be quiet and quick, not at any cost
-                        self._refused.add((kind, name))
-                    log.warning("field %r cannot be filtered by: there are %d fields already", name, MAX_FIELDS)
-                    continue
-                await self._create_field(key(kind, name), "float" if kind in ("number", "date") else "keyword")
-                known.setdefault(name, set()).add(kind)
-            self._known = known
-
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
-        kinds = self._known[name]
+        kinds = (await self.fields())[name]
         values: Counter[str] = Counter()
         low = high = None
         number: Kind | None = "number" if "number" in kinds else "date" if "date" in kinds else None
@@ -313,7 +277,7 @@ class ItemIndex(Listing):
             if kind in kinds:
                 # A keyword is stored as given and folded: more values than are shown.
                 found = await self._counts(key(kind, name), filter, 4 * limit)
-                for value, count in found if name in EXACT else _merged(found):
+                for value, count in found if name in EXACT else merged(found):
                     # A feed may mix true and "True": one word for a filter, and so one here.
                     values[fold(value) if "boolean" in kinds and fold(value) in ("true", "false") else value] += count
         if number:
@@ -370,7 +334,7 @@ class ItemIndex(Listing):
         """The fields that there are, with the kinds of their values."""
 
     @abstractmethod
-    async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
+    async def _create_field(self, payload_key: str, schema: Schema) -> None:
         """Makes a field known, if it is not, before its first value is written.
 
         Durable when it returns, or else when that value is. Whoever looks into the field finds it indexed.
@@ -379,21 +343,3 @@ class ItemIndex(Listing):
     @abstractmethod
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
         """How many items have each keyword, the most common first."""
-
-
-def _merged(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """One entry for keywords that differ in letter case only, under the most common spelling.
-
-    Every item with any spelling has the folded one too, so the folded one's count is the count of all. Where a list cut
-    short has a spelling without it, the two have the same count: else it would stand before.
-    """
-    spelling: dict[str, str] = {}
-    most: dict[str, int] = {}
-    for value, count in counts:
-        if not count:  # an engine keeps the values of items that are gone
-            continue
-        folded = fold(value)
-        most[folded] = max(count, most.get(folded, 0))
-        if value != folded:
-            spelling.setdefault(folded, value)
-    return [(spelling.get(folded, folded), count) for folded, count in most.items()]

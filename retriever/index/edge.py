@@ -9,7 +9,7 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from retriever.index import fusion
 from retriever.index.base import ItemIndex
@@ -17,6 +17,7 @@ from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Among, Condition, keys_of
 from retriever.index.kept import Kept
+from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, Vector, chunks
 from retriever.index.question import Question
 from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, SearchResult
@@ -121,7 +122,7 @@ class EdgeIndex(ItemIndex):
             self._named = set(await self._engine.call("named"))
         return fields_at([*await self._engine.call("indexed"), *self._named])
 
-    async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
+    async def _create_field(self, payload_key: str, schema: Schema) -> None:
         if len(await self._engine.call("indexed")) < _INDEXED_AT_ONCE:
             await self._make_index(payload_key)
         elif self._named is not None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
@@ -17,6 +17,7 @@ from retriever.index.base import ItemIndex
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
+from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
 from retriever.index.question import Question
 from retriever.index.results import Hit, IndexUnavailable, ModelMismatch, SearchResult
@@ -166,7 +167,7 @@ class ServerIndex(ItemIndex):
             known.setdefault(name, set()).update(kinds)
         return known
 
-    async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
+    async def _create_field(self, payload_key: str, schema: Schema) -> None:
         with server_errors():
             await self._create_index(payload_key, self._cluster.field(schema))
         for name, kinds in fields_at([payload_key]).items():
