@@ -32,7 +32,7 @@ class TorchModel:
 
     @torch.inference_mode()
     def match(self, pictures: PictureFeatures | None, input_ids: Ids, attention_mask: Ids) -> Floats:
-        return _array(self.model.match(pictures, self._tensor(input_ids), self._tensor(attention_mask)))
+        return _array(self.model.match(pictures, self._tensor(input_ids), self._tensor(attention_mask))[:, 1])
 
     def _tensor(self, array: Floats | Ids) -> Tensor:
         return torch.from_numpy(array).to(self.model.device)
