@@ -123,7 +123,7 @@ class ItemIndex(Listing):
         `total` says how many are left; of groups, how many there are at least.
 
         Args:
-            query: The query's embedding `(D,)`, or `(M, D)` rows whose MaxSim are added, each row weighted by its
+            query: The query's embedding `(D,)`, or `(M, D)` vectors whose MaxSim are added, each weighted by its
                 length; None to rank by words alone.
             text: Its words, for BM25; may be empty.
             named: What the few items have that it names by their number, as `named` says; these come first.
@@ -137,7 +137,7 @@ class ItemIndex(Listing):
         Raises:
             ValueError: a query of another shape or not finite, a limit under 1, a negative offset or weight.
         """
-        rows = None if query is None else self._checked_query(query)
+        vectors = None if query is None else self._checked_query(query)
         if limit < 1 or offset < 0:
             raise ValueError(f"limit must be at least 1 and offset at least 0, not {limit} and {offset}")
         if lexical_weight is None:
@@ -145,16 +145,16 @@ class ItemIndex(Listing):
         if not 0 <= lexical_weight < float("inf"):
             raise ValueError(f"lexical_weight must be 0 or a positive number, not {lexical_weight}")
         words = lexical.embed_query(text) if lexical_weight else None
-        if rows is None:
+        if vectors is None:
             if words is None:
                 return SearchResult([], 0, Among(()))
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
-        asked, wanted = Question(rows, text, words, lexical_weight, named, filter), offset + limit
+        asked, wanted = Question(vectors, text, words, lexical_weight, named, filter), offset + limit
         if sort or group_by or min_score is not None or relevance_floor is not None:
             chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
         else:
-            if rows is not None and not (offset or explain or named):
+            if vectors is not None and not (offset or explain or named):
                 first = await self._first_page(asked, limit)
                 if first is not None:
                     return first
@@ -183,7 +183,7 @@ class ItemIndex(Listing):
         relevance_floor: float | None,
     ) -> tuple[list[selection.Chosen], int, Condition | None]:
         """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
-        words_decide = asked.rows is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
+        words_decide = asked.vectors is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
         items = await self.count(asked.filter)
         for tier, depth in enumerate(selection.POOL, start=1):
             tiers, ideal = await self._tiers(asked, selection.POOL[:tier])
@@ -288,12 +288,12 @@ class ItemIndex(Listing):
         return Facet(sorted((+values).items(), key=lambda one: (-one[1], one[0]))[:limit], low, high, number == "date")
 
     def _checked_query(self, query: npt.NDArray[np.floating[Any]]) -> Vector:
-        rows = np.atleast_2d(np.asarray(query, dtype=np.float32))  # (M, D)
-        if rows.ndim != 2 or not len(rows) or rows.shape[1] != self._dim:
+        vectors = np.atleast_2d(np.asarray(query, dtype=np.float32))  # (M, D)
+        if vectors.ndim != 2 or not len(vectors) or vectors.shape[1] != self._dim:
             raise ValueError(f"the query's embedding must have shape ({self._dim},), not {np.shape(query)}")
-        if not np.isfinite(rows).all():
+        if not np.isfinite(vectors).all():
             raise ValueError("the query's embedding holds NaN or infinity")
-        return rows
+        return vectors
 
     @abstractmethod
     async def count(self, filter: Condition | None = None) -> int:
@@ -326,7 +326,7 @@ class ItemIndex(Listing):
     async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
         """For each depth N: MaxSim of the N nearest by `dense` and the N best by `lexical`, and BM25 of the latter.
 
-        Without rows, the N best by `lexical`, each with a MaxSim of 0.
+        Without vectors, the N best by `lexical`, each with a MaxSim of 0.
         """
 
     @abstractmethod

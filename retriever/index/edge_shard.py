@@ -46,7 +46,7 @@ class Shard:
         with _engine_errors():
             return list(self._shard.info().payload_schema)
 
-    def named(self) -> list[str]:
+    def field_keys(self) -> list[str]:
         """The payload keys of all fields that items have."""
         return [name for name, _ in self.counts(NAMES_KEY, None, MAX_FIELDS)]
 
@@ -141,8 +141,8 @@ class Shard:
         return values
 
     def candidates(self, asked: Question, depths: Sequence[int]) -> list[dict[int, float]]:
-        """Scores by point, of each depth: by meaning (by words, without rows), and then by words, if there are."""
-        query, words = asked.rows, asked.words
+        """Scores by point, of each depth: by meaning (by words, without vectors), and then by words, if there are."""
+        query, words = asked.vectors, asked.words
         allowed = _engine_filter(asked.filter)
         alike = None
         if words is not None:

@@ -206,13 +206,13 @@ class ServerIndex(ItemIndex):
         return payloads, None if following is None else str(following)
 
     async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
-        rows, words, filter = asked.rows, asked.words, asked.filter
+        vectors, words, filter = asked.vectors, asked.words, asked.filter
         ideal = 0.0 if words is None else self._words.known_ideal(asked.text, words)
-        if rows is None or ideal is None or limit >= fusion.CANDIDATES:
+        if vectors is None or ideal is None or limit >= fusion.CANDIDATES:
             return None
         allowed = _server_filter(filter)
-        near = self._nearest(rows, fusion.CANDIDATES, allowed)
-        page = FirstPage(rows, words, near, allowed, limit, asked.lexical_weight)
+        near = self._nearest(vectors, fusion.CANDIDATES, allowed)
+        page = FirstPage(vectors, words, near, allowed, limit, asked.lexical_weight)
 
         async def ask(requests: Sequence[models.QueryRequest]) -> list[models.QueryResponse]:
             with server_errors():
@@ -231,7 +231,7 @@ class ServerIndex(ItemIndex):
         return near.model_copy(update={"params": self._cluster.search_params()})
 
     async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
-        query, words = asked.rows, asked.words
+        query, words = asked.vectors, asked.words
         allowed = _server_filter(asked.filter)
         alike = words and models.SparseVector(indices=words.indices, values=words.values)
         requests = []
