@@ -79,9 +79,9 @@ def test_nothing_of_the_last_call_is_left(ours: Retriever, tiny_retriever: Retri
 
 
 def test_features_outlive_the_next_call(ours: Retriever) -> None:
-    first = ours.runs.encode_pictures(picture(1)[None])
+    first = ours.backend.encode_pictures(picture(1)[None])
     before = first.tokens.clone()
-    ours.runs.encode_pictures(picture(2)[None])
+    ours.backend.encode_pictures(picture(2)[None])
     same(first.tokens.numpy(), before.numpy())
 
 
@@ -99,7 +99,7 @@ def test_shapes_are_rounded_so_that_few_are_captured(ours: Retriever, shapes: Sh
 
 
 def test_no_query_waits_for_a_capture(ours: Retriever, shapes: Shapes) -> None:
-    model = ours.runs
+    model = ours.backend
     assert isinstance(model, GraphModel)
     model.capture_queries()
     captured = shapes.captured
