@@ -21,9 +21,9 @@ from benchmarks.gpu_measure import Gpu, Row, flops_of
 from retriever import ItemInput, Retriever, RetrieverConfig
 from retriever.arrays import Floats, Ids
 from retriever.blip2_weights import to_huggingface
-from retriever.inference import Inference, Model
+from retriever.inference import Backend, Inference
 from retriever.model import FusedRetriever
-from retriever.torch_model import TorchModel
+from retriever.torch_model import TorchModel, to_array
 
 Calls = dict[str, Callable[[], Any]]
 
@@ -47,11 +47,11 @@ def compact(gpu: Gpu, model: str, ways: Sequence[Inference], pictures: int) -> d
     plain = _bert(gpu, first.config)
     for batch in gpu.batches:
         ids, mask = asked[0][:batch], asked[1][:batch]
-        calls: Calls = {way: partial(one.runs.encode_query, ids, mask) for way, one in loaded.items()}
+        calls: Calls = {way: partial(one.backend.encode_query, ids, mask) for way, one in loaded.items()}
         calls |= {name: partial(call, ids, mask) for name, call in plain.items()}
         query_rows += _rows(gpu, "query", batch, calls, flops_query)
         given = pixels[:batch], titles[0][:batch], titles[1][:batch]
-        calls = {way: partial(_encode, one.runs, *given) for way, one in loaded.items()}
+        calls = {way: partial(_encode, one.backend, *given) for way, one in loaded.items()}
         item_rows += _rows(gpu, "picture and text", batch, calls, flops_item)
     files = compressed(pictures)
     whole = [gpu.cell({"way": way}, partial(_from_files, one, files)) for way, one in loaded.items()]
@@ -77,7 +77,7 @@ def blip2(gpu: Gpu, config: RetrieverConfig) -> dict[str, list[Row]]:
         f"   {sum(p.numel() for p in ours.parameters()) / 1e6:.0f} M weights; built in {perf_counter() - started:.1f} s"
     )
     plain = Transformers(theirs)
-    ways: dict[str, Model] = {"bf16": TorchModel(ours)}
+    ways: dict[str, Backend] = {"bf16": TorchModel(ours)}
     if gpu.device.type == "cuda":
         ways["graphs"] = GraphModel(ours)
 
@@ -87,12 +87,14 @@ def blip2(gpu: Gpu, config: RetrieverConfig) -> dict[str, list[Row]]:
     pixels = rng.standard_normal((max(batches), 3, config.image_size, config.image_size), dtype=np.float32)
     text = _words(rng, max(batches), TEXT_LENGTH, config)
     asked = _words(rng, max(gpu.batches), QUERY_LENGTH, config)
-    runs = TorchModel(ours)
-    flops_query, flops_fused = _flops(runs, pixels, asked, text)
+    backend = TorchModel(ours)
+    flops_query, flops_fused = _flops(backend, pixels, asked, text)
     one = pixels[:1]
-    flops_picture = flops_of(lambda: runs.encode_item(runs.encode_pictures(one), None, None))
+    flops_picture = flops_of(lambda: backend.encode_item(backend.encode_pictures(one), None, None))
     cosine = F.cosine_similarity(
-        torch.from_numpy(_encode(runs, pixels[:4], None, None)), torch.from_numpy(plain.encode_pictures(pixels[:4])), -1
+        torch.from_numpy(_encode(backend, pixels[:4], None, None)),
+        torch.from_numpy(plain.encode_pictures(pixels[:4])),
+        -1,
     )
 
     rows: list[Row] = []
@@ -151,7 +153,7 @@ class Transformers:
         states = model.qformer(
             query_embeds=model.embeddings(input_ids=ids), query_length=0, attention_mask=mask
         ).last_hidden_state
-        return _array(F.normalize(model.text_projection(states[:, 0]), dim=-1))
+        return to_array(F.normalize(model.text_projection(states[:, 0]), dim=-1))
 
     @torch.inference_mode()
     def encode_pictures(self, images: Floats) -> Floats:
@@ -162,7 +164,7 @@ class Transformers:
             encoder_hidden_states=seen,
             encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device),
         ).last_hidden_state
-        return _array(F.normalize(model.vision_projection(states), dim=-1))
+        return to_array(F.normalize(model.vision_projection(states), dim=-1))
 
     @torch.inference_mode()
     def match(self, images: Floats, input_ids: Ids, attention_mask: Ids) -> Floats:
@@ -172,7 +174,7 @@ class Transformers:
             attention_mask=self._tensor(attention_mask),
             use_image_text_matching_head=True,
         )
-        return _array(scored.logits_per_image)
+        return to_array(scored.logits_per_image)
 
     def _tensor(self, array: Floats | Ids) -> Tensor:
         return torch.from_numpy(array).to(self.device)
@@ -293,7 +295,7 @@ def _bert(gpu: Gpu, config: RetrieverConfig) -> dict[str, Callable[[Ids, Ids], F
             with torch.autocast(gpu.device.type, torch.bfloat16, enabled=autocast):
                 states = bert(input_ids=ids, attention_mask=mask).last_hidden_state
             weights = mask.unsqueeze(-1)
-            return _array(F.normalize((states * weights).sum(dim=1) / weights.sum(dim=1), dim=-1))
+            return to_array(F.normalize((states * weights).sum(dim=1) / weights.sum(dim=1), dim=-1))
 
         return encode
 
@@ -320,16 +322,16 @@ def _rows(gpu: Gpu, kind: str, batch: int, calls: Calls, flops: float) -> list[R
     return rows
 
 
-def _flops(runs: TorchModel, pixels: Floats, query: tuple[Ids, Ids], text: tuple[Ids, Ids]) -> tuple[float, float]:
+def _flops(backend: TorchModel, pixels: Floats, query: tuple[Ids, Ids], text: tuple[Ids, Ids]) -> tuple[float, float]:
     """Of one query, and of one item with picture and text."""
     return (
-        flops_of(lambda: runs.encode_query(query[0][:1], query[1][:1])),
-        flops_of(lambda: _encode(runs, pixels[:1], text[0][:1], text[1][:1])),
+        flops_of(lambda: backend.encode_query(query[0][:1], query[1][:1])),
+        flops_of(lambda: _encode(backend, pixels[:1], text[0][:1], text[1][:1])),
     )
 
 
-def _encode(runs: Model, images: Floats, input_ids: Ids | None, attention_mask: Ids | None) -> Floats:
-    return runs.encode_item(runs.encode_pictures(images), input_ids, attention_mask)
+def _encode(backend: Backend, images: Floats, input_ids: Ids | None, attention_mask: Ids | None) -> Floats:
+    return backend.encode_item(backend.encode_pictures(images), input_ids, attention_mask)
 
 
 def _words(rng: np.random.Generator, count: int, length: int, config: RetrieverConfig) -> tuple[Ids, Ids]:
@@ -338,8 +340,3 @@ def _words(rng: np.random.Generator, count: int, length: int, config: RetrieverC
     lengths = rng.integers(length // 2, length + 1, count)
     lengths[0] = length
     return ids, (np.arange(length) < lengths[:, None]).astype(np.int64)
-
-
-def _array(tensor: Tensor) -> Floats:
-    array: Floats = tensor.float().cpu().numpy()
-    return array

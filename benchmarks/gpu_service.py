@@ -7,7 +7,7 @@ import retriever
 from benchmarks import ingest, search
 from benchmarks.gpu_measure import Gpu, Row
 from benchmarks.process import service
-from retriever.inference import choose
+from retriever.inference import resolve
 from retriever.retriever import find
 
 _SECONDS = 10  # times as long as a call of the model is measured: clients that wait are what is asked for here
@@ -26,7 +26,7 @@ def measure(
     arrivals: list[Row] = []
     uploads: list[Row] = []
     for device in ("cpu", str(gpu.device)):
-        way = choose("auto", model, device)
+        way = resolve("auto", model, device)
         about: Row = {"device": device, "way": way}
         settings = {"SEARCH_DEVICE": device, "SEARCH_INFERENCE": way}
         with service(data_dir, model, SEARCH_QUERY_CACHE="0", **settings) as server:

@@ -43,7 +43,10 @@ def load_folder(folder: Path) -> tuple[FusedRetriever, Tokenizer]:
         ValueError: the configuration or the weights do not fit this version of the model, or a file is damaged.
     """
     config = load_config(folder)
-    model = FusedRetriever(config)
+    try:
+        model = FusedRetriever(config)
+    except Exception as error:  # timm's, transformers' and torch's have nothing narrower in common
+        raise ValueError(f"{folder / 'config.json'}: no model can be built from it: {error}") from error
     path = folder / "model.safetensors"
     try:
         model.load_state_dict(_expand(load_file(path)))

@@ -9,7 +9,8 @@ class RetrieverConfig:
     """Shape of a `FusedRetriever`. Saved as `config.json` in the checkpoint folder.
 
     Raises:
-        ValueError: a field has a value that no model can be built from; the message names the field.
+        ValueError: a size or count is none, `image_mean` or `image_std` are not three numbers, or fields do not go
+            together; the message names the field. The others are not looked at before a model is built.
     """
 
     vision_backbone: str  # any timm model whose `forward_features` gives a token sequence or a feature map
@@ -44,25 +45,32 @@ class RetrieverConfig:
     max_text_length: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("vision_width", "image_size", "hidden_size", "num_layers", "num_heads", "embed_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for one in fields(self):
+            value, least = getattr(self, one.name), 0 if one.name == "num_concepts" else 1
+            if one.type is int and (not isinstance(value, int) or value < least):
+                raise ValueError(f"{one.name} must be a whole number of at least {least}, not {value!r}")
         if self.hidden_size % self.num_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}")
         if self.query_pooling not in ("cls", "mean"):
             raise ValueError(f"query_pooling must be 'cls' or 'mean', not {self.query_pooling!r}")
         if max(self.max_query_length, self.max_text_length) > self.max_positions:
             raise ValueError("max_query_length and max_text_length must not exceed max_positions")
-        # JSON has lists only; the dataclass stays hashable in these fields.
-        object.__setattr__(self, "image_mean", tuple(self.image_mean))
-        object.__setattr__(self, "image_std", tuple(self.image_std))
+        for name in ("image_mean", "image_std"):
+            value = getattr(self, name)
+            numbers = isinstance(value, (list, tuple)) and all(isinstance(number, (int, float)) for number in value)
+            if not numbers or len(value) != 3:
+                raise ValueError(f"{name} must be three numbers, not {value!r}")
+            # JSON has lists only; the dataclass stays hashable in these fields.
+            object.__setattr__(self, name, tuple(value))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "RetrieverConfig":
-        """Raises ValueError for a field that this version does not know, and for one that is missing."""
+    def from_dict(cls, values: Any) -> "RetrieverConfig":
+        """What JSON gives. Raises ValueError for anything but an object of the fields of this version, none missing."""
+        if not isinstance(values, dict):
+            raise ValueError(f"the retriever's configuration must be a JSON object, not {values!r:.100}")
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"unknown fields in the retriever's configuration: {', '.join(sorted(unknown))}")

@@ -68,14 +68,14 @@ class GraphModel(TorchModel):
     def encode_query(self, input_ids: Ids, attention_mask: Ids) -> Floats:
         if len(input_ids) >= MANY_QUERIES:
             return super().encode_query(input_ids, attention_mask)
-        return self._arrays(self._query, (input_ids, attention_mask))
+        return self._vectors(self._query, input_ids, attention_mask, LENGTH_STEP)
 
     @torch.inference_mode()
     def encode_pictures(self, images: Floats) -> PictureFeatures:
         pixels = torch.from_numpy(images)
         if self.model.device.type == "cuda":
             pixels = pixels.pin_memory()  # several threads copy it there, and the rest of the way runs by itself
-        parts = self._run(self._pictures, len(images), None, (pixels,), Tensor.clone)
+        parts = [self._run(self._pictures, len(part), [part], Tensor.clone) for part in torch.split(pixels, MOST_ROWS)]
         return PictureFeatures(*map(torch.cat, zip(*parts, strict=True)))
 
     @torch.inference_mode()
@@ -87,7 +87,7 @@ class GraphModel(TorchModel):
                 raise ValueError("an item needs a picture or some text")
             # Words that nothing attends to stand for no text: a shape less to capture.
             input_ids = attention_mask = np.zeros((len(pictures.tokens), TEXT_STEP), dtype=np.int64)
-        return self._arrays(self._item, (input_ids, attention_mask), pictures)
+        return self._vectors(self._item, input_ids, attention_mask, TEXT_STEP, pictures or ())
 
     # What is captured: FusedRetriever's calls, with tensors alone as arguments.
 
@@ -100,35 +100,26 @@ class GraphModel(TorchModel):
     def _item(self, text: Tensor, *pictures: Tensor) -> Outputs:
         return (self.model.encode_item(PictureFeatures(*pictures) if pictures else None, *text),)
 
-    def _arrays(self, call: Call, text: tuple[Ids, Ids], pictures: PictureFeatures | None = None) -> Floats:
-        parts = self._run(call, len(text[0]), text, pictures or (), lambda output: output.cpu())
-        array: Floats = np.concatenate([part[0].numpy() for part in parts])
+    def _vectors(
+        self, call: Call, input_ids: Ids, attention_mask: Ids, step: int, pictures: Sequence[Tensor] = ()
+    ) -> Floats:
+        parts = []
+        for start in range(0, max(len(input_ids), 1), MOST_ROWS):
+            part = slice(start, start + MOST_ROWS)
+            text = padded_text(input_ids[part], attention_mask[part], step, self.model.config.max_positions)
+            inputs = [torch.from_numpy(text), *(tensor[part] for tensor in pictures)]
+            (vectors,) = self._run(call, len(input_ids[part]), inputs, Tensor.cpu)
+            parts.append(vectors.numpy())
+        array: Floats = np.concatenate(parts)
         return array
 
-    def _run(
-        self,
-        call: Call,
-        count: int,
-        text: tuple[Ids, Ids] | None,
-        pictures: Sequence[Tensor],
-        keep: Callable[[Tensor], Tensor],
-    ) -> list[Outputs]:
-        """The call's outputs for `count` rows, MOST_ROWS at a time; `keep` takes them out of the graph's own memory."""
-        parts = []
-        for start in range(0, max(count, 1), MOST_ROWS):
-            part = slice(start, min(start + MOST_ROWS, count))
-            rows = padded_rows(own := part.stop - part.start)
-            inputs = [tensor[part] for tensor in pictures]
-            shapes = [(rows, *tensor.shape[1:]) for tensor in inputs]
-            if text is not None:
-                step = LENGTH_STEP if call == self._query else TEXT_STEP
-                words = padded_text(text[0][part], text[1][part], rows, step, self.model.config.max_positions)
-                inputs = [torch.from_numpy(words), *inputs]
-                shapes = [words.shape, *shapes]
-            with self._lock:
-                outputs = self._step(call, inputs, shapes)(inputs)
-                parts.append(tuple(keep(output[:own]) for output in outputs))
-        return parts
+    def _run(self, call: Call, count: int, inputs: Sequence[Tensor], keep: Callable[[Tensor], Tensor]) -> Outputs:
+        """The call's outputs for `count` rows, MOST_ROWS at most; `keep` takes them out of the graph's own memory."""
+        rows = padded_rows(count)
+        # Texts have their padding already.
+        shapes = [tuple(one.shape) if one.dtype == torch.long else (rows, *one.shape[1:]) for one in inputs]
+        with self._lock:
+            return tuple(keep(output[:count]) for output in self._step(call, inputs, shapes)(inputs))
 
     def _step(self, call: Call, inputs: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> "_Step":
         key = (call.__name__, *shapes)
@@ -203,11 +194,11 @@ def padded_rows(count: int) -> int:
     return 1 << (max(count, 1) - 1).bit_length()
 
 
-def padded_text(input_ids: Ids, attention_mask: Ids, rows: int, step: int, most: int) -> Ids:
-    """Word pieces and mask `(b, t)` → both, padded: `(2, rows, T)`, T a multiple of `step` or `most`."""
+def padded_text(input_ids: Ids, attention_mask: Ids, step: int, most: int) -> Ids:
+    """Word pieces and mask `(b, t)` → both, padded: `(2, padded_rows(b), T)`, T a multiple of `step` or `most`."""
     count, length = input_ids.shape
     rounded = max(1, math.ceil(length / step)) * step
-    text = np.zeros((2, rows, min(rounded, most)), dtype=np.int64)
+    text = np.zeros((2, padded_rows(count), min(rounded, most)), dtype=np.int64)
     text[0, :count, :length] = input_ids
     text[1, :count, :length] = attention_mask
     text[1, count:, 0] = 1  # rows of padding: attention over nothing is not a number

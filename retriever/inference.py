@@ -14,8 +14,8 @@ Inference = Literal["auto", "torch", "bf16", "graphs", "onnx", "int8"]
 Features: TypeAlias = Any  # of pictures, wherever the model keeps them: for the same model's own calls alone
 
 
-class Model(Protocol):
-    """What `TorchModel` and `OnnxModel` have in common; shapes as in `FusedRetriever`."""
+class Backend(Protocol):
+    """What runs a checkpoint; shapes as in `FusedRetriever`, but that `match` gives the second logit alone, `(B,)`."""
 
     def encode_query(self, input_ids: Ids, attention_mask: Ids) -> Floats: ...
 
@@ -26,7 +26,7 @@ class Model(Protocol):
     def match(self, pictures: Features | None, input_ids: Ids, attention_mask: Ids) -> Floats: ...
 
 
-def choose(asked: Inference, folder: Path, device: str) -> Inference:
+def resolve(asked: Inference, folder: Path, device: str) -> Inference:
     """What `auto` means for a checkpoint folder here: graphs on CUDA; on a CPU int8, if it has been exported.
 
     Raises:
@@ -44,8 +44,8 @@ def choose(asked: Inference, folder: Path, device: str) -> Inference:
     return asked
 
 
-def open_model(folder: Path, inference: Inference, device: str) -> Model:
-    """A checkpoint's model, to be run as `choose` has decided.
+def open_backend(folder: Path, inference: Inference, device: str) -> Backend:
+    """A checkpoint's model, to be run as `resolve` has decided.
 
     Raises:
         FileNotFoundError, ValueError: as `checkpoint.load_folder`.
@@ -70,7 +70,7 @@ def open_model(folder: Path, inference: Inference, device: str) -> Model:
     return captured
 
 
-def _open_onnx(folder: Path, precision: onnx_cache.Precision) -> Model:
+def _open_onnx(folder: Path, precision: onnx_cache.Precision) -> Backend:
     from retriever.onnx_model import OnnxModel  # torch alone serves without it
 
     config = checkpoint_folder.load_config(folder)

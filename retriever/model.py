@@ -126,21 +126,14 @@ class FusedRetriever(nn.Module):
         attention_mask: Tensor,
         has_picture: Tensor | None = None,
     ) -> Tensor:
-        """ITM: the logit that a query belongs to an item, `(B,)`; the optional re-ranker.
+        """ITM: the logits that a query does not belong to an item, and that it does, `(B, 2)`; the optional re-ranker.
 
         The text is the query followed by the item's text in one sequence (see `Processor.pairs`), read together
         with the picture. With the query alone as text this is BLIP-2's own image–text matching.
-        """
-        return self.match_logits(pictures, input_ids, attention_mask, has_picture)[:, 1]
 
-    def match_logits(
-        self,
-        pictures: PictureFeatures | None,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        has_picture: Tensor | None = None,
-    ) -> Tensor:
-        """Both logits of `match`, that they do not belong together and that they do: `(B, 2)`."""
+        Raises:
+            ValueError: as `encode_item`.
+        """
         queries, _ = self._item_states(pictures, input_ids, attention_mask, has_picture)  # (B, Q, H)
         return self.itm_head(queries).mean(dim=1)  # type: ignore[no-any-return]
 

@@ -5,7 +5,7 @@ A CPU runs the exported graphs several times faster than torch (see docs/perform
     query     keywords → their vector
     pictures  pixels → normalised patch tokens, and probabilities of the backbone's classes
     item      patches and text → item tokens; a missing picture is one learned patch, a missing text is masked out
-    match     patches, query and text → the logit of `FusedRetriever.match`
+    match     patches, query and text → the logit that they belong together
 
 `int8` stores the Q-Former's matrices in eight bits, a scale for every 16 weights, and multiplies them with activations
 rounded in the same blocks (ONNX Runtime's MatMulNBits). One scale a tensor, as dynamic quantisation has it, would be
@@ -106,7 +106,7 @@ class _Match(nn.Module):
         self.model = model
 
     def forward(self, patches: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.model.match(PictureFeatures(patches, patches[:, 0]), input_ids, attention_mask)
+        return self.model.match(PictureFeatures(patches, patches[:, 0]), input_ids, attention_mask)[:, 1]
 
 
 def _export(model: FusedRetriever, name: str, path: Path) -> None:

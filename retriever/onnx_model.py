@@ -19,7 +19,7 @@ class OnnxFeatures(NamedTuple):
 
 
 class OnnxModel:
-    """What `retriever.onnx_export` wrote, run by ONNX Runtime; see `retriever.inference.Model`.
+    """What `retriever.onnx_export` wrote, run by ONNX Runtime; see `retriever.inference.Backend`.
 
     Each graph is loaded when it is first needed: a process that only searches never loads the picture encoder.
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from retriever import checkpoint_folder
 from retriever.arrays import Floats
-from retriever.inference import Features, Inference, Model, choose, open_model
+from retriever.inference import Backend, Features, Inference, open_backend, resolve
 from retriever.processor import Processor
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class ItemInput:
 class Retriever:
     """A loaded checkpoint: what runs it, its processor, and the `model_id` that its vectors are labelled with."""
 
-    def __init__(self, runs: Model, processor: Processor, model_id: str, inference: Inference = "torch") -> None:
-        self.runs = runs
+    def __init__(self, backend: Backend, processor: Processor, model_id: str, inference: Inference = "torch") -> None:
+        self.backend = backend
         self.processor = processor
         self.model_id = model_id
         self.inference = inference
@@ -51,13 +51,13 @@ class Retriever:
         """The torch model. Raises TypeError where ONNX Runtime runs, and there is none."""
         from retriever.torch_model import TorchModel
 
-        if not isinstance(self.runs, TorchModel):
+        if not isinstance(self.backend, TorchModel):
             raise TypeError(f"inference by {self.inference} has no torch model")
-        return self.runs.model
+        return self.backend.model
 
     def encode_queries(self, texts: Sequence[str]) -> Floats:
         """Keywords → unit vectors `(B, D)`."""
-        return self.runs.encode_query(*self.processor.queries(texts))
+        return self.backend.encode_query(*self.processor.queries(texts))
 
     def encode_items(self, items: Sequence[ItemInput]) -> Floats:
         """Items, in any mixture of picture and text, → item tokens `(B, Q, D)`."""
@@ -89,7 +89,7 @@ class Retriever:
             if rows:
                 ids, mask = self.processor.pairs([queries[i] for i in rows], [items[i].text or "" for i in rows])
                 pictures = self._pictures([items[i] for i in rows])
-                logits[rows] = self.runs.match(pictures, ids, mask)
+                logits[rows] = self.backend.match(pictures, ids, mask)
         return logits
 
     def _pictures(self, items: Sequence[ItemInput]) -> Features | None:
@@ -100,14 +100,14 @@ class Retriever:
             item.image if isinstance(item.image, np.ndarray) else self.processor.image(item.image)  # type: ignore[arg-type]
             for item in items
         ]
-        return self.runs.encode_pictures(np.stack(prepared))
+        return self.backend.encode_pictures(np.stack(prepared))
 
     def _encode(self, items: Sequence[ItemInput]) -> Floats:
         pictures = self._pictures(items)
         ids = mask = None
         if (items[0].text or "").strip():
             ids, mask = self.processor.texts([item.text or "" for item in items])
-        return self.runs.encode_item(pictures, ids, mask)
+        return self.backend.encode_item(pictures, ids, mask)
 
 
 def load(name: str | Path = "compact", device: str = "cpu", inference: Inference = "torch") -> Retriever:
@@ -122,10 +122,10 @@ def load(name: str | Path = "compact", device: str = "cpu", inference: Inference
         OSError: the exported graphs cannot be written.
     """
     folder = find(str(name))
-    chosen = choose(inference, folder, device)
-    model = open_model(folder, chosen, device)
+    resolved = resolve(inference, folder, device)
+    backend = open_backend(folder, resolved, device)
     processor = Processor(checkpoint_folder.load_config(folder), checkpoint_folder.load_tokenizer(folder))
-    return Retriever(model, processor, checkpoint_folder.model_id(folder), chosen)
+    return Retriever(backend, processor, checkpoint_folder.model_id(folder), resolved)
 
 
 def identify(name: str | Path) -> str:

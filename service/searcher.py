@@ -141,7 +141,7 @@ class Searcher:
         meant = parsed.text if parsed.phrases else self._rules.current().meaning(parsed.text)
         text = meant if parsed.phrases else self._lexicon.words.correct(meant)
         words = (await self._encoder.encode_query(text)).embedding if text else None
-        rows = np.concatenate([beside.rows(tokens, words, form.words), await self._away(parsed.excluded)])
+        rows = np.concatenate([beside.query_vectors(tokens, words, form.words), await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)
         asked = _Asked(rows, known, beside.lexical_weight(known, form.words), parsed.condition())
         response = await self._answer(form, asked, started, search_id, explain=form.explain)
@@ -164,7 +164,7 @@ class Searcher:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
         others = Not(_one_of([item_id]))
         of_other_groups = await self._of_other_groups(item_id, page.group_by) if page.group_by else None
-        asked = _Asked(beside.rows(tokens), "", 0.0, conjoin(others, of_other_groups, condition))
+        asked = _Asked(beside.query_vectors(tokens), "", 0.0, conjoin(others, of_other_groups, condition))
         return await self._answer(page, asked, started, search_id, place="query")
 
     async def _of_other_groups(self, item_id: str, group_by: str) -> Condition | None:

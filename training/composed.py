@@ -104,9 +104,9 @@ async def measure(
                 ranks: dict[str, list[int]] = {"picture": [], "words": [], "both": []}
                 for change in tqdm(of_attribute, desc=attribute, unit="search"):
                     words = model.encode_queries([change.words])[0]  # (D,)
-                    both = beside.rows(pictures[change.product], words, share)
+                    both = beside.query_vectors(pictures[change.product], words, share)
                     for name, rows, text, weight in (
-                        ("picture", beside.rows(pictures[change.product]), "", 0.0),
+                        ("picture", beside.query_vectors(pictures[change.product]), "", 0.0),
                         ("words", words, change.words, None),
                         ("both", both, change.words, beside.lexical_weight(change.words, share)),
                     ):

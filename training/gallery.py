@@ -168,7 +168,7 @@ class EncodedGallery:
 
     def _encode_pictures(self, pictured: Sequence[int], batch_size: int) -> tuple[View, View]:
         """The image view, and the fused one of the items that have text too. Each picture meets the backbone once."""
-        model, processor = self.retriever.runs, self.retriever.processor
+        model, processor = self.retriever.backend, self.retriever.processor
         # Those with text first: a batch then has text throughout or not at all.
         with_text = [n for n in pictured if self.items[n].text.strip()]
         without = [n for n in pictured if not self.items[n].text.strip()]

@@ -28,7 +28,7 @@ class Pairs(nn.Module):
     def match(self, input_ids: Tensor, attention_mask: Tensor, items: ItemTensors) -> Tensor:
         """Items and, in the place of their own texts, queries followed by those (`Processor.pairs`) → `(B, 2)`."""
         items = {**with_features(self.model, items), "input_ids": input_ids, "attention_mask": attention_mask}
-        return self.model.match_logits(**items).float()  # type: ignore[arg-type]
+        return self.model.match(**items).float()  # type: ignore[arg-type]
 
     def temperature(self) -> Tensor:
         low, high = (math.log(bound) for bound in TEMPERATURE)

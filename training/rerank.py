@@ -63,6 +63,6 @@ class _Matcher:
             asked = map(torch.from_numpy, self.retriever.processor.pairs([query] * len(part), texts))
             items["input_ids"], items["attention_mask"] = asked
             matched = self.retriever.model.match(**to_device(items, self.retriever.model.device))  # type: ignore[arg-type]
-            parts.append(matched.float().cpu().numpy())
+            parts.append(matched[:, 1].float().cpu().numpy())
         logits: npt.NDArray[np.float32] = np.concatenate(parts)
         return logits

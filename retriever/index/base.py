@@ -1,33 +1,31 @@
-"""An index of items: what is stored, how it is searched, and what may go wrong.
+"""An index of items, as far as it does not depend on the engine: how it is searched, counted and listed.
 
-`ItemIndex` holds all that does not depend on the engine. An engine's adapter adds the calls that are abstract here,
-most of them named with an underscore, and says how it is opened.
+An engine's adapter adds the calls that are abstract in `ItemIndex`, most of them named with an underscore, and says how
+it is opened.
 """
 
 import asyncio
-import logging
 import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from retriever.index import fusion, lexical, selection
-from retriever.index.fields import EXACT, MAX_FIELDS, WORDS_KEY, Kind, fold, key, kinds_of
-from retriever.index.filters import Among, AnyOf, Condition, Fields, FilterError, conjoin, resolve, word_for_word
+from retriever.index.fields import EXACT, WORDS_KEY, Kind, fold, key, merged
+from retriever.index.filters import Among, AnyOf, Condition, Fields, conjoin, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
+from retriever.index.known_fields import KnownFields, Schema
 from retriever.index.listing import Listing
-from retriever.index.points import IndexedItem, Payload, Point, Vector, fields_of, make_points, point_id
+from retriever.index.points import IndexedItem, Payload, Point, Vector, make_points, point_id
 from retriever.index.question import Question
 from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Sort
 from retriever.index.word_counts import WordCounts
-
-log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 1000  # items whose values one call to the engine reads
 _FEW = 8  # items that have an article number; what more of them have, "330 ml" or "size 12", is none
@@ -43,11 +41,9 @@ class ItemIndex(Listing):
 
     def __init__(self, dim: int, model_id: str) -> None:
         self._dim, self._model_id = dim, model_id
-        self._known: dict[str, set[Kind]] = {}
+        self._fields = KnownFields(self._read_fields, self._create_field)
         self._words = WordCounts(self.count)
-        self._refused: set[tuple[Kind, str]] = set()  # fields that came when there were enough
         self._commits = GroupCommit(self._write)
-        self._learning = asyncio.Lock()  # making a payload index is slow, and two writers often bring the same field
 
     @property
     def engine_pid(self) -> int | None:
@@ -65,7 +61,7 @@ class ItemIndex(Listing):
         """
         points = await asyncio.to_thread(make_points, items, self._dim, self._model_id)
         if points:
-            await self._learn_fields(points)
+            await self._fields.learn(points)
             await self._commits.write(points)
 
     async def get(self, ids: Sequence[str]) -> dict[str, Payload]:
@@ -84,25 +80,11 @@ class ItemIndex(Listing):
 
     async def fields(self) -> Fields:
         """The fields that can be filtered by, with the kinds of their values."""
-        if not self._known:
-            self._known = await self._read_fields()
-        return self._known
+        return await self._fields.all()
 
     async def with_fields(self, read: Callable[[Fields], T]) -> T:
-        """What `read` makes of the fields, read anew where it meets one that is not known, or not of that kind.
-
-        Another process may have brought it.
-
-        Raises:
-            FilterError: what `read` raises, twice.
-        """
-        try:
-            return read(await self.fields())
-        except FilterError as error:
-            if error.code not in ("unknown_field", "wrong_type"):
-                raise
-        self._known = await self._read_fields()
-        return read(self._known)
+        """What `read` makes of the fields, as in `KnownFields.read_by`. Raises FilterError where `read` does."""
+        return await self._fields.read_by(read)
 
     async def facets(self, names: Sequence[str], filter: Condition | None = None, limit: int = 20) -> dict[str, Facet]:
         """What values these fields have among the items that a filter lets through; `limit` keywords of each at most.
@@ -142,7 +124,7 @@ class ItemIndex(Listing):
         `total` says how many are left; of groups, how many there are at least.
 
         Args:
-            query: The query's embedding `(D,)`, or `(M, D)` rows whose MaxSim are added, each row weighted by its
+            query: The query's embedding `(D,)`, or `(M, D)` vectors whose MaxSim are added, each weighted by its
                 length; None to rank by words alone.
             text: Its words, for BM25; may be empty.
             named: What the few items have that it names by their number, as `named` says; these come first.
@@ -158,7 +140,7 @@ class ItemIndex(Listing):
         Raises:
             ValueError: a query of another shape or not finite, a limit under 1, a negative offset or weight.
         """
-        rows = None if query is None else self._checked_query(query)
+        vectors = None if query is None else self._checked_query(query)
         if limit < 1 or offset < 0:
             raise ValueError(f"limit must be at least 1 and offset at least 0, not {limit} and {offset}")
         if lexical_weight is None:
@@ -166,19 +148,17 @@ class ItemIndex(Listing):
         if not 0 <= lexical_weight < float("inf"):
             raise ValueError(f"lexical_weight must be 0 or a positive number, not {lexical_weight}")
         words = lexical.embed_query(text) if lexical_weight else None
-        if rows is None:
+        if vectors is None:
             if words is None:
                 return SearchResult([], 0, Among(()))
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
-        asked, wanted = (
-            Question(rows, text, words, lexical_weight, named, filter, tuple(map(point_id, pinned))),
-            offset + limit,
-        )
+        points = tuple(map(point_id, pinned))
+        asked, wanted = Question(vectors, text, words, lexical_weight, named, filter, points), offset + limit
         if sort or group_by or min_score is not None or relevance_floor is not None:
             chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
         else:
-            if rows is not None and not (offset or explain or named or pinned):
+            if vectors is not None and not (offset or explain or named or pinned):
                 first = await self._first_page(asked, limit)
                 if first is not None:
                     return first
@@ -207,7 +187,7 @@ class ItemIndex(Listing):
         relevance_floor: float | None,
     ) -> tuple[list[selection.Chosen], int, Condition | None]:
         """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
-        words_decide = asked.rows is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
+        words_decide = asked.vectors is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
         items = await self.count(asked.filter)
         for tier, depth in enumerate(selection.POOL, start=1):
             tiers, ideal = await self._tiers(asked, selection.POOL[:tier])
@@ -296,26 +276,8 @@ class ItemIndex(Listing):
         left = selection.ordered(left, sort, values)
         return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
 
-    async def _learn_fields(self, points: Sequence[Point]) -> None:
-        brought = {pair for point in points for pair in kinds_of(fields_of(point))} - self._refused
-        if all(kind in self._known.get(name, ()) for kind, name in brought):
-            return
-        async with self._learning:
-            known = await self._read_fields()
-            for kind, name in sorted(brought):
-                if kind in known.get(name, ()):
-                    continue
-                if sum(map(len, known.values())) >= MAX_FIELDS:
-                    if len(self._refused) < 100 * MAX_FIELDS:  # remembered to be quiet and quick, not at any cost
-                        self._refused.add((kind, name))
-                    log.warning("field %r cannot be filtered by: there are %d fields already", name, MAX_FIELDS)
-                    continue
-                await self._create_field(key(kind, name), "float" if kind in ("number", "date") else "keyword")
-                known.setdefault(name, set()).add(kind)
-            self._known = known
-
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
-        kinds = self._known[name]
+        kinds = (await self.fields())[name]
         values: Counter[str] = Counter()
         low = high = None
         number: Kind | None = "number" if "number" in kinds else "date" if "date" in kinds else None
@@ -323,7 +285,7 @@ class ItemIndex(Listing):
             if kind in kinds:
                 # A keyword is stored as given and folded: more values than are shown.
                 found = await self._counts(key(kind, name), filter, 4 * limit)
-                for value, count in found if name in EXACT else _merged(found):
+                for value, count in found if name in EXACT else merged(found):
                     # A feed may mix true and "True": one word for a filter, and so one here.
                     values[fold(value) if "boolean" in kinds and fold(value) in ("true", "false") else value] += count
         if number:
@@ -334,12 +296,12 @@ class ItemIndex(Listing):
         return Facet(sorted((+values).items(), key=lambda one: (-one[1], one[0]))[:limit], low, high, number == "date")
 
     def _checked_query(self, query: npt.NDArray[np.floating[Any]]) -> Vector:
-        rows = np.atleast_2d(np.asarray(query, dtype=np.float32))  # (M, D)
-        if rows.ndim != 2 or not len(rows) or rows.shape[1] != self._dim:
+        vectors = np.atleast_2d(np.asarray(query, dtype=np.float32))  # (M, D)
+        if vectors.ndim != 2 or not len(vectors) or vectors.shape[1] != self._dim:
             raise ValueError(f"the query's embedding must have shape ({self._dim},), not {np.shape(query)}")
-        if not np.isfinite(rows).all():
+        if not np.isfinite(vectors).all():
             raise ValueError("the query's embedding holds NaN or infinity")
-        return rows
+        return vectors
 
     @abstractmethod
     async def count(self, filter: Condition | None = None) -> int:
@@ -372,7 +334,7 @@ class ItemIndex(Listing):
     async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
         """For each depth N: MaxSim of the N nearest by `dense` and the N best by `lexical`, and BM25 of the latter.
 
-        Without rows, the N best by `lexical`, each with a MaxSim of 0.
+        Without vectors, the N best by `lexical`, each with a MaxSim of 0.
         """
 
     @abstractmethod
@@ -380,7 +342,7 @@ class ItemIndex(Listing):
         """The fields that there are, with the kinds of their values."""
 
     @abstractmethod
-    async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
+    async def _create_field(self, payload_key: str, schema: Schema) -> None:
         """Makes a field known, if it is not, before its first value is written.
 
         Durable when it returns, or else when that value is. Whoever looks into the field finds it indexed.
@@ -389,21 +351,3 @@ class ItemIndex(Listing):
     @abstractmethod
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
         """How many items have each keyword, the most common first."""
-
-
-def _merged(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """One entry for keywords that differ in letter case only, under the most common spelling.
-
-    Every item with any spelling has the folded one too, so the folded one's count is the count of all. Where a list cut
-    short has a spelling without it, the two have the same count: else it would stand before.
-    """
-    spelling: dict[str, str] = {}
-    most: dict[str, int] = {}
-    for value, count in counts:
-        if not count:  # an engine keeps the values of items that are gone
-            continue
-        folded = fold(value)
-        most[folded] = max(count, most.get(folded, 0))
-        if value != folded:
-            spelling.setdefault(folded, value)
-    return [(spelling.get(folded, folded), count) for folded, count in most.items()]

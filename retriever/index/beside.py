@@ -16,8 +16,8 @@ WORDS = 0.6
 LEXICAL_WEIGHT = 0.14
 
 
-def rows(picture: Floats, words: Floats | None = None, share: float = WORDS) -> Floats:
-    """Rows whose MaxSim add up: of the item tokens of a picture `(Q, D)` and the query vector `(D,)` of its words.
+def query_vectors(picture: Floats, words: Floats | None = None, share: float = WORDS) -> Floats:
+    """Vectors whose MaxSim add up: of the item tokens of a picture `(Q, D)` and the query vector `(D,)` of its words.
 
     Args:
         share: 0 is the picture alone, 1 the words alone.

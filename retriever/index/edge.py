@@ -9,7 +9,7 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from retriever.index import fusion
 from retriever.index.base import ItemIndex
@@ -17,6 +17,7 @@ from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Among, Condition, keys_of
 from retriever.index.kept import Kept
+from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, Vector, chunks
 from retriever.index.question import Question
 from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, SearchResult
@@ -41,7 +42,7 @@ class EdgeIndex(ItemIndex):
         self._kept = Kept()
         self._making = asyncio.Lock()  # of payload indexes
         self._indexed: set[tuple[Kind, str]] = set()  # fields that surely have one
-        self._named: set[str] | None = None  # payload keys of all other fields, once they were asked for
+        self._field_keys: set[str] | None = None  # payload keys of all fields, once they were read
 
     @classmethod
     async def open(cls, folder: Path, dim: int, model_id: str, *, beside: bool = False) -> "EdgeIndex":
@@ -117,15 +118,15 @@ class EdgeIndex(ItemIndex):
         return values
 
     async def _read_fields(self) -> dict[str, set[Kind]]:
-        if self._named is None:
-            self._named = set(await self._engine.call("named"))
-        return fields_at([*await self._engine.call("indexed"), *self._named])
+        if self._field_keys is None:
+            self._field_keys = set(await self._engine.call("field_keys"))
+        return fields_at([*await self._engine.call("indexed"), *self._field_keys])
 
-    async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
+    async def _create_field(self, payload_key: str, schema: Schema) -> None:
         if len(await self._engine.call("indexed")) < _INDEXED_AT_ONCE:
             await self._make_index(payload_key)
-        elif self._named is not None:
-            self._named.add(payload_key)
+        elif self._field_keys is not None:
+            self._field_keys.add(payload_key)
 
     async def _need(self, filter: Condition | None, *payload_keys: str) -> None:
         """Makes the indexes that a request lacks. Counts and orders cannot do without, and filters would be slow."""

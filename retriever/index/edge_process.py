@@ -42,7 +42,7 @@ class EngineProcess(asyncio.Protocol):
     """A `Shard` elsewhere. It belongs to the event loop that starts it.
 
     Args:
-        arguments: of `edge_shard.open_shard`.
+        arguments: of `edge_opening.open_shard`.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -181,7 +181,7 @@ def serve() -> None:
     """The other end: a process that answers on its standard input, a socket, for as long as somebody asks."""
     for stop in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a terminal or a service; who asks decides
         signal.signal(stop, signal.SIG_IGN)
-    from retriever.index.edge_shard import open_shard
+    from retriever.index.edge_opening import open_shard
 
     connection = socket.socket(fileno=0)
     requests = connection.makefile("rb")

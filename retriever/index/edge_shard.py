@@ -1,6 +1,6 @@
 """The embedded engine itself: Qdrant's own, over a folder. It runs in a process of its own (see `edge_process`).
 
-All that touches the engine is here: plain arguments in, plain values out, one call at a time.
+Plain arguments in, plain values out, one call at a time. `edge_opening` makes and opens it.
 
 The `dense` vectors have no HNSW graph here: the engine would build it in `optimize()`, which stops everything else for
 many seconds. A scan of all of them in eight bits takes as long as a graph's work at 100,000 items, and needs neither
@@ -8,10 +8,6 @@ building nor mending.
 """
 
 import contextlib
-import fcntl
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -20,20 +16,17 @@ import numpy as np
 import qdrant_edge as engine
 
 from retriever.index import edge_files, fusion
-from retriever.index.fields import MAX_FIELDS, SECTION, WORDS_KEY, key, kinds_of, parse_key, values_at
+from retriever.index.fields import MAX_FIELDS, SECTION, key, kinds_of, parse_key, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
-from retriever.index.pointer import serving_model
 from retriever.index.points import Payload, Point, Vector, caller_payload, dense_query, fields_of
 from retriever.index.question import Question
-from retriever.index.results import IndexInUse, IndexUnavailable, ModelMismatch
+from retriever.index.results import IndexUnavailable
 from retriever.index.selection import Values
 
-LOCK = "lock"  # in a model's folder: held by the process whose engine has it open
+NAMES_KEY = f"{SECTION}.fields"  # the payload keys of an item's fields
 
-_NAMES_KEY = f"{SECTION}.fields"  # the payload keys of an item's fields
 _CALLERS = engine.PayloadSelector.Exclude([SECTION])  # the part of a payload that callers see
 _SORTED = 1000  # values of a field that are looked at for the commonest
-_PATIENCE = 2.0  # seconds for the engine of a process that was killed to notice, and to let go of the folder
 
 
 class Shard:
@@ -53,9 +46,9 @@ class Shard:
         with _engine_errors():
             return list(self._shard.info().payload_schema)
 
-    def named(self) -> list[str]:
+    def field_keys(self) -> list[str]:
         """The payload keys of all fields that items have."""
-        return [name for name, _ in self.counts(_NAMES_KEY, None, MAX_FIELDS)]
+        return [name for name, _ in self.counts(NAMES_KEY, None, MAX_FIELDS)]
 
     def make_index(self, payload_key: str) -> None:
         field, _ = parse_key(payload_key) or ("keyword", "")
@@ -148,8 +141,8 @@ class Shard:
         return values
 
     def candidates(self, asked: Question, depths: Sequence[int]) -> list[dict[int, float]]:
-        """Scores by point, of each depth: by meaning (by words, without rows), and then by words, if there are."""
-        query, words = asked.rows, asked.words
+        """Scores by point, of each depth: by meaning (by words, without vectors), and then by words, if there are."""
+        query, words = asked.vectors, asked.words
         allowed = _engine_filter(asked.filter)
         alike = None
         if words is not None:
@@ -200,12 +193,12 @@ def _engine_errors() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not _is_engines(error):
+        if not is_engines(error):
             raise
         raise IndexUnavailable(f"the embedded index failed: {error}") from error
 
 
-def _is_engines(error: BaseException) -> bool:
+def is_engines(error: BaseException) -> bool:
     """The engine raises bare `Exception`, and where it panics (over damaged files), what is not even that.
 
     Anything more precise is a mistake of ours.
@@ -246,130 +239,3 @@ def _engine_point(point: Point) -> Any:
         },
         {**point.payload, SECTION: {**point.payload[SECTION], "fields": names}},
     )
-
-
-def _config(dim: int) -> Any:
-    """How a shard is made. One that is there is opened as it is: those of earlier versions have 16 or 32 bits."""
-    # Dot throughout: `dense` has unit length already, and the length of a token carries its weight.
-    return engine.EdgeConfig(
-        vectors={
-            # Eight bits a number, rotated and then rounded. Every search reads all of `dense`, only to find candidates:
-            # this finds 99 in 100 of the nearest two hundred, in a quarter of the time.
-            "dense": engine.EdgeVectorParams(
-                size=dim, distance=engine.Distance.Dot, datatype=engine.VectorStorageDatatype.Turbo8
-            ),
-            # These rank: it moves a score by 0.0003 (standard deviation).
-            "tokens": engine.EdgeVectorParams(
-                size=dim,
-                distance=engine.Distance.Dot,
-                datatype=engine.VectorStorageDatatype.Turbo8,
-                multivector_config=engine.MultiVectorConfig(engine.MultiVectorComparator.MaxSim),
-            ),
-        },
-        sparse_vectors={"lexical": engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)},
-        wal_enabled=True,
-    )
-
-
-def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
-    """A model's index in a folder, created if there is none. Takes and raises what `EdgeIndex.open` does."""
-    ours = folder / model_id
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not beside and (serving := serving_model(folder, model_id)) != model_id:
-            raise ModelMismatch(
-                f"the index in {folder} was written by the model {serving}, and this is the model {model_id}: their "
-                "vectors cannot be compared. Start with that model, and move the index to this one by `python -m "
-                f"service.reindex --model …`; or remove {folder / serving} and send the items again."
-            )
-        if not ours.exists():
-            _create_shard(ours, dim)
-        lock = _lock(ours)
-    except PermissionError as error:
-        raise IndexUnavailable(
-            f"the embedded index in {ours} cannot be opened: {error}. Give {folder} and all in it to the user that the "
-            "service runs as."
-        ) from error
-    except OSError as error:
-        raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
-    try:
-        return Shard(ours, _load(ours), lock)
-    except BaseException:
-        lock.close()
-        raise
-
-
-def _lock(folder: Path) -> IO[bytes]:
-    """Keeps other processes away from an index for as long as it is open.
-
-    The engine has a lock of its own, and takes it too late: a second one that opens a folder mends first what the first
-    one is in the middle of writing, and items are lost. A process that was killed may have left the folder to an engine
-    that is about to end.
-
-    Raises:
-        IndexInUse: another process has it.
-    """
-    lock = (folder / LOCK).open("ab")
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError:
-            if time.monotonic() > until:
-                lock.close()
-                raise _in_use(folder) from None
-            time.sleep(0.05)
-
-
-def _load(folder: Path) -> Any:
-    if lost := edge_files.lost(folder):
-        raise _damaged(folder, lost)
-    try:
-        shard = engine.EdgeShard.load(str(folder))
-        # It opens over files that are gone, and fails when it is to read them: better now than at a shopper's search.
-        records, _ = shard.scroll(engine.ScrollRequest(limit=1, with_payload=True, with_vector=True))
-        if records and (gone := {"dense", "tokens", "lexical"}.difference(records[0].vector or ())):
-            raise _damaged(folder, f"the items' vectors are gone ({', '.join(sorted(gone))})")
-        if _NAMES_KEY not in shard.info().payload_schema:  # of a version that indexed every field as it came
-            _list_fields(shard)
-        return shard
-    except BaseException as error:
-        if not _is_engines(error):
-            raise
-        if "WouldBlock" in str(error):  # a process of an earlier version, which knows no other lock
-            raise _in_use(folder) from error
-        raise _damaged(folder, error) from error
-
-
-def _in_use(folder: Path) -> IndexInUse:
-    return IndexInUse(
-        f"the embedded index in {folder} is open already, here or in another process, and takes one at a time. "
-        "Stop that process, use another data folder, or share a Qdrant server (QDRANT_URL)."
-    )
-
-
-def _damaged(folder: Path, reason: object) -> IndexUnavailable:
-    return IndexUnavailable(
-        f"the embedded index in {folder} cannot be opened: {reason}. If its files are damaged, move the whole data "
-        "folder away and restore a backup: `python -m service.backup --restore FILE`."
-    )
-
-
-def _create_shard(folder: Path, dim: int) -> None:
-    """Makes a shard beside and moves it into place, so that a crash leaves all of it or nothing."""
-    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
-    try:
-        shard = engine.EdgeShard.create(str(beside), _config(dim))
-        shard.update(engine.UpdateOperation.create_field_index(WORDS_KEY, engine.PayloadSchemaType.Integer))
-        _list_fields(shard)
-        shard.close()
-        edge_files.record(beside)
-        if not folder.exists():  # another process may have been quicker
-            beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _list_fields(shard: Any) -> None:
-    shard.update(engine.UpdateOperation.create_field_index(_NAMES_KEY, engine.PayloadSchemaType.Keyword))

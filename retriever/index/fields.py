@@ -117,3 +117,21 @@ def values_at(payload: Mapping[str, Any] | None, keys: Iterable[str]) -> dict[st
         if found and (own := (payload or {}).get(SECTION, {}).get(found[0], {}).get(found[1])):
             values[path] = own
     return values
+
+
+def merged(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """One entry for keywords that differ in letter case only, under the most common spelling.
+
+    Every item with any spelling has the folded one too, so the folded one's count is the count of all. Where a list cut
+    short has a spelling without it, the two have the same count: else it would stand before.
+    """
+    spelling: dict[str, str] = {}
+    most: dict[str, int] = {}
+    for value, count in counts:
+        if not count:  # an engine keeps the values of items that are gone
+            continue
+        folded = fold(value)
+        most[folded] = max(count, most.get(folded, 0))
+        if value != folded:
+            spelling.setdefault(folded, value)
+    return [(spelling.get(folded, folded), count) for folded, count in most.items()]

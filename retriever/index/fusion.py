@@ -56,7 +56,7 @@ def candidates(asked: Question, answers: Sequence[Mapping[int, float]]) -> list[
     if asked.words is None:
         return [Candidates(semantic, {}) for semantic in answers]
     pairs = zip(answers[::2], answers[1::2], strict=True)
-    if asked.rows is None:
+    if asked.vectors is None:
         return [Candidates(dict.fromkeys(words, 0.0), words) for _, words in pairs]
     return [Candidates(semantic, words) for semantic, words in pairs]
 

@@ -81,9 +81,9 @@ def _point(item: IndexedItem, dim: int, model_id: str) -> Point:
     )
 
 
-def dense_query(rows: Vector) -> list[float]:
-    """What finds candidates for a query `(M, D)`: the direction of its rows together."""
-    numbers: list[float] = _direction(rows.sum(axis=0)).tolist()
+def dense_query(vectors: Vector) -> list[float]:
+    """What finds candidates for a query `(M, D)`: the direction of its vectors together."""
+    numbers: list[float] = _direction(vectors.sum(axis=0)).tolist()
     return numbers
 
 

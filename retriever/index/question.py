@@ -11,7 +11,7 @@ from retriever.index.points import Vector
 class Question:
     """By what items are ranked, and which of them."""
 
-    rows: Vector | None  # (M, D): their MaxSim add up; None: words decide alone
+    vectors: Vector | None  # (M, D): their MaxSim add up; None: words decide alone
     text: str
     words: SparseVector | None  # those of the text, for BM25; None: they count for nothing
     lexical_weight: float

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
@@ -17,6 +17,7 @@ from retriever.index.base import ItemIndex
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
+from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
 from retriever.index.question import Question
 from retriever.index.results import Hit, IndexUnavailable, ModelMismatch, SearchResult
@@ -166,7 +167,7 @@ class ServerIndex(ItemIndex):
             known.setdefault(name, set()).update(kinds)
         return known
 
-    async def _create_field(self, payload_key: str, schema: Literal["keyword", "float"]) -> None:
+    async def _create_field(self, payload_key: str, schema: Schema) -> None:
         with server_errors():
             await self._create_index(payload_key, self._cluster.field(schema))
         for name, kinds in fields_at([payload_key]).items():
@@ -205,13 +206,13 @@ class ServerIndex(ItemIndex):
         return payloads, None if following is None else str(following)
 
     async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
-        rows, words, filter = asked.rows, asked.words, asked.filter
+        vectors, words, filter = asked.vectors, asked.words, asked.filter
         ideal = 0.0 if words is None else self._words.known_ideal(asked.text, words)
-        if rows is None or ideal is None or limit >= fusion.CANDIDATES:
+        if vectors is None or ideal is None or limit >= fusion.CANDIDATES:
             return None
         allowed = _server_filter(filter)
-        near = self._nearest(rows, fusion.CANDIDATES, allowed)
-        page = FirstPage(rows, words, near, allowed, limit, asked.lexical_weight)
+        near = self._nearest(vectors, fusion.CANDIDATES, allowed)
+        page = FirstPage(vectors, words, near, allowed, limit, asked.lexical_weight)
 
         async def ask(requests: Sequence[models.QueryRequest]) -> list[models.QueryResponse]:
             with server_errors():
@@ -230,7 +231,7 @@ class ServerIndex(ItemIndex):
         return near.model_copy(update={"params": self._cluster.search_params()})
 
     async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
-        query, words = asked.rows, asked.words
+        query, words = asked.vectors, asked.words
         allowed = _server_filter(asked.filter)
         alike = words and models.SparseVector(indices=words.indices, values=words.values)
         requests = []

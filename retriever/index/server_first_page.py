@@ -56,14 +56,14 @@ class FirstPage:
 
     def _ranked(self, alike: models.SparseVector | None, most: float) -> models.QueryRequest:
         """One more than asked for. `most`: the BM25 that counts as all of the query."""
-        rows, limit = self.query.tolist(), self.limit + 1
+        vectors, limit = self.query.tolist(), self.limit + 1
         if alike is None:
             return models.QueryRequest(
-                prefetch=[self.near], query=rows, using="tokens", limit=limit, with_payload=CALLERS
+                prefetch=[self.near], query=vectors, using="tokens", limit=limit, with_payload=CALLERS
             )
         depth = self.near.limit or 0
         having = models.Prefetch(query=alike, using="lexical", limit=depth, filter=self.allowed)
-        by_meaning = models.Prefetch(prefetch=[self.near, having], query=rows, using="tokens", limit=2 * depth)
+        by_meaning = models.Prefetch(prefetch=[self.near, having], query=vectors, using="tokens", limit=2 * depth)
         # By meaning is the first, by words the second, which lacks items without any of the words.
         share = models.DivExpression(div=models.DivParams(left="$score[1]", right=most))
         sharp = models.PowExpression(pow=models.PowParams(base=share, exponent=float(SHARPNESS)))

@@ -15,7 +15,7 @@ import pytest
 
 from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ModelMismatch, Sort, edge, open_index
 from retriever.index.edge import EdgeIndex
-from retriever.index.edge_shard import LOCK
+from retriever.index.edge_opening import LOCK
 from retriever.index.fields import FieldValue, key
 from retriever.index.filters import parse
 from retriever.index.kept import Kept

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.index import IndexUnavailable, edge, edge_files, edge_shard, open_index
+from retriever.index import IndexUnavailable, edge, edge_files, edge_opening, open_index
 from tests.contract.helpers import DIM, item
 
 pytestmark = pytest.mark.anyio
@@ -72,9 +72,9 @@ def test_files_of_another_user_are_told_as_such(tmp_path: Path, monkeypatch: pyt
     def refused(folder: Path) -> None:
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr(edge_shard, "_lock", refused)
+    monkeypatch.setattr(edge_opening, "_lock", refused)
     with pytest.raises(IndexUnavailable, match=r"Permission denied.*Give .* to the user that the service runs as"):
-        edge_shard.open_shard(tmp_path, DIM, "model-a", beside=False)
+        edge_opening.open_shard(tmp_path, DIM, "model-a", beside=False)
 
 
 def test_the_log_may_grow_and_lose_its_oldest_files(tmp_path: Path) -> None:

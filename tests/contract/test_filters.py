@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, base, selection
+from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, known_fields, selection
 from retriever.index.fields import WORDS_KEY, FieldValue, key
 from retriever.index.filters import And, AnyOf, Condition, Not, parse
 from retriever.index.lexical import required
@@ -166,13 +166,13 @@ async def test_any_name_is_a_field(index: ItemIndex, name: str) -> None:
 
 async def test_two_writers_that_bring_a_field_make_it_once(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    create = type(index)._create_field
+    create = index._create_field
 
-    async def counted(self: ItemIndex, payload_key: str, schema: Any) -> None:
+    async def counted(payload_key: str, schema: Any) -> None:
         made.append(payload_key)
-        await create(self, payload_key, schema)
+        await create(payload_key, schema)
 
-    monkeypatch.setattr(type(index), "_create_field", counted)
+    monkeypatch.setattr(index._fields, "_create", counted)
     await asyncio.gather(*(index.upsert([product(str(n), colour="red", size=n)]) for n in range(4)))
     assert sorted(made) == [key("keyword", "colour"), key("number", "size")]
     assert await through(index, {"colour": "red"}) == ["0", "1", "2", "3"]
@@ -181,7 +181,7 @@ async def test_two_writers_that_bring_a_field_make_it_once(index: ItemIndex, mon
 async def test_items_are_stored_though_their_fields_are_too_many(
     index: ItemIndex, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(base, "MAX_FIELDS", 2)
+    monkeypatch.setattr(known_fields, "MAX_FIELDS", 2)
     for n in range(3):
         await index.upsert([product(str(n), colour="red", size="L", zip="yes")])
     assert await index.count() == 3

@@ -82,7 +82,7 @@ async def test_a_field_that_another_process_brought_is_known_once_it_is_asked_fo
         reads += 1
         return await one._read_fields()
 
-    monkeypatch.setattr(other, "_read_fields", read)
+    monkeypatch.setattr(other._fields, "_read", read)
     await one.upsert([dataclasses.replace(item("a"), fields={"brand": "Kiln"})])
     brand = await other.with_fields(lambda fields: parse({"and": [{"attributes.brand": "kiln"}]}, fields))
     await one.upsert([dataclasses.replace(item("b"), fields={"brand": 7, "rating": 4.5})])

@@ -110,7 +110,7 @@ async def test_a_server_whose_disk_is_full_says_so(
     async def known() -> dict[str, set[str]]:
         return {}
 
-    monkeypatch.setattr(index, "_read_fields", known)
+    monkeypatch.setattr(index._fields, "_read", known)
     with pytest.raises(IndexUnavailable, match="No space left"):
         await index.upsert([item("a")])
     await index.ready()

@@ -16,16 +16,15 @@ def test_picture_and_words_share_the_score() -> None:
     rng = np.random.default_rng(0)
     picture, words, items = _unit(rng, 4, 8), _unit(rng, 8), _unit(rng, 5, 4, 8)
 
-    def score(rows: np.ndarray) -> np.ndarray:
-        assert rows.dtype == np.float32  # what an index takes
-        return maxsim_sum(torch.from_numpy(rows), torch.from_numpy(items)).numpy()
+    def score(vectors: np.ndarray) -> np.ndarray:
+        assert vectors.dtype == np.float32  # what an index takes
+        return maxsim_sum(torch.from_numpy(vectors), torch.from_numpy(items)).numpy()
 
-    alike, said = score(beside.rows(picture)), score(words[None])
-    assert score(beside.rows(picture, words, 0.3)) == pytest.approx(0.7 * alike + 0.3 * said, abs=1e-6)
-    assert score(beside.rows(picture, words, 1)) == pytest.approx(said, abs=1e-6)
-    assert maxsim_sum(torch.from_numpy(beside.rows(picture)), torch.from_numpy(picture[None])).item() == pytest.approx(
-        1
-    )
+    alike, said = score(beside.query_vectors(picture)), score(words[None])
+    assert score(beside.query_vectors(picture, words, 0.3)) == pytest.approx(0.7 * alike + 0.3 * said, abs=1e-6)
+    assert score(beside.query_vectors(picture, words, 1)) == pytest.approx(said, abs=1e-6)
+    itself = maxsim_sum(torch.from_numpy(beside.query_vectors(picture)), torch.from_numpy(picture[None]))
+    assert itself.item() == pytest.approx(1)
 
 
 def test_words_in_common_count_less_than_alone_but_for_article_numbers() -> None:

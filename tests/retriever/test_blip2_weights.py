@@ -87,7 +87,7 @@ def scores(model: FusedRetriever, batch: tuple[torch.Tensor, torch.Tensor, torch
     images, ids, mask = batch
     pictures = model.encode_pictures(images)
     itc = maxsim(model.encode_query(ids, mask), model.encode_item(pictures, None, None))
-    return [itc.T, model.match(pictures, ids, mask)]
+    return [itc.T, model.match(pictures, ids, mask)[:, 1]]
 
 
 @torch.inference_mode()

@@ -94,6 +94,37 @@ def test_a_field_that_is_missing_is_named(folder: Path) -> None:
         retriever.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"hidden_size": "384"}, "hidden_size must be a whole number of at least 1, not '384'"),
+        ({"num_query_tokens": 0}, "num_query_tokens must be a whole number of at least 1, not 0"),
+        ({"intermediate_size": None}, "intermediate_size must be"),
+        ({"cross_attention_frequency": 0}, "cross_attention_frequency must be"),
+        ({"num_layers": 2.0}, "num_layers must be"),
+        ({"image_mean": 0.5}, "image_mean must be three numbers, not 0.5"),
+        ({"image_std": [0.5, 0.5]}, "image_std must be three numbers"),
+        ({"image_std": [0.5, 0.5, "0.5"]}, "image_std must be three numbers"),
+        ({"num_concepts": -1}, "num_concepts must be a whole number of at least 0"),
+        ({"dropout": "0.1"}, "no model can be built from it"),
+        ({"vision_backbone": "no_such_backbone"}, "no_such_backbone"),
+        ({"vision_args": {"no_such": 1}}, "no_such"),
+    ],
+)
+def test_a_value_that_no_model_can_have_is_named(folder: Path, values: dict[str, object], message: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | values))
+    with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
+        retriever.load(folder)
+
+
+@pytest.mark.parametrize("content", ["[]", '["hidden_size"]', '[{"hidden_size": 384}]', "3", "null"])
+def test_a_configuration_that_is_no_object_is_refused(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json: .*must be a JSON object"):
+        retriever.load(folder)
+
+
 def test_a_field_of_a_newer_version_is_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"telepathy": True}))

@@ -79,9 +79,9 @@ def test_nothing_of_the_last_call_is_left(ours: Retriever, tiny_retriever: Retri
 
 
 def test_features_outlive_the_next_call(ours: Retriever) -> None:
-    first = ours.runs.encode_pictures(picture(1)[None])
+    first = ours.backend.encode_pictures(picture(1)[None])
     before = first.tokens.clone()
-    ours.runs.encode_pictures(picture(2)[None])
+    ours.backend.encode_pictures(picture(2)[None])
     same(first.tokens.numpy(), before.numpy())
 
 
@@ -93,13 +93,14 @@ def test_shapes_are_rounded_so_that_few_are_captured(ours: Retriever, shapes: Sh
         ours.encode_items([ItemInput(picture(1), text)])
     assert shapes.captured == 3  # one of pictures, and one of items
     assert [padded_rows(count) for count in (0, 1, 2, 3, 8, 9)] == [1, 1, 2, 4, 8, 16]
-    ones = np.ones((2, 17), dtype=np.int64)
-    assert padded_text(ones, ones, 4, 8, 64).shape == (2, 4, 24)
-    assert padded_text(ones, ones, 4, 32, 20).shape == (2, 4, 20)
+    ones = np.ones((3, 17), dtype=np.int64)
+    assert padded_text(ones, ones, 8, 64).shape == (2, 4, 24)
+    assert padded_text(ones, ones, 32, 20).shape == (2, 4, 20)
+    assert padded_text(ones, ones, 8, 64)[:, 3].sum(axis=1).tolist() == [0, 1], "a row of padding attends to something"
 
 
 def test_no_query_waits_for_a_capture(ours: Retriever, shapes: Shapes) -> None:
-    model = ours.runs
+    model = ours.backend
     assert isinstance(model, GraphModel)
     model.capture_queries()
     captured = shapes.captured

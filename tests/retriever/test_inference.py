@@ -15,7 +15,7 @@ from PIL import Image
 import retriever
 from retriever import ItemInput, Retriever, checkpoint, onnx_cache, onnx_export, onnx_model
 from retriever.arrays import Floats
-from retriever.inference import Inference, choose
+from retriever.inference import Inference, resolve
 from retriever.model import FusedRetriever
 from tests.conftest import TINY, tiny_tokenizer
 
@@ -85,11 +85,11 @@ def test_auto_takes_int8_once_it_is_exported_and_graphs_on_cuda(
     tiny_checkpoint: Path, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert choose("auto", tiny_checkpoint, "cpu") == "torch"
+    assert resolve("auto", tiny_checkpoint, "cpu") == "torch"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_cache))
-    assert choose("auto", tiny_checkpoint, "cpu") == "int8"
-    assert choose("auto", tiny_checkpoint, "cuda:1") == "graphs"
-    assert choose("auto", tiny_checkpoint, "mps") == "bf16"
+    assert resolve("auto", tiny_checkpoint, "cpu") == "int8"
+    assert resolve("auto", tiny_checkpoint, "cuda:1") == "graphs"
+    assert resolve("auto", tiny_checkpoint, "mps") == "bf16"
 
 
 def test_cuda_graphs_are_refused_without_cuda(tiny_checkpoint: Path) -> None:

@@ -112,8 +112,8 @@ def test_the_matching_head_reads_query_and_picture(tiny_retriever: Retriever) ->
         logits = model.match(
             model.encode_pictures(torch.from_numpy(np.stack([processor.image(RED), processor.image(BLUE)]))), ids, mask
         )
-    assert logits.shape == (2,)
-    assert (logits[0] - logits[1]).abs() > 1e-6
+    assert logits.shape == (2, 2)
+    assert (logits[0, 1] - logits[1, 1]).abs() > 1e-6
 
 
 def test_a_match_is_the_same_alone_and_in_a_mixed_batch(tiny_retriever: Retriever) -> None:

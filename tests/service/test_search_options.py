@@ -172,9 +172,9 @@ def test_similar_items_of_other_styles(client: TestClient) -> None:
 @pytest.mark.parametrize("asked", [{"sort": [{"field": "line"}]}, {"group_by": "line"}, {"filter": {"line": "A1"}}])
 def test_whatever_names_a_field_that_another_instance_brought_finds_it(shop: TestClient, asked: Any) -> None:
     index = shop.app.state.services.index  # type: ignore[attr-defined]
-    del index._known["line"]
+    del index._fields._known["line"]
     assert search(shop, **asked)["hits"]
-    del index._known["line"]
+    del index._fields._known["line"]
     assert shop.get("/items/mug-1/similar?group_by=line").status_code == 200
 
 

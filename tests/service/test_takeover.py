@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 
 import retriever
 from retriever.index import IndexUnavailable, server
-from retriever.index.edge_shard import LOCK
+from retriever.index.edge_opening import LOCK
 from retriever.index.generations import EdgeGenerations, Generation
 from service import reindex, takeover
 from service.app import create_app

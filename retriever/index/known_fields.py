@@ -1,0 +1,67 @@
+"""The fields that can be filtered by, as far as this process knows: each is learned when its first value is written."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, TypeVar
+
+from retriever.index.fields import MAX_FIELDS, Kind, key, kinds_of
+from retriever.index.filters import Fields, FilterError
+from retriever.index.points import Point, fields_of
+
+log = logging.getLogger(__name__)
+
+Schema = Literal["keyword", "float"]
+T = TypeVar("T")
+
+
+class KnownFields:
+    """Fields with the kinds of their values: `read` asks the engine for them, `create` makes one known there."""
+
+    def __init__(
+        self, read: Callable[[], Awaitable[dict[str, set[Kind]]]], create: Callable[[str, Schema], Awaitable[None]]
+    ) -> None:
+        self._read, self._create = read, create
+        self._known: dict[str, set[Kind]] = {}
+        self._refused: set[tuple[Kind, str]] = set()  # fields that came when there were enough
+        self._learning = asyncio.Lock()  # making a payload index is slow, and two writers often bring the same field
+
+    async def all(self) -> Fields:
+        if not self._known:
+            self._known = await self._read()
+        return self._known
+
+    async def read_by(self, read: Callable[[Fields], T]) -> T:
+        """What `read` makes of the fields, read anew where it meets one that is not known, or not of that kind.
+
+        Another process may have brought it.
+
+        Raises:
+            FilterError: what `read` raises, twice.
+        """
+        try:
+            return read(await self.all())
+        except FilterError as error:
+            if error.code not in ("unknown_field", "wrong_type"):
+                raise
+        self._known = await self._read()
+        return read(self._known)
+
+    async def learn(self, points: Sequence[Point]) -> None:
+        """Makes the fields of points known, before these are written."""
+        brought = {pair for point in points for pair in kinds_of(fields_of(point))} - self._refused
+        if all(kind in self._known.get(name, ()) for kind, name in brought):
+            return
+        async with self._learning:
+            known = await self._read()
+            for kind, name in sorted(brought):
+                if kind in known.get(name, ()):
+                    continue
+                if sum(map(len, known.values())) >= MAX_FIELDS:
+                    if len(self._refused) < 100 * MAX_FIELDS:  # remembered to be quiet and quick, not at any cost
+                        self._refused.add((kind, name))
+                    log.warning("field %r cannot be filtered by: there are %d fields already", name, MAX_FIELDS)
+                    continue
+                await self._create(key(kind, name), "float" if kind in ("number", "date") else "keyword")
+                known.setdefault(name, set()).add(kind)
+            self._known = known
