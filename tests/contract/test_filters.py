@@ -1,6 +1,7 @@
 """What filters let through, how fields are counted, and orders other than relevance: the same on every engine."""
 
 import asyncio
+import dataclasses
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ import pytest
 from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, known_fields, selection
 from retriever.index.fields import WORDS_KEY, FieldValue, key
 from retriever.index.filters import And, AnyOf, Condition, Not, parse
+from retriever.index.fusion import Candidates
 from retriever.index.lexical import required
+from retriever.index.question import Question
 from tests.contract.helpers import DIM, PRECISION, best_first, item, query
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +148,11 @@ async def test_a_facet_of_many_values_shows_as_many_as_are_asked_for(index: Item
         assert len({value.casefold() for value, _ in values}) == len(values)
 
 
+async def test_a_value_is_shown_as_most_items_write_it(index: ItemIndex) -> None:
+    await index.upsert([product(str(n), maker=maker) for n, maker in enumerate(["NORD", "Nord", "Nord", "Nord"])])
+    assert (await index.facets(["maker"]))["maker"].values == [("Nord", 4)]
+
+
 async def test_a_replaced_item_leaves_its_old_values(index: ItemIndex) -> None:
     await index.upsert(SHOP)
     await index.upsert([product("mug", colour="Green")])
@@ -226,6 +234,13 @@ async def test_a_hit_by_words_does_not_push_its_like_out_when_sorted(
     assert [hit.id for hit in found.hits] == expected
 
 
+async def test_however_many_are_sorted_every_value_is_read(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_READ_AT_ONCE", 3)
+    await index.upsert([product(str(n), price=n) for n in range(8)])
+    found = await index.search(query(0), "", limit=8, sort=[Sort(key("number", "price"), descending=True)])
+    assert [hit.id for hit in found.hits] == [str(n) for n in reversed(range(8))]
+
+
 async def test_items_without_the_field_come_last(index: ItemIndex) -> None:
     await index.upsert(SHOP)
     for descending in (False, True):
@@ -266,18 +281,45 @@ async def test_all_groups_are_reached_though_one_has_more_items_than_are_looked_
     await index.upsert(many + few)
     pages = [await index.search(near, "", limit=1, offset=n, group_by=style) for n in range(4)]
     assert [page.hits[0].group for page in pages] == ["many", "few 0", "few 1", "few 2"]
-    assert pages[-1].total == 4
+    assert {page.total for page in pages} == {4}, "or there were no next page"
+    newest = Sort(key("number", "made"), descending=True)
+    await index.upsert(
+        [dataclasses.replace(one, fields={**one.fields, "made": -n}) for n, one in enumerate(many + few)]
+    )
+    listed = [await index.browse(sort=newest, limit=1, offset=n, group_by=style) for n in range(4)]
+    assert [page.hits[0].group for page in listed] == ["many", "few 0", "few 1", "few 2"]
+    assert {page.total for page in listed} == {4}
 
 
 async def test_sorting_looks_at_all_that_no_floor_leaves_out(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "POOL", (6, 100))
     near, by_price = np.eye(DIM, dtype=np.float32)[0], [Sort(key("number", "price"), descending=True)]
-    items = [IndexedItem(f"{n:02}", turned(n / 10), "", {}, {"price": n}) for n in range(16)]
+    items = [IndexedItem(f"{n:02}", turned(n / 10), "", {}, {"price": n, "style": f"{n}"}) for n in range(16)]
     await index.upsert(items)
-    everything = await index.search(near, "", limit=2, sort=by_price)
-    assert ([hit.id for hit in everything.hits], everything.total) == (["15", "14"], 16)
+    for group_by in (None, key("keyword", "style")):
+        everything = await index.search(near, "", limit=2, sort=by_price, group_by=group_by)
+        assert ([hit.id for hit in everything.hits], everything.total) == (["15", "14"], 16)
     relevant = await index.search(near, "", limit=2, sort=by_price, relevance_floor=0.9)
     assert ([hit.id for hit in relevant.hits], relevant.total) == (["04", "03"], 5)
+
+
+async def test_no_more_is_looked_at_than_decides_the_order(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "POOL", (6, 100))
+    candidates, looked = index._candidates, list[Sequence[int]]()
+
+    async def counted(asked: Question, depths: Sequence[int]) -> list[Candidates]:
+        looked.append(depths)
+        return await candidates(asked, depths)
+
+    await index.upsert([IndexedItem(f"{n:02}", turned(n / 10), "", {}, {"price": n}) for n in range(16)])
+    monkeypatch.setattr(index, "_candidates", counted)
+    near, by_price = np.eye(DIM, dtype=np.float32)[0], [Sort(key("number", "price"), descending=True)]
+    cheap = parse({"price": {"lt": 6}}, await index.fields())
+    await index.search(near, "", limit=2, sort=by_price, relevance_floor=0.9)
+    await index.search(near, "", limit=2, sort=by_price, filter=cheap)
+    assert looked == [(6,), (6,)], "the floor cuts off the rest, and there are no more"
+    await index.search(near, "", limit=2, sort=by_price)
+    assert looked[2:] == [(6,), (6, 100)]
 
 
 async def test_facets_count_what_a_floor_leaves(index: ItemIndex) -> None:

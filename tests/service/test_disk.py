@@ -65,8 +65,10 @@ def test_writes_stop_searches_go_on_and_writes_go_on_again(
 def test_what_makes_room_may_use_some_of_the_reserve(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     post_item(client, "a", picture_file(), title="mug")
     post_item(client, "b", picture_file(), title="mug")
+    post_item(client, "c", picture_file(), title="mug")
     be(monkeypatch, Found(KEPT // 2))
     assert client.delete("/items/a").status_code == 204
+    assert client.delete("/items", params={"filter": '{"id": "c"}'}).json() == {"deleted": 1}
     be(monkeypatch, Found(KEPT // 2 - 4096))
     assert client.delete("/items/b").status_code == 507
     assert client.delete("/items", params={"filter": "{}"}).status_code == 507

@@ -1,6 +1,7 @@
 """The queue before the model: how batches form, who is dropped, who is refused, and that one failure stays alone."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -149,6 +150,34 @@ def test_who_has_gone_is_not_encoded(tiny_retriever: Retriever) -> None:
     scenario(tiny_retriever, play)
 
 
+@pytest.mark.parametrize("text", ["a", "poison"])
+def test_who_goes_while_the_model_runs_leaves_the_others_their_answer(tiny_retriever: Retriever, text: str) -> None:
+    async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
+        gone = asyncio.create_task(encoder.encode_query(text))
+        await until(lambda: len(gated.batches) == 1)
+        gone.cancel()
+        await asyncio.wait([gone])
+        gated.gate.set()
+        stays = await asyncio.wait_for(encoder.encode_query("b"), 10)
+        assert stays.embedding.shape == (16,)
+
+    scenario(tiny_retriever, play)
+
+
+def test_who_fails_or_goes_makes_room_in_the_queue(tiny_retriever: Retriever) -> None:
+    async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
+        gone = asyncio.create_task(encoder.encode_query("a"))
+        await until(lambda: len(gated.batches) == 1)
+        gone.cancel()
+        await asyncio.wait([gone])
+        gated.gate.set()
+        with pytest.raises(RuntimeError, match="cannot encode"):
+            await encoder.encode_query("poison")
+        assert (await encoder.encode_query("b")).embedding.shape == (16,)
+
+    scenario(tiny_retriever, play, max_queue=1)
+
+
 def test_beyond_its_bound_the_queue_refuses_and_then_takes_again(tiny_retriever: Retriever) -> None:
     async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
         running = [asyncio.create_task(encoder.encode_query(text)) for text in "ab"]
@@ -167,6 +196,23 @@ def test_beyond_its_bound_the_queue_refuses_and_then_takes_again(tiny_retriever:
         assert (await encoder.encode_query("c")).embedding.shape == (16,)
 
     scenario(tiny_retriever, play, max_queue=4)
+
+
+@pytest.mark.parametrize(("waiting", "seconds"), [(1, "21"), (15, "60")])
+def test_the_slower_the_model_the_later_one_comes_again_but_within_a_minute(
+    tiny_retriever: Retriever, monkeypatch: pytest.MonkeyPatch, waiting: int, seconds: str
+) -> None:
+    clock = itertools.count(step=100.0)
+    monkeypatch.setattr("service.encoder.perf_counter", lambda: next(clock))
+
+    async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
+        gated.gate.set()
+        await encoder.encode_query("a")  # in a hundred seconds; the mean of all is a fifth of that by now
+        with encoder.admit(waiting), pytest.raises(Problem) as caught, encoder.admit(16):
+            pass
+        assert caught.value.headers == {"Retry-After": seconds}
+
+    scenario(tiny_retriever, play)
 
 
 def test_a_probe_is_answered_even_when_the_queue_is_full(tiny_retriever: Retriever) -> None:
@@ -191,6 +237,36 @@ def test_a_probe_that_hangs_up_leaves_the_others_their_answer(tiny_retriever: Re
         gated.gate.set()
         await asyncio.wait_for(stays, 10)
         assert len(gated.batches) == 1, "they share a run"
+
+    scenario(tiny_retriever, play)
+
+
+def test_a_probe_that_failed_holds_for_no_other(tiny_retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(texts: Sequence[str]) -> Floats:
+        raise RuntimeError("out of memory")
+
+    async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
+        monkeypatch.setattr(gated, "encode_queries", fail)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="out of memory"):
+                await encoder.check()
+
+    scenario(tiny_retriever, play)
+
+
+def test_a_model_that_hangs_is_not_waited_for(tiny_retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def soon(seconds: float) -> asyncio.Timeout:
+        given.append(seconds)
+        return asyncio.timeout_at(asyncio.get_running_loop().time() + 0.01)
+
+    async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
+        with monkeypatch.context() as changed:
+            changed.setattr(asyncio, "timeout", soon)
+            with pytest.raises(TimeoutError):
+                await encoder.check()
+        assert given == [10]
 
     scenario(tiny_retriever, play)
 

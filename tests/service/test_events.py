@@ -163,6 +163,23 @@ def test_the_log_is_rotated_and_bounded(tmp_path: Path) -> None:
     assert 0 < positions[0] < 1399
 
 
+def test_the_bound_holds_after_every_event_and_after_a_restart_the_oldest_go_first_too(tmp_path: Path) -> None:
+    most = SEGMENTS * 1000
+
+    async def fill() -> None:
+        for positions in (range(250), range(250, 270)):
+            log = EventLog(tmp_path / "events", max_bytes=most)
+            for n in positions:
+                await log.append([event(position=n)])
+                assert sum(path.stat().st_size for path in (tmp_path / "events").iterdir()) <= most
+            await log.close()
+
+    asyncio.run(fill())
+    positions = [one["position"] for one in kept(tmp_path)]
+    assert positions == list(range(positions[0], 270))
+    assert 0 < positions[0] < 250
+
+
 def test_a_folder_that_somebody_clears_goes_on(tmp_path: Path) -> None:
     def clear() -> int:
         """How many events were there."""
@@ -311,3 +328,64 @@ def test_a_full_disk_is_said_and_the_next_write_is_whole(tmp_path: Path, monkeyp
     assert positions[0] == 0
     assert positions[-1] == 2
     assert len(list((tmp_path / "events").iterdir())) == 2
+
+
+def test_what_the_disk_refused_does_not_count_as_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def main() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=2**30)
+        with monkeypatch.context() as changed:
+            changed.setattr(os, "fsync", full)
+            lost = (log.append([event(padding=PADDING)]) for _ in range(4))
+            codes = [
+                one.code for one in await asyncio.gather(*lost, return_exceptions=True) if isinstance(one, Problem)
+            ]
+            assert codes == ["storage_failed"] * 4
+        await log.append([event(position=1)])
+        await log.close()
+
+    asyncio.run(main())
+    assert [one["position"] for one in kept(tmp_path) if "padding" not in one] == [1]
+
+
+def test_a_new_part_is_in_its_folder_for_good_before_its_events_are_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, synced, fsync = tmp_path / "events", set[int](), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.add(os.fstat(descriptor).st_ino), fsync(descriptor))[1])
+
+    async def main() -> None:
+        log = EventLog(folder, max_bytes=SEGMENTS * 10)  # each event is a part
+        for _ in range(3):
+            synced.clear()
+            await log.append([event()])
+            assert folder.stat().st_ino in synced, "a file's own fsync does not keep its name"
+        await log.close()
+
+    asyncio.run(main())
+
+
+def test_parts_that_somebody_removed_do_not_keep_the_others(tmp_path: Path) -> None:
+    most = SEGMENTS * 1000
+
+    async def main() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=most)
+        for n in range(300):
+            await log.append([event(position=n)])
+            if n == 50:
+                min((tmp_path / "events").iterdir()).unlink()
+        await log.close()
+
+    asyncio.run(main())
+    assert sum(path.stat().st_size for path in (tmp_path / "events").iterdir()) <= most
+    assert kept(tmp_path)[-1]["position"] == 299
+
+
+def test_a_later_page_says_at_which_place_its_hits_begin(shop: TestClient, settings: Settings) -> None:
+    for n in range(3):
+        post_item(shop, f"mug-{n}", title="red mug")
+    shop.post("/search", json={"query": "red mug", "offset": 2})
+    shop.post("/events", json={"events": [event()]})
+    assert kept(settings.data_dir)[0]["offset"] == 2

@@ -15,7 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.fetch import PictureFetcher, is_public
+from service.fetch import _PORTS, PictureFetcher, is_public
 from service.lookup import Lookup
 from service.problems import Problem
 from service.settings import Settings
@@ -28,10 +28,12 @@ PICTURE = picture_file("red")
 class Handler(http.server.BaseHTTPRequestHandler):
     asked: ClassVar[list[str]] = []
     hosts: ClassVar[list[str]] = []
+    encodings: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
         self.hosts.append(self.headers["Host"])
+        self.encodings.append(self.headers["Accept-Encoding"])
         port = self.server.server_address[1]
         redirects = {
             "/to-picture": "/picture.png",
@@ -40,18 +42,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "/to-file": "file:///etc/passwd",
             "/round": "/round",
             "/to-nothing": "http://[",
+            "/to-missing": "/missing",
+            **{f"/moved-{status}": "/picture.png" for status in (301, 303, 307, 308)},
         }
         if self.path in redirects:
-            self.send_response(302)
+            self.send_response(int(self.path[-3:]) if self.path.startswith("/moved-") else 302)
             self.send_header("Location", redirects[self.path])
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
         if self.path == "/slow":
             time.sleep(1.5)
-        self.send_response(404 if self.path == "/missing" else 200)
+        self.send_response({"/missing": 404, "/part": 206}.get(self.path, 200))
         if self.path != "/endless":
-            self.send_header("Content-Length", str(len(PICTURE)))
+            self.send_header("Content-Length", str(len(PICTURE) + (self.path == "/cut-off")))
         self.end_headers()
         try:
             self.wfile.write(PICTURE)
@@ -80,6 +84,7 @@ def web() -> Iterator[int]:
 def forget() -> None:
     Handler.asked.clear()
     Handler.hosts.clear()
+    Handler.encodings.clear()
 
 
 NAMES = {"shop.example": ["127.0.0.1"], "two.example": ["127.0.0.1", "10.0.0.1"], "bad.example": ["10.0.0.1"]}
@@ -115,6 +120,35 @@ def test_a_picture_comes_over(web: int) -> None:
     assert [content.read() for content in contents] == [PICTURE, PICTURE]
     assert sorted(Handler.asked) == ["/picture.png", "/picture.png?size=2", "/to-picture"]
     assert set(Handler.hosts) == {f"shop.example:{web}"}
+    assert set(Handler.encodings) == {"identity"}, "what comes is taken as it is"
+
+
+@pytest.mark.parametrize("status", [301, 303, 307, 308])
+def test_a_picture_that_has_moved_is_fetched_from_where_it_is(web: int, status: int) -> None:
+    (content,) = asyncio.run(
+        fetcher(web, permitted=on_loopback).fetch_all([f"http://shop.example:{web}/moved-{status}"])
+    )
+    assert content.read() == PICTURE
+
+
+@pytest.mark.parametrize(
+    ("host", "resolved", "sent"),
+    [
+        ("bücher.example", "xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("[2001:db8::1]", "2001:db8::1", "[2001:db8::1]"),
+    ],
+)
+def test_a_host_is_told_its_own_name_as_the_web_writes_it(web: int, host: str, resolved: str, sent: str) -> None:
+    getter = fetcher(web, permitted=on_loopback, names={resolved: ["127.0.0.1"]})
+    (content,) = asyncio.run(getter.fetch_all([f"http://{host}:{web}/picture.png"]))
+    assert content.read() == PICTURE
+    assert Handler.hosts == [f"{sent}:{web}"]
+
+
+def test_a_usual_port_is_no_part_of_a_hosts_name(web: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_PORTS, "http", web)
+    asyncio.run(fetcher(web, permitted=on_loopback).fetch_all(["http://shop.example/picture.png"]))
+    assert Handler.hosts == ["shop.example"]
 
 
 LOOPBACK = [
@@ -182,6 +216,8 @@ def test_private_networks_and_metadata(host: str) -> None:
         "http://shop.example:99999/",
         "http://shop.example/a\r\nX-Evil: 1",
         "http://shop.example/a b",
+        "http://shop.example/bücher.png",
+        "http://-ü.example/",
         "http://shop.example\x00.evil/",
         "http://[::1/",
         "http://no-such-host.invalid/",
@@ -254,6 +290,24 @@ def test_no_more_than_sixteen_are_fetched_at_a_time() -> None:
     assert most == 16
 
 
+def test_the_time_begins_when_it_is_a_pictures_turn() -> None:
+    async def looked_up(host: str, port: int) -> list[str]:
+        if host == "last.example":
+            await asyncio.sleep(0.01)
+            raise OSError
+        await asyncio.Event().wait()
+        return []
+
+    async def main() -> None:
+        getter = fetcher(resolve=looked_up, seconds=0.3)
+        urls = [*(f"http://{n}.example/" for n in range(16)), "http://last.example/"]
+        *slow, last = await asyncio.gather(*(getter.fetch_all([url]) for url in urls), return_exceptions=True)
+        assert all("0.3 s" in str(one) for one in slow)
+        assert "no address" in str(last)
+
+    asyncio.run(main())
+
+
 def test_the_first_problem_ends_the_others() -> None:
     ended: list[str] = []
 
@@ -287,7 +341,13 @@ def test_size_and_time_are_bounded(web: int) -> None:
     assert (slow.code, "1 s" in slow.detail) == ("url_failed", True)
     together = fetcher(web, permitted=on_loopback, max_item_bytes=2 * len(PICTURE) - 1)
     assert problem_of(together, *[f"http://shop.example:{web}/picture.png"] * 2).code == "body_too_large"
+    exact = fetcher(web, permitted=on_loopback, max_bytes=len(PICTURE), max_item_bytes=2 * len(PICTURE))
+    assert len(asyncio.run(exact.fetch_all([f"http://shop.example:{web}/picture.png"] * 2))) == 2
     assert "404" in problem_of(getter, f"http://shop.example:{web}/missing").detail
+    led_on = problem_of(getter, f"http://shop.example:{web}/to-missing").detail
+    assert "/to-missing' answered 404" in led_on, "not where it led to"
+    assert "206" in problem_of(getter, f"http://shop.example:{web}/part").detail
+    assert problem_of(getter, f"http://shop.example:{web}/cut-off").code == "url_failed"
     assert problem_of(getter, f"https://shop.example:{web}/picture.png").code == "url_failed", "it speaks no TLS"
 
 
@@ -306,6 +366,7 @@ def test_size_and_time_are_bounded(web: int) -> None:
         ("168.63.129.16", False),
         ("192.0.0.192", False),
         ("192.0.2.1", False),
+        ("192.88.99.1", False),
         ("198.18.0.1", False),
         ("224.0.0.1", False),
         ("240.0.0.1", False),
@@ -320,6 +381,8 @@ def test_size_and_time_are_bounded(web: int) -> None:
         ("2002:a00:1::", False),
         ("2001:0:a00:1::", False),
         ("2001:db8::1", False),
+        ("3fff::1", False),
+        ("5f00::1", False),
         ("fc00::1", False),
         ("fd00:ec2::254", False),
         ("fe80::1%eth0", False),
@@ -362,6 +425,7 @@ def test_items_take_pictures_by_url(settings: Settings, web: int) -> None:
         )
         assert line.json()["status"] == 201
         check(post_item(client, "c", image_url=[url] * 9), 422, "too_many_pictures")
+        check(post_item(client, "c", *[picture_file()] * 4, image_url=[url] * 5), 422, "too_many_pictures")
         check(post_item(client, "c", image_url=f"http://127.0.0.1:{web}/missing"), 422, "url_failed")
         check(post_item(client, "c", image_url=f"http://10.0.0.1:{web}/"), 422, "url_refused")
         assert client.get("/items/c").status_code == 404

@@ -1,6 +1,7 @@
 """Every error, whoever raises it, has one shape: RFC 9457 with a stable code, and nothing of the service's insides."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -187,6 +188,23 @@ def test_a_body_that_is_too_large(settings: Settings, path: str, chunked: bool) 
         content = chunks() if chunked else b"".join(chunks())
         check(client.post(path, content=content, headers=headers), 413, "body_too_large")
         assert post_item(client, "a", picture_file()).status_code == 201
+
+
+def test_a_picture_of_too_many_bytes_is_refused_however_it_is_sent(settings: Settings) -> None:
+    picture = picture_file()
+    small = settings.model_copy(update={"max_file_bytes": len(picture) - 1})
+    with TestClient(create_app(small), raise_server_exceptions=False) as client:
+        encoded = base64.b64encode(picture).decode()
+        line = client.post("/items/bulk", content=json.dumps({"id": "a", "images": [encoded]}), headers=NDJSON)
+        assert (line.json()["status"], line.json()["code"]) == (413, "file_too_large")
+        check(post_item(client, "a", picture), 413, "file_too_large")
+        check(client.post("/search/image", files={"image": ("a.png", picture)}), 413, "file_too_large")
+
+
+def test_of_very_many_refused_fields_a_hundred_are_named(client: TestClient) -> None:
+    searches = [{"query": 1, "limit": "many", "offset": "far"}] * 50
+    problem = check(client.post("/search/batch", json={"searches": searches}), 422, "validation_failed")
+    assert len(problem["errors"]) == 100
 
 
 def test_an_error_in_our_own_code_shows_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from retriever import ItemInput, Retriever, checkpoint, item_text
 from service.app import create_app
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
+from tests.service.test_problems import check
 
 COLOURS = ["red", "blue", "green", "white", "black", "orange"]
 
@@ -96,6 +97,15 @@ def test_an_item_is_matched_by_the_picture_that_fits_best(shop: TestClient) -> N
     best = {pictures[one][hits[one]["explanation"]["picture"]] for one in pictures}
     assert len(best) == 1
     assert [hits[one]["match"] for one in pictures] == pytest.approx([hits[best.pop()]["match"]] * 2, abs=1e-5)
+
+
+def test_what_is_matched_has_its_place_in_the_models_queue(shop: TestClient) -> None:
+    whole = ids(search(shop, rerank=2))  # from here on, the query's embedding is remembered
+    services = shop.app.state.services  # type: ignore[attr-defined]
+    with services.encoder.admit(services.settings.max_queue - 1):
+        check(shop.post("/search", json={"query": "red mug", "rerank": 2}), 429, "overloaded")
+        assert sorted(ids(search(shop))) == sorted(whole)
+    assert ids(search(shop, rerank=2)) == whole
 
 
 def test_a_model_that_was_not_trained_to_match_refuses(client: TestClient) -> None:
