@@ -191,10 +191,16 @@ async def list_fields(services: ServicesDep) -> FieldList:
 )
 async def delete_items(
     services: ServicesDep,
-    filter: Annotated[str, Query(max_length=10_000, description="JSON, as in `POST /search`; `{}` removes all.")],
+    filter: Filter = None,
+    all: Annotated[bool, Query(description="Remove all items, in place of a `filter`.")] = False,
 ) -> Deleted:
-    """With their pictures. Ask again if it was cut off."""
-    return Deleted(deleted=await services.catalogue.delete_where(await condition_of(services, filter)))
+    """With their pictures. Ask again if it was cut off. A filter that holds no condition is refused."""
+    condition = await condition_of(services, filter)
+    if all and condition is not None:
+        raise Problem(422, "filter_or_all", "Send filter or all=true: one of them.")
+    if not all and condition is None:  # `{}` is what some clients make of a value that is not set
+        raise Problem(422, "empty_filter", "The filter holds no condition: to remove all items send all=true.")
+    return Deleted(deleted=await services.catalogue.delete_where(condition))
 
 
 @router.get(

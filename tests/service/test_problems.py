@@ -88,7 +88,7 @@ def test_405_says_what_is_allowed(client: TestClient) -> None:
     [
         ("POST", "/items/bulk?Action=update", "Action"),
         ("GET", "/items?offset=40", "offset"),
-        ("DELETE", "/items?filter={}&dry_run=true", "dry_run"),
+        ("DELETE", "/items?all=true&dry_run=true", "dry_run"),
         ("GET", "/items/a?fields=title", "fields"),
     ],
 )
