@@ -260,6 +260,7 @@ class Catalogue:
             fields = ItemFields.model_validate(
                 {
                     **{name: previous[name] for name in ItemFields.model_fields},
+                    "category": [" > ".join(previous["category"])],  # steps of earlier versions may hold a >
                     **{name: _UNSET.get(name) if value is None else value for name, value in changes.items()},
                     "attributes": {name: value for name, value in (kept | given).items() if value is not None},
                 }

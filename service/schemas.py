@@ -53,7 +53,7 @@ class ItemContent(BaseModel):
     )
     category: Annotated[Category, BeforeValidator(parse_category)] = Field(
         default_factory=list,
-        description="From broad to narrow: the field repeated, a JSON list, or one string joined by ` > `.",
+        description="One path, from broad to narrow: the field repeated, a JSON list, or one string joined by `>`.",
         examples=[["Home", "Kitchen", "Mugs"]],
     )
     price: Price | None = Field(default=None, examples=[12.5])

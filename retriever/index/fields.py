@@ -32,6 +32,11 @@ def field_name(name: str) -> str:
     return " ".join(name.casefold().replace('"', "'").split())
 
 
+def steps(path: str) -> list[str]:
+    """The steps of a category path, `Home > Kitchen`, with or without spaces around what joins them."""
+    return [step for part in path.split(">") if (step := part.strip())]
+
+
 def fold(value: str) -> str:
     """The form in which two keywords are the same value."""
     return value.strip().casefold()

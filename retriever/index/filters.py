@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retriever.index.fields import WORDS_KEY, Kind, field_name, fold, key, keyword, timestamp
+from retriever.index.fields import WORDS_KEY, Kind, field_name, fold, key, keyword, steps, timestamp
 from retriever.index.lexical import required
 
 Fields = Mapping[str, set[Kind]]  # name → kinds of its values
@@ -20,6 +20,7 @@ _BOUNDS = ("gt", "gte", "lt", "lte")
 _MAX_DEPTH = 16
 _MAX_CONDITIONS = 256
 _ATTRIBUTE = "attributes."
+_CATEGORY = "category"  # whose keywords are paths
 
 
 class FilterError(ValueError):
@@ -152,10 +153,13 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
             number = _number(one, path)
             parts.append(Range(key(_checked("number", kinds, path), name), gte=number, lte=number))
         elif isinstance(one, str):
-            keywords.setdefault(_checked("keyword", kinds, path), []).append(keyword(name, _text(one, path)))
+            written = [_text(one, path)]
+            if name == _CATEGORY:  # as it was given, too: items that were stored earlier may have it so
+                written.append(" > ".join(steps(one)))
+            keywords.setdefault(_checked("keyword", kinds, path), []).extend(keyword(name, text) for text in written)
         else:
             raise FilterError("invalid_filter", path, "must be a string, a number, true, false, a list or a range")
-    parts += [AnyOf(key(kind, name), tuple(own)) for kind, own in keywords.items()]
+    parts += [AnyOf(key(kind, name), tuple(dict.fromkeys(own))) for kind, own in keywords.items()]
     return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
 

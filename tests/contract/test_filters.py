@@ -54,6 +54,7 @@ async def through(index: ItemIndex, filter: dict[str, Any]) -> list[str]:
         ({"price": 12}, ["cup"]),
         ({"price": [12, 8.5]}, ["cup", "mug"]),
         ({"category": "Home > Kitchen"}, ["cup", "mug"]),
+        ({"category": "home>Kitchen"}, ["cup", "mug"]),
         ({"category": "Home"}, ["cup", "lamp", "mug"]),
         ({"available": False}, ["cup"]),
         ({"article no.": "42-a"}, ["shoe"]),
@@ -103,6 +104,11 @@ async def test_filters_that_cannot_be(index: ItemIndex, filter: Any, code: str, 
     with pytest.raises(FilterError, match=message) as raised:
         parse(filter, await index.fields())
     assert raised.value.code == code
+
+
+def test_a_category_is_found_as_it_was_stored_earlier_too() -> None:
+    condition = parse({"category": "Home>Kitchen"}, {"category": {"keyword"}})
+    assert condition == AnyOf(key("keyword", "category"), ("home>kitchen", "home > kitchen"))
 
 
 def nested(depth: int) -> dict[str, Any]:

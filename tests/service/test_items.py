@@ -44,7 +44,9 @@ def test_a_new_item_is_answered_as_it_is_stored(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "category", [["Home", "Kitchen"], ['["Home", "Kitchen"]'], ["Home > Kitchen"]], ids=["repeated", "json", "path"]
+    "category",
+    [["Home", "Kitchen"], ['["Home", "Kitchen"]'], ["Home > Kitchen"], ["Home>Kitchen"]],
+    ids=["repeated", "json", "path", "narrow"],
 )
 def test_category_may_be_written_three_ways(client: TestClient, category: list[str]) -> None:
     assert post_item(client, "a", title="mug", category=category).json()["category"] == ["Home", "Kitchen"]

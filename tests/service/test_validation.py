@@ -37,6 +37,8 @@ from tests.service.helpers import picture_file, post_item
         ({"category": "[1, 2]"}, "category"),
         ({"category": '["a"'}, "category"),
         ({"category": ["x"] * 21}, "category"),
+        ({"category": ["Home > Kitchen > Mugs", "Gifts > For her"]}, "category"),
+        ({"category": '["Home>Kitchen", "Mugs"]'}, "category"),
         ({"attributes": json.dumps({"a": ["x"] * 201})}, "attributes"),
         ({"image": "not a file"}, "image"),
         ({"image_url": ""}, "image_url"),
