@@ -268,7 +268,7 @@ class Searcher:
             sort=chosen.sort,
             group_by=chosen.group,
             min_score=page.min_score,
-            relevance_floor=RELEVANCE_FLOOR if chosen.sort and floor is None else floor,
+            relevance_floor=RELEVANCE_FLOOR if page.sort and floor is None else floor,
             explain=explain,
         )
 
@@ -340,13 +340,12 @@ def _sorts(by: SortBy, fields: Fields, path: str) -> list[Sort]:
 
 def _order(sorts: Sequence[SortBy], fields: Fields) -> Sort:
     """Of what is listed without a query: the engine has it ready, however many there are."""
-    if not sorts:
-        return Sort(key("date", "created_at"), descending=True)
     if len(sorts) > 1:
-        raise FilterError("wrong_type", "sort[1]", "is one too many: without a query there is one order")
-    return order_of(sorts[0].field, fields, "sort[0].field", descending=sorts[0].order == "desc")
+        raise FilterError("invalid_sort", "sort[1]", "is one too many: without a query there is one order")
+    asked = [order_of(one.field, fields, "sort[0].field", descending=one.order == "desc") for one in sorts]
+    return next(filter(None, asked), Sort(key("date", "created_at"), descending=True))
 
 
-def _group(name: str, fields: Fields) -> str:
+def _group(name: str, fields: Fields) -> str | None:
     field = resolve(name, fields, "group_by")
-    return next(key(kind, field) for kind in ("keyword", "number", "boolean", "date") if kind in fields[field])
+    return next((key(kind, field) for kind in ("keyword", "number", "boolean", "date") if kind in fields[field]), None)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retriever.index import fusion, lexical, selection
-from retriever.index.fields import EXACT, MAX_FIELDS, WORDS_KEY, Kind, fold, key, kinds_of
+from retriever.index.fields import BUILT_IN, EXACT, MAX_FIELDS, WORDS_KEY, Kind, fold, key, kinds_of
 from retriever.index.filters import Among, AnyOf, Condition, Fields, FilterError, conjoin, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
 from retriever.index.listing import Listing
@@ -91,7 +91,7 @@ class ItemIndex(Listing):
     async def with_fields(self, read: Callable[[Fields], T]) -> T:
         """What `read` makes of the fields, read anew where it meets one that is not known, or not of that kind.
 
-        Another process may have brought it.
+        Another process may have brought it. If none has, a built-in field is one without values.
 
         Raises:
             FilterError: what `read` raises, twice.
@@ -102,7 +102,7 @@ class ItemIndex(Listing):
             if error.code not in ("unknown_field", "wrong_type"):
                 raise
         self._known = await self._read_fields()
-        return read(self._known)
+        return read({name: set() for name in BUILT_IN} | self._known)
 
     async def facets(self, names: Sequence[str], filter: Condition | None = None, limit: int = 20) -> dict[str, Facet]:
         """What values these fields have among the items that a filter lets through; `limit` keywords of each at most.
@@ -305,7 +305,7 @@ class ItemIndex(Listing):
             self._known = known
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
-        kinds = self._known[name]
+        kinds = self._known.get(name, set())
         values: Counter[str] = Counter()
         low = high = None
         number: Kind | None = "number" if "number" in kinds else "date" if "date" in kinds else None

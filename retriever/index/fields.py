@@ -24,6 +24,8 @@ _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
+# What an item may have beside its attributes: known before the first item that has it.
+BUILT_IN = ("id", "category", "price", "stock", "available", "created_at", "updated_at")
 EXACT = frozenset({"id"})  # fields whose keywords differ by letter case, too: two items are never taken for one
 
 

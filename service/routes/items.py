@@ -166,8 +166,8 @@ async def list_items(
     )
 
 
-async def _order_of(services: ServicesDep, text: str) -> Sort:
-    """The order of `price:desc`. Raises FilterError (`unknown_field`, `wrong_type`)."""
+async def _order_of(services: ServicesDep, text: str) -> Sort | None:
+    """The order of `price:desc`; None where no item has that. Raises FilterError (`unknown_field`, `wrong_type`)."""
     name, _, order = text.rpartition(":")
     if order not in ("asc", "desc"):
         name, order = text, "asc"

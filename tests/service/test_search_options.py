@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from retriever import ItemInput, Retriever
+from retriever.index.fields import BUILT_IN
 from retriever.index.fusion import CODE_WEIGHT, LEXICAL_WEIGHT
 from retriever.scoring import maxsim
 from service.app import create_app
@@ -142,12 +143,41 @@ def test_an_empty_shop_lists_nothing(client: TestClient) -> None:
     assert search(client, "")["hits"] == []
 
 
+def test_an_items_own_fields_are_known_before_any_item_has_them(client: TestClient) -> None:
+    always: dict[str, Any] = {"filter": {"stock": {"gt": 0}}, "facets": list(BUILT_IN), "sort": [{"field": "price"}]}
+    for query in ("", "mug"):
+        answer = search(client, query, **always)
+        assert (answer["hits"], answer["total"]) == ([], 0)
+        assert answer["facets"] == {name: {"values": [], "min": None, "max": None} for name in BUILT_IN}
+    for asked in ({"category": "Home>Mugs"}, {"available": True}, {"created_at": {"lt": "2026-01-01"}}):
+        assert client.get("/items", params={"filter": json.dumps(asked)}).json()["total"] == 0
+    post_item(client, "mug", title="mug")
+    for query in ("", "mug"):
+        assert search(client, query, **always)["total"] == 0
+        not_sold_out = {**always, "filter": {"not": {"stock": 0}}, "group_by": "category"}
+        assert ids(search(client, query, **not_sold_out)) == ["mug"]
+    listed = client.get("/items", params={"sort": "stock:desc", "facets": "stock"}).json()
+    assert ([one["id"] for one in listed["items"]], listed["facets"]["stock"]["values"]) == (["mug"], [])
+    refused = client.post("/search", json={"filter": {"stock": {"from": 1}}}).json()
+    assert (refused["code"], refused["errors"][0]["field"]) == ("invalid_filter", "body.filter.stock")
+    post_item(client, "all", title="mug", category="Home", price=1, stock=1)
+    assert {one["name"] for one in client.get("/fields").json()["fields"]} == set(BUILT_IN)
+    assert ids(search(client, **always)) == ["all"]
+
+
+def test_a_mistyped_field_is_answered_with_those_like_it(client: TestClient) -> None:
+    names = [*(f"a{n}" for n in range(30)), "colour", "material"]
+    post_item(client, "mug", title="mug", attributes=json.dumps(dict.fromkeys(names, "x")))
+    refused = client.post("/search", json={"filter": {"attributes.color": "red"}}).json()
+    assert "there are: colour, a0, a1" in refused["detail"]
+
+
 @pytest.mark.parametrize(
     ("body", "code", "said"),
     [
         ({"rerank": 5}, "validation_failed", "rerank is about what is found by a query"),
         ({"relevance_floor": 0.5}, "validation_failed", "relevance_floor is about"),
-        ({"sort": [{"field": "price"}, {"field": "stock"}]}, "wrong_type", "one order"),
+        ({"sort": [{"field": "price"}, {"field": "stock"}]}, "invalid_sort", "one order"),
         ({"sort": [{"field": "brand"}]}, "wrong_type", "numbers or dates"),
     ],
 )
