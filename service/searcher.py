@@ -77,8 +77,11 @@ class Searcher:
         self._index, self._encoder, self._lexicon = index, encoder, lexicon
         self._catalogue, self._metrics = catalogue, metrics
 
-    async def search(self, request: SearchRequest) -> SearchResponse:
+    async def search(self, request: SearchRequest, place: str = "body") -> SearchResponse:
         """Ranks the catalogue by what pictures and text together say about each item; without a query, lists it.
+
+        Args:
+            place: Where this search stands in what was sent.
 
         Raises:
             Problem: `empty_query`, `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`,
@@ -91,7 +94,7 @@ class Searcher:
             )
             raise Problem(422, "cannot_rerank", detail)
         if not request.query:
-            return await self._answer(request, _EVERYTHING, started, search_id)
+            return await self._answer(request, _EVERYTHING, started, search_id, place=place)
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
@@ -109,6 +112,7 @@ class Searcher:
             explain=request.explain,
             highlight=request.highlight,
             rerank=request.rerank,
+            place=place,
         )
         if text != parsed.text:
             response.corrected_query = text

@@ -403,8 +403,11 @@ def test_many_searches_at_once(shop: TestClient) -> None:
     answer = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "lamp"}]})
     assert [ids(result) for result in answer.json()["results"]] == single
     assert shop.post("/search/batch", json={"searches": []}).status_code == 422
-    refused = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "a", "limit": 0}]})
-    assert refused.json()["errors"][0]["field"] == "body.searches.1.limit"
+    for wrong, place in (({"limit": -1}, "limit"), ({"filter": {"nope": 1}}, "filter.nope")):
+        refused = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "a", **wrong}]})
+        assert refused.json()["errors"][0]["field"] == f"body.searches.1.{place}"
+    refused = shop.post("/search/batch", json={"searches": [{}, {"facets": ["nope"]}]})
+    assert refused.json()["errors"][0]["field"] == "body.searches.1.facets"
 
 
 def test_suggestions_follow_the_catalogue(shop: TestClient) -> None:
