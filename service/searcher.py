@@ -52,8 +52,14 @@ class _Asked:
     lexical_weight: float
     condition: Condition | None = None
     named: Condition | None = None  # what the few items have that are asked for by their number
+    picture: str = ""  # the SHA-256 of one to search with
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
+
+    @property
+    def told(self) -> tuple[str, str, str]:
+        """What tells it from all else that may be looked for."""
+        return self.text, repr(self.condition), self.picture
 
 
 _EVERYTHING = _Asked(None, "", 0.0)
@@ -127,13 +133,15 @@ class Searcher:
             Problem: as `search`, and `invalid_image`, `image_too_large`, `file_too_large`.
         """
         started, search_id = perf_counter(), logs.begin_search()
-        tokens = await self._catalogue.encode_picture(file)  # (Q, D)
+        picture, tokens = await self._catalogue.encode_picture(file)
         parsed = self._parsed(form.query)
         text = parsed.text if parsed.phrases else self._lexicon.words.correct(parsed.text)
         words = (await self._encoder.encode_query(text)).embedding if text else None
         rows = np.concatenate([beside.rows(tokens, words, form.words), await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)
-        asked = _Asked(rows, known, beside.lexical_weight(known, form.words), parsed.condition())
+        asked = _Asked(
+            rows, known, beside.lexical_weight(known, form.words), parsed.condition(), picture=picture.sha256
+        )
         response = await self._answer(form, asked, started, search_id, explain=form.explain)
         if text != parsed.text:
             response.corrected_query = text
@@ -180,7 +188,8 @@ class Searcher:
         if request.mode == "hybrid":
             named = await self._index.named(words)
             weight = weight_of(words, named=named is not None)
-        return _Asked(rows, words, weight, condition, named, wanted.queue_seconds, wanted.encode_seconds)
+        seconds = {"queue_seconds": wanted.queue_seconds, "encode_seconds": wanted.encode_seconds}
+        return _Asked(rows, words, weight, condition, named, **seconds)
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
         """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
@@ -204,7 +213,7 @@ class Searcher:
     ) -> SearchResponse:
         begun = perf_counter()
         with self._metrics.stage("retrieve"):
-            offset = cursors.offset_of(page, asked.text, asked.condition)
+            offset = cursors.offset_of(page, asked.told)
             again = rerank if offset < rerank else 0  # pages behind the re-ranked hits are as they were
             limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
             with filters_of(place):
@@ -236,8 +245,8 @@ class Searcher:
         response = SearchResponse(
             hits=hits,
             total=result.total,
-            next_cursor=cursors.written(page, asked.text, asked.condition, following)
-            if following < result.total
+            next_cursor=cursors.written(page, asked.told, following)
+            if page.limit and following < result.total
             else None,
             facets={name: FacetResult.from_facet(facet) for name, facet in facets.items()},
             took_ms=TookMs(

@@ -264,7 +264,20 @@ def test_cursors_page_through_one_search(shop: TestClient) -> None:
             break
         refused = shop.post("/search", json={"query": "lamp", "cursor": cursor})
         assert refused.json()["code"] == "invalid_cursor", "a cursor belongs to its search"
+        for other in ({"mode": "semantic"}, {"correct": False}):
+            refused = shop.post("/search", json={"query": "mug", "cursor": cursor, **other})
+            assert refused.json()["code"] == "invalid_cursor"
     assert found == everything
+
+
+def test_a_cursor_belongs_to_its_picture(shop: TestClient) -> None:
+    def page(colour: str, **form: str) -> Any:
+        return shop.post("/search/image", files={"image": picture_file(colour)}, data={"limit": "1", **form}).json()
+
+    cursor = page("red", query="mug")["next_cursor"]
+    assert len(page("red", query="mug", cursor=cursor)["hits"]) == 1
+    assert page("blue", query="mug", cursor=cursor)["code"] == "invalid_cursor"
+    assert page("red", query="mug", words="0.1", cursor=cursor)["code"] == "invalid_cursor"
 
 
 def test_modes(shop: TestClient) -> None:
