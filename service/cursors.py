@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from service.problems import Problem
 from service.search_schemas import Page
 
-_CHOOSING = {
-    *("filter", "sort", "relevance_floor", "min_score", "group_by", "rerank", "mode", "correct"),
-    "words",  # of a search by picture
-}
+_CHOOSING = {"filter", "sort", "relevance_floor", "min_score", "group_by", "rerank", "mode", "correct", "words"}
 
 
 def written(page: Page, looked_for: Sequence[str], offset: int) -> str:

@@ -52,9 +52,14 @@ class _Asked:
     lexical_weight: float
     condition: Condition | None = None
     named: Condition | None = None  # what the few items have that are asked for by their number
-    picture: str = ""  # the SHA-256 of one to search with
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
+    picture: str = ""  # the SHA-256 of one to search with
+
+    @property
+    def everything(self) -> bool:
+        """All that the filter lets through: nothing says what is more like what is looked for."""
+        return self.rows is None and not self.lexical_weight
 
     @property
     def told(self) -> tuple[str, str, str]:
@@ -133,7 +138,7 @@ class Searcher:
             Problem: as `search`, and `invalid_image`, `image_too_large`, `file_too_large`.
         """
         started, search_id = perf_counter(), logs.begin_search()
-        picture, tokens = await self._catalogue.encode_picture(file)
+        picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
         parsed = self._parsed(form.query)
         text = parsed.text if parsed.phrases else self._lexicon.words.correct(parsed.text)
         words = (await self._encoder.encode_query(text)).embedding if text else None
@@ -182,14 +187,15 @@ class Searcher:
         condition = parsed.condition()
         if request.mode == "lexical":
             return _Asked(None, text, 1.0, condition)
+        if not (request.limit or request.group_by or _floors(request)):
+            return _Asked(None, text, 0.0, condition)  # to be counted alone
         wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
         rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
         words, weight, named = await self._index.with_known_codes(text), 0.0, None
         if request.mode == "hybrid":
             named = await self._index.named(words)
             weight = weight_of(words, named=named is not None)
-        seconds = {"queue_seconds": wanted.queue_seconds, "encode_seconds": wanted.encode_seconds}
-        return _Asked(rows, words, weight, condition, named, **seconds)
+        return _Asked(rows, words, weight, condition, named, wanted.queue_seconds, wanted.encode_seconds)
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
         """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
@@ -214,13 +220,12 @@ class Searcher:
         begun = perf_counter()
         with self._metrics.stage("retrieve"):
             offset = cursors.offset_of(page, asked.told)
-            again = rerank if offset < rerank else 0  # pages behind the re-ranked hits are as they were
+            again = rerank if offset < rerank and page.limit else 0  # pages behind the re-ranked hits are as they were
             limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
             with filters_of(place):
                 chosen = await self._index.with_fields(lambda fields: _choice(page, asked, fields))
                 ranking = self._ranked(page, asked, chosen, limit, start, explain)
-                floors = page.sort or page.relevance_floor is not None or page.min_score is not None
-                if asked is _EVERYTHING or (asked.rows is not None and not floors):
+                if asked.everything or (asked.rows is not None and not _floors(page)):
                     # All that the filter lets through is ranked, so that counting need not wait.
                     counting = self._index.facets(page.facets, chosen.filter, page.facet_size)
                     result, facets = await asyncio.gather(ranking, counting)
@@ -240,7 +245,7 @@ class Searcher:
         if highlight:
             await asyncio.to_thread(_highlight, hits, asked.text)  # long texts take their time
         ended = perf_counter()
-        self._metrics.answers.labels("found" if hits else "empty").inc()
+        self._metrics.answers.labels("found" if result.total else "empty").inc()
         following = offset + page.limit
         response = SearchResponse(
             hits=hits,
@@ -264,7 +269,7 @@ class Searcher:
     async def _ranked(
         self, page: Page, asked: _Asked, chosen: _Choice, limit: int, offset: int, explain: bool
     ) -> SearchResult:
-        if asked is _EVERYTHING:
+        if asked.everything:
             (order,) = chosen.sort
             return await self._index.browse(
                 sort=order, limit=limit, offset=offset, filter=chosen.filter, group_by=chosen.group
@@ -334,10 +339,15 @@ def _hit(hit: Hit, matches: Mapping[str, float]) -> SearchHit:
     return SearchHit(id=hit.id, score=hit.score, item=item, match=matches.get(hit.id), group=group)
 
 
+def _floors(page: Page) -> bool:
+    """Whether some of what is ranked may be left out."""
+    return bool(page.sort) or page.relevance_floor is not None or page.min_score is not None
+
+
 def _choice(page: Page, asked: _Asked, fields: Fields) -> _Choice:
     """Raises FilterError."""
     own = parse(page.filter, fields) if page.filter else None
-    if asked is _EVERYTHING:
+    if asked.everything:
         sort = [_order(page.sort, fields)]
     else:
         sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]

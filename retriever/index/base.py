@@ -153,11 +153,11 @@ class ItemIndex(Listing):
             explain: Also say of each hit what its score is made of.
 
         Raises:
-            ValueError: a query of another shape or not finite, a limit under 1, a negative offset or weight.
+            ValueError: a query of another shape or not finite, a negative limit, offset or weight.
         """
         rows = None if query is None else self._checked_query(query)
-        if limit < 1 or offset < 0:
-            raise ValueError(f"limit must be at least 1 and offset at least 0, not {limit} and {offset}")
+        if limit < 0 or offset < 0:
+            raise ValueError(f"limit and offset must be at least 0, not {limit} and {offset}")
         if lexical_weight is None:
             lexical_weight = fusion.weight_of(text, named=named is not None)
         if not 0 <= lexical_weight < float("inf"):
@@ -171,6 +171,8 @@ class ItemIndex(Listing):
         asked, wanted = Question(rows, text, words, lexical_weight, named, filter), offset + limit
         if sort or group_by or min_score is not None or relevance_floor is not None:
             chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
+        elif not limit:
+            return SearchResult([], await self.count(filter), filter)
         else:
             if rows is not None and not (offset or explain or named):
                 first = await self._first_page(asked, limit)
@@ -222,7 +224,7 @@ class ItemIndex(Listing):
         Args:
             group_by: As in `search`; more than 10,000 items are not grouped, and beyond 1,000 `total` is a least one.
         """
-        items, wanted = await self.count(filter), offset + limit
+        items, wanted = await self.count(filter), offset + limit if limit else 0
         for depth in selection.POOL if group_by else (wanted,):
             places = await self._beyond(sort, None, depth, filter) if items else []
             ranked = [fusion.Ranked(point, 0.0, 0.0, 0.0) for _, point in places]

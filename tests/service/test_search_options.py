@@ -176,7 +176,7 @@ def test_a_mistyped_field_is_answered_with_those_like_it(client: TestClient) -> 
     ("body", "code", "said"),
     [
         ({"rerank": 5}, "validation_failed", "rerank is about what is found by a query"),
-        ({"relevance_floor": 0.5}, "validation_failed", "relevance_floor is about"),
+        ({"exclude": ["steel"]}, "validation_failed", "exclude is about"),
         ({"sort": [{"field": "price"}, {"field": "stock"}]}, "invalid_sort", "one order"),
         ({"sort": [{"field": "brand"}]}, "wrong_type", "numbers or dates"),
     ],
@@ -185,6 +185,32 @@ def test_what_needs_a_query_says_so(shop: TestClient, body: dict[str, Any], code
     answer = shop.post("/search", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert said in answer.json()["detail"]
+
+
+def test_what_a_storefront_always_sends_does_nothing_without_a_query(shop: TestClient) -> None:
+    always = {"explain": True, "highlight": True, "min_score": 0.3, "relevance_floor": 0.9}
+    plain = search(shop, "")
+    for query in ("", None):
+        answer = shop.post("/search", json={"query": query, **always})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["hits"] == plain["hits"]
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"mode": "lexical"}, {"sort": [{"field": "price"}]}, {"group_by": "brand"}, {"min_score": 0.1}]
+)
+@pytest.mark.parametrize("query", ["", "mug", "mug -steel"])
+def test_facets_and_the_total_alone(shop: TestClient, query: str, more: dict[str, Any]) -> None:
+    whole = search(shop, query, facets=["brand"], **more)
+    alone = search(shop, query, facets=["brand"], limit=0, **more)
+    assert (alone["hits"], alone["next_cursor"]) == ([], None)
+    assert (alone["total"], alone["facets"]) == (whole["total"], whole["facets"])
+
+
+def test_without_hits_nothing_is_encoded(shop: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = shop.app.state.services.encoder  # type: ignore[attr-defined]
+    monkeypatch.setattr(encoder, "encode_query", None)
+    assert search(shop, "red mug", limit=0)["total"] == 4
 
 
 def test_similar_items_of_other_styles(client: TestClient) -> None:
