@@ -50,7 +50,10 @@ FORM = {"Content-Type": "multipart/form-data; boundary=b"}
         ("GET", "/search", None, {}, 405, "method_not_allowed"),
         ("PUT", "/items?cursor=a", None, {}, 405, "method_not_allowed"),
         ("POST", "/", None, {}, 405, "method_not_allowed"),
-        ("POST", "/items", b"{}", JSON, 415, "unsupported_media_type"),
+        ("POST", "/items", b"id=a", {"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
+        ("POST", "/items", b"{}", JSON, 422, "validation_failed"),
+        ("POST", "/items", b"[" * 100_000, JSON, 400, "malformed_body"),
+        ("PUT", "/items/a", b"{", JSON, 400, "malformed_body"),
         ("POST", "/items", b"", {}, 415, "unsupported_media_type"),
         (
             "POST",
