@@ -106,10 +106,16 @@ export class Client {
     await this.#send("DELETE", `/items/${encodeURIComponent(id)}`);
   }
 
-  /** Deletes all that a filter lets through. @param {object} filter @returns {Promise<number>} how many */
+  /** Deletes all that a filter lets through; an empty one is refused.
+   * @param {object} filter @returns {Promise<number>} how many */
   async deleteWhere(filter) {
     const query = new URLSearchParams({ filter: JSON.stringify(filter) });
     return (await this.#json("DELETE", `/items?${query}`)).deleted;
+  }
+
+  /** Empties the shop. @returns {Promise<number>} how many items it had */
+  async deleteAll() {
+    return (await this.#json("DELETE", "/items?all=true")).deleted;
   }
 
   /** The catalogue, or what a filter lets through, in an order such as "price:desc".

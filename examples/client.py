@@ -183,8 +183,13 @@ class Client:
         self._send("DELETE", f"/items/{_quoted(item_id)}")
 
     def delete_where(self, filter: dict[str, Any]) -> int:
-        """Deletes all that a filter lets through; returns how many."""
+        """Deletes all that a filter lets through; returns how many. An empty filter is refused."""
         deleted: int = self._json("DELETE", "/items", params={"filter": json.dumps(filter)})["deleted"]
+        return deleted
+
+    def delete_all(self) -> int:
+        """Empties the shop; returns how many items it had."""
+        deleted: int = self._json("DELETE", "/items", params={"all": True})["deleted"]
         return deleted
 
     def items(self, filter: dict[str, Any] | None = None, sort: str | None = None) -> Iterator[Item]:

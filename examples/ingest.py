@@ -10,9 +10,9 @@ where the service fetches them). CSV and TSV have the columns of Google's produc
 a folder every JPEG, PNG or WebP is a product whose id is its path without the ending.
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
-not sent twice (a picture at a URL counts as the same). With `--prune`, what the shop has and the file has not is
-removed, once all the rest arrived. Exit status: 0 when everything is there, 1 when something failed, 2 when nothing
-could be begun.
+not sent twice (a picture at a URL counts as the same). Of several products of one id the last is sent, and the ids are
+named. With `--prune`, what the shop has and the file has not is removed, once all the rest arrived. Exit status: 0 when
+everything is there, 1 when something failed, 2 when nothing could be begun.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,11 +37,22 @@ from tqdm import tqdm
 from examples.feeds import UnreadableFeed
 from examples.products import Product, Rejected, read_products
 
+_SHOWN = 20  # repeated ids that are named
 MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
 
 class Refused(Exception):
     """Nothing is sent, for the reason given."""
+
+
+@dataclass
+class Plan:
+    """What the source holds, known before anything is sent."""
+
+    last: dict[str, int]  # the place of the last product of each id: sent side by side, any of them might stay
+    total: int  # how many are to be sent, with what cannot be read
+    repeated: list[str]  # the ids of those that are left out
+    leftover: set[str]  # ids of the shop's that are to be removed afterwards
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,12 +70,12 @@ def main(arguments: list[str] | None = None) -> int:
             )
             return 2
         try:
-            total, leftover = _look_through(client, args)
+            plan = _look_through(client, args)
         except (Refused, UnreadableFeed, OSError, httpx.HTTPError) as error:
             print(f"Nothing was sent. {args.source}: {error}", file=sys.stderr)
             return 2
-        with tqdm(total=total, unit=" items", disable=args.quiet) as progress:
-            for outcome, message in _in_parallel(client, args, leftover):
+        with tqdm(total=plan.total, unit=" items", disable=args.quiet) as progress:
+            for outcome, message in _in_parallel(client, args, plan):
                 counts[outcome] += 1
                 if outcome == "failed":
                     failures.append(message)
@@ -74,11 +86,14 @@ def main(arguments: list[str] | None = None) -> int:
             f"{counts['created']} new, {counts['replaced']} replaced, {counts['unchanged']} unchanged, "
             f"{counts['failed']} failed; {seconds:.1f} s, {sum(counts.values()) / max(seconds, 1e-9):.1f} items/s"
         )
-        if failures and leftover:
-            print(f"Items that are not in {args.source}: {len(leftover)}. They stay, for not all else arrived.")
-        elif leftover:
-            print(f"Items that are not in {args.source}: {len(leftover)}. Removing them.")
-            failures += _remove(client, leftover, args)
+        if plan.repeated:
+            named = ", ".join(list(dict.fromkeys(plan.repeated))[:_SHOWN])
+            print(f"{len(plan.repeated)} products left out, whose ids come again later: {named}", file=sys.stderr)
+        if failures and plan.leftover:
+            print(f"Items that are not in {args.source}: {len(plan.leftover)}. They stay, for not all else arrived.")
+        elif plan.leftover:
+            print(f"Items that are not in {args.source}: {len(plan.leftover)}. Removing them.")
+            failures += _remove(client, plan.leftover, args)
     if failures:
         print(f"{len(failures)} failed; run the same command again to retry them. First:", file=sys.stderr)
         for message in failures[:10]:
@@ -122,34 +137,36 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def _look_through(client: httpx.Client, args: argparse.Namespace) -> tuple[int, set[str]]:
-    """How many products there are to send, and the ids that are to be removed afterwards.
+def _look_through(client: httpx.Client, args: argparse.Namespace) -> Plan:
+    """What is to be sent, and what is to be removed afterwards.
 
-    Both before anything is sent: a wrong file is refused as it is, and has not become half of the shop by the next try.
+    Before anything is sent: a wrong file is refused as it is, and has not become half of the shop by the next try.
 
     Raises:
         Refused: too much would be removed, or the service does not say what it has.
         UnreadableFeed, OSError: the source cannot be read.
         httpx.HTTPError: the service could not be reached, however often it was tried.
     """
-    total, ids = 0, set()
-    prune = args.prune or args.prune_all
-    for product in itertools.islice(read_products(args.source), args.limit):
-        total += 1
-        if prune and isinstance(product, Product):
-            ids.add(product.id)
-    if not prune:
-        return total, set()
-    if not ids:
+    plan = Plan({}, 0, [], set())
+    for number, product in enumerate(itertools.islice(read_products(args.source), args.limit)):
+        if isinstance(product, Product) and product.id in plan.last:
+            plan.repeated.append(product.id)
+        else:
+            plan.total += 1
+        if isinstance(product, Product):
+            plan.last[product.id] = number
+    if not args.prune and not args.prune_all:
+        return plan
+    if not plan.last:
         raise Refused("It holds no products, and with --prune the shop would end up empty.")
     stored = set(_stored_ids(client, args.retries))
-    leftover = stored - ids
-    if args.prune and 2 * len(leftover) > len(stored):
+    plan.leftover = stored - plan.last.keys()
+    if args.prune and 2 * len(plan.leftover) > len(stored):
         raise Refused(
-            f"{len(leftover)} of the shop's {len(stored)} items are not in it, too many to be removed by mistake. "
+            f"{len(plan.leftover)} of the shop's {len(stored)} items are not in it, too many to be removed by mistake. "
             "Say --prune-all if it is none."
         )
-    return total, leftover
+    return plan
 
 
 def _stored_ids(client: httpx.Client, retries: int) -> Iterator[str]:
@@ -179,14 +196,16 @@ def _remove(client: httpx.Client, ids: set[str], args: argparse.Namespace) -> li
         return [message for message in pool.map(remove, sorted(ids)) if message]
 
 
-def _in_parallel(client: httpx.Client, args: argparse.Namespace, leftover: set[str]) -> Iterator[tuple[str, str]]:
+def _in_parallel(client: httpx.Client, args: argparse.Namespace, plan: Plan) -> Iterator[tuple[str, str]]:
     """(outcome, message) of each product, as they end. Only as many are read as are being sent."""
     with ThreadPoolExecutor(args.workers) as pool:
         running: set[Future[tuple[str, str]]] = set()
         try:
-            for product in itertools.islice(read_products(args.source), args.limit):
+            for number, product in enumerate(itertools.islice(read_products(args.source), args.limit)):
                 if isinstance(product, Product):
-                    leftover.discard(product.id)  # the file may have grown since it was looked through
+                    if number < plan.last.get(product.id, number):
+                        continue
+                    plan.leftover.discard(product.id)  # the file may have grown since it was looked through
                 running.add(pool.submit(_handle, client, product, args))
                 if len(running) >= 2 * args.workers:
                     ended, running = wait(running, return_when=FIRST_COMPLETED)

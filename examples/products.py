@@ -100,7 +100,7 @@ def _category(name: str, value: Any) -> list[str]:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, str):
-        return [step.strip() for step in value.split(" > ") if step.strip()]
+        return [step.strip() for step in value.split(">") if step.strip()]
     if not _are_strings(value):
         raise ValueError(f"{name} must be a string or a list of strings")
     return [step.strip() for step in value]

@@ -18,7 +18,7 @@ from service.fetch import PictureFetcher
 from service.headers import SecurityHeadersMiddleware
 from service.metrics import Metrics
 from service.middleware import QUIET, EscapedItemPathMiddleware, HeadMiddleware, RequestMiddleware
-from service.routes import bulk, events, export, health, items, rules, search
+from service.routes import bulk, events, export, health, items, json_items, rules, search
 from service.services import Services, open_services
 from service.settings import Settings, split
 from service.slow_clients import BodyTimeoutMiddleware
@@ -74,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     # Body limits are set where a router is included, inside the middleware: set on the application, they would answer
     # from outside it, without an id, a log line, or problem details.
+    app.include_router(json_items.router, max_body_size=settings.max_body_bytes)
     app.include_router(
         items.router,
         max_body_size=settings.max_body_bytes,

@@ -29,7 +29,7 @@ from service.fetch import PictureFetcher
 from service.limits import Permit
 from service.multipart import parts_of
 from service.problems import Problem, problem_of, told
-from service.schemas import BulkLine, BulkResult, ItemFields, PatchLine
+from service.schemas import BulkLine, BulkResult, PatchLine
 
 log = logging.getLogger(__name__)
 
@@ -230,8 +230,7 @@ class BulkIngest:
             pictures = None if item.images is None and item.image_urls is None else files
             await when_free(lambda: self._catalogue.change(item.id, item, pictures=pictures), files)
             return False
-        fields = ItemFields.model_validate(item.model_dump(exclude={"images", "image_urls"}))
-        prepared = await when_free(lambda: self._catalogue.prepare(fields, files), files)
+        prepared = await when_free(lambda: self._catalogue.prepare(item.content, files), files)
         _, created = await self._catalogue.store(prepared)
         return created
 

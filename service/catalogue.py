@@ -175,15 +175,15 @@ class Catalogue:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def encode_picture(self, file: BinaryIO) -> Floats:
-        """The tokens `(Q, D)` of a picture alone, which is not kept.
+    async def encode_picture(self, file: BinaryIO) -> tuple[Picture, Floats]:
+        """A picture alone, which is not kept, and its tokens `(Q, D)`.
 
         Raises:
             Problem: `invalid_image`, `image_too_large`, `file_too_large`, `overloaded`.
         """
         with self._encoder.admit(1):
-            _, given = await self._decode(0, file, "")
-            return (await self._encoder.encode_items([given]))[0]
+            picture, given = await self._decode(0, file, "")
+            return picture, (await self._encoder.encode_items([given]))[0]
 
     async def model_input(self, payload: Payload, number: int = 0) -> ItemInput:
         """A stored item as the model saw it, with one of its pictures.
@@ -260,6 +260,7 @@ class Catalogue:
             fields = ItemFields.model_validate(
                 {
                     **{name: previous[name] for name in ItemFields.model_fields},
+                    "category": [" > ".join(previous["category"])],  # steps of earlier versions may hold a >
                     **{name: _UNSET.get(name) if value is None else value for name, value in changes.items()},
                     "attributes": {name: value for name, value in (kept | given).items() if value is not None},
                 }

@@ -5,25 +5,27 @@ import binascii
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 
-from retriever.index.filters import Condition
 from service.problems import Problem
 from service.search_schemas import Page
 
+_CHOOSING = {"filter", "sort", "relevance_floor", "min_score", "group_by", "rerank", "mode", "correct", "words"}
 
-def written(page: Page, text: str, condition: Condition | None, offset: int) -> str:
-    """The cursor of the page that begins at `offset` of a search for these words and under this condition."""
-    place = f"{offset}:{_fingerprint(page, text, condition)}"
+
+def written(page: Page, looked_for: Sequence[str], offset: int) -> str:
+    """The cursor of the page that begins at `offset` of a search for this."""
+    place = f"{offset}:{_fingerprint(page, looked_for)}"
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 
-def offset_of(page: Page, text: str, condition: Condition | None) -> int:
+def offset_of(page: Page, looked_for: Sequence[str]) -> int:
     """Where a page begins, by its cursor or its offset. Raises Problem (`invalid_cursor`)."""
     if page.cursor is None:
         return page.offset
     try:
         offset, fingerprint = _read(page.cursor)
-        if fingerprint == _fingerprint(page, text, condition):
+        if fingerprint == _fingerprint(page, looked_for):
             return offset
     except (binascii.Error, ValueError):
         pass
@@ -35,12 +37,9 @@ def offset_in(cursor: str) -> int:
     return _read(cursor)[0]
 
 
-def _fingerprint(page: Page, text: str, condition: Condition | None) -> str:
-    """What must be the same for a cursor to go on: the words and all that chooses and orders hits."""
-    chosen = page.model_dump(
-        mode="json", include={"filter", "sort", "relevance_floor", "min_score", "group_by", "rerank"}
-    )
-    told = json.dumps([chosen, text, repr(condition)], sort_keys=True)
+def _fingerprint(page: Page, looked_for: Sequence[str]) -> str:
+    """What must be the same for a cursor to go on: what is looked for and all that chooses and orders hits."""
+    told = json.dumps([page.model_dump(mode="json", include=_CHOOSING), *looked_for], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

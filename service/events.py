@@ -77,6 +77,8 @@ class EventLog:
         Args:
             query: what was typed, beside a picture too; the item's id where items like one were asked for.
         """
+        if not page.limit:  # to count alone: it showed nothing
+            return
         if self._bytes_waiting > _MOST_WAITING:
             self._lost += 1
             if self._lost % 1000 == 1:

@@ -9,6 +9,8 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Path, UploadFile
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+from retriever.index.fields import steps
+
 
 def storable(text: str) -> str:
     """Refuses what no database and no tokeniser takes."""
@@ -99,14 +101,17 @@ def parse_category(value: Any) -> Any:
     """A string is a path (`Home > Kitchen`) or a JSON list; a list has the path's steps, or the whole path as one.
 
     What it gives it leaves as it is: fields are validated again where they are changed.
+
+    Raises:
+        ValueError: a list of several paths.
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = _parse_json(value)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if not isinstance(value, str):
-        return value
-    return [step for step in (step.strip() for step in value.split(" > ")) if step]
+    if isinstance(value, list) and any(isinstance(step, str) and ">" in step for step in value):
+        raise ValueError("must be one path: a list of its steps, or a string in which > joins them")
+    return steps(value) if isinstance(value, str) else value
 
 
 def parse_attributes(value: Any) -> Any:

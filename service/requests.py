@@ -5,10 +5,16 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Depends, Request
+from starlette.datastructures import Headers
 
 from service.problems import Problem
 
 T = TypeVar("T")
+
+
+def media_type_of(headers: Headers) -> str:
+    """What a body is said to be; empty if nothing is said."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def body_of(media_types: str | tuple[str, ...], advice: str) -> Any:
@@ -17,7 +23,7 @@ def body_of(media_types: str | tuple[str, ...], advice: str) -> Any:
     allowed = (media_types,) if isinstance(media_types, str) else media_types
 
     async def check(request: Request) -> None:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in allowed:
+        if media_type_of(request.headers) not in allowed:
             raise Problem(415, "unsupported_media_type", f"The body must be {' or '.join(allowed)}: {advice}.")
 
     return Depends(check)

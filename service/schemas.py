@@ -51,9 +51,9 @@ class ItemContent(BaseModel):
     description: Annotated[Text, Field(max_length=LONGEST_TEXT)] = Field(
         default="", examples=["Holds 350 ml. Dishwasher-safe."]
     )
-    category: Annotated[Category, BeforeValidator(parse_category)] = Field(
+    category: Annotated[Category, BeforeValidator(parse_category, json_schema_input_type=Category | str)] = Field(
         default_factory=list,
-        description="From broad to narrow: the field repeated, a JSON list, or one string joined by ` > `.",
+        description="One path, from broad to narrow: the field repeated, a JSON list, or one string joined by `>`.",
         examples=[["Home", "Kitchen", "Mugs"]],
     )
     price: Price | None = Field(default=None, examples=[12.5])
@@ -196,7 +196,7 @@ class ItemPatch(Strict):
 
     title: Annotated[Text, Field(max_length=1000)] | None = None
     description: Annotated[Text, Field(max_length=LONGEST_TEXT)] | None = None
-    category: Annotated[Category, BeforeValidator(parse_category)] | None = None
+    category: Annotated[Category, BeforeValidator(parse_category, json_schema_input_type=Category | str)] | None = None
     price: Price | None = Field(default=None, description="null: no price any more.")
     stock: Stock | None = Field(default=None, description="null: not counted any more.")
     attributes: (
@@ -209,11 +209,22 @@ class ItemPatch(Strict):
     image_urls: PictureUrls | None = Field(default=None, description="As `images`, or after them: fetched from there.")
 
 
-class BulkLine(Strict, ItemFields):
-    """One line of a bulk upload: `ItemFields`, with pictures in base64."""
+class PutBody(Strict, ItemContent):
+    """`ItemContent` as JSON, with the pictures in base64: the address has the id."""
 
-    images: Annotated[list[Base64Picture], Field(max_length=100)] = Field(default_factory=list)
+    images: Annotated[list[Base64Picture], Field(max_length=100)] = Field(
+        default_factory=list, description="JPEG, PNG or WebP in base64."
+    )
     image_urls: PictureUrls = Field(default_factory=list)
+
+
+class BulkLine(PutBody, ItemFields):
+    """One line of a bulk upload, or one item as JSON: `PutBody`, with the id."""
+
+    @property
+    def content(self) -> ItemFields:
+        """What it says, pictures aside."""
+        return ItemFields.model_validate(self.model_dump(exclude={"images", "image_urls"}))
 
 
 class PatchLine(ItemPatch):

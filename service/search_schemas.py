@@ -28,7 +28,7 @@ class SortBy(Strict):
 class Page(Strict):
     """Which hits, and what they may be; the same for words and for a picture."""
 
-    limit: int = Field(default=20, ge=1, le=100)
+    limit: int = Field(default=20, ge=0, le=100, description="How many hits; 0 for `total` and `facets` alone.")
     offset: int = Field(default=0, ge=0, le=10_000)
     cursor: str | None = Field(
         default=None, max_length=200, description="`next_cursor` of the page before, in place of `offset`."
@@ -61,10 +61,12 @@ class Page(Strict):
         le=1,
         description=(
             "Least share of the best likeness (of the best score, if words alone decide); "
-            f"with `sort` {RELEVANCE_FLOOR} unless given, else none."
+            f"with `sort` {RELEVANCE_FLOOR} unless given, else none. Without a query it does nothing."
         ),
     )
-    min_score: float | None = Field(default=None, allow_inf_nan=False, description="Least score.")
+    min_score: float | None = Field(
+        default=None, allow_inf_nan=False, description="Least score. Without a query it does nothing."
+    )
     group_by: Word | None = Field(default=None, description="One hit, the best, for each value of this field.")
 
     @model_validator(mode="after")
@@ -72,6 +74,11 @@ class Page(Strict):
         if self.cursor is not None and self.offset:
             raise ValueError("send cursor or offset, not both")
         return self
+
+
+def _or_none(query: Any) -> Any:
+    """Null is what a storefront sends where nothing was typed."""
+    return "" if query is None else query
 
 
 class SearchRequest(Page):
@@ -91,7 +98,7 @@ class SearchRequest(Page):
         },
     )
 
-    query: QueryText = Field(
+    query: Annotated[QueryText, BeforeValidator(_or_none, json_schema_input_type=QueryText | None)] = Field(
         default="",
         description=(
             'What a shopper types. `"a phrase"` must be there; `-word` must not. Without one, all that the filter lets '
@@ -99,7 +106,9 @@ class SearchRequest(Page):
         ),
     )
     # JSON has numbers; a form, which `Page` serves too, has only text.
-    limit: int = Field(default=20, ge=1, le=100, strict=True)
+    limit: int = Field(
+        default=20, ge=0, le=100, strict=True, description="How many hits; 0 for `total` and `facets` alone."
+    )
     offset: int = Field(default=0, ge=0, le=10_000, strict=True)
     facet_size: int = Field(
         default=20, ge=1, le=MOST_FACET_VALUES, strict=True, description="How many values of each facet."
@@ -124,17 +133,20 @@ class SearchRequest(Page):
             "costs a run of the model. Needs a model that was trained to match."
         ),
     )
-    explain: bool = Field(default=False, description="Say for each hit how its score came about.")
-    highlight: bool = Field(default=False, description="Mark the query's words in titles and descriptions, as HTML.")
+    explain: bool = Field(
+        default=False, description="Say for each hit how its score came about; without a `query` there is none."
+    )
+    highlight: bool = Field(
+        default=False,
+        description="Mark the query's words in titles and descriptions, as HTML; without a `query` it does nothing.",
+    )
 
     @model_validator(mode="after")
     def _one_order(self) -> "SearchRequest":
         if self.rerank and self.sort:
             raise ValueError("rerank orders by relevance and sort by fields: send one of them")
-        if not self.query:
-            ranking = ("exclude", "rerank", "explain", "highlight", "min_score", "relevance_floor")
-            if asked := [name for name in ranking if getattr(self, name)]:
-                raise ValueError(f"{asked[0]} is about what is found by a query: send one")
+        if not self.query and (asked := [name for name in ("exclude", "rerank") if getattr(self, name)]):
+            raise ValueError(f"{asked[0]} is about what is found by a query: send one")
         return self
 
 

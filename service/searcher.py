@@ -56,6 +56,17 @@ class _Asked:
     pin: Sequence[str] = ()  # ids of items that come before all others
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
+    picture: str = ""  # the SHA-256 of one to search with
+
+    @property
+    def everything(self) -> bool:
+        """All that the filter lets through: nothing says what is more like what is looked for."""
+        return self.rows is None and not self.lexical_weight
+
+    @property
+    def told(self) -> tuple[str, str, str]:
+        """What tells it from all else that may be looked for."""
+        return self.text, repr(self.condition), self.picture
 
 
 _EVERYTHING = _Asked(None, "", 0.0)
@@ -85,8 +96,11 @@ class Searcher:
         self._index, self._encoder, self._lexicon = index, encoder, lexicon
         self._catalogue, self._rules, self._metrics = catalogue, rules, metrics
 
-    async def search(self, request: SearchRequest) -> SearchResponse:
+    async def search(self, request: SearchRequest, place: str = "body") -> SearchResponse:
         """Ranks the catalogue by what pictures and text together say about each item; without a query, lists it.
+
+        Args:
+            place: Where this search stands in what was sent.
 
         Raises:
             Problem: `empty_query`, `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`,
@@ -99,7 +113,7 @@ class Searcher:
             )
             raise Problem(422, "cannot_rerank", detail)
         if not request.query:
-            return await self._answer(request, _EVERYTHING, started, search_id)
+            return await self._answer(request, _EVERYTHING, started, search_id, place=place)
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
@@ -122,6 +136,7 @@ class Searcher:
             explain=request.explain,
             highlight=request.highlight,
             rerank=request.rerank,
+            place=place,
         )
         if text != meant:
             response.corrected_query = text
@@ -136,14 +151,16 @@ class Searcher:
             Problem: as `search`, and `invalid_image`, `image_too_large`, `file_too_large`.
         """
         started, search_id = perf_counter(), logs.begin_search()
-        tokens = await self._catalogue.encode_picture(file)  # (Q, D)
+        picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
         parsed = self._parsed(form.query)
         meant = parsed.text if parsed.phrases else self._rules.current().meaning(parsed.text)
         text = meant if parsed.phrases else self._lexicon.words.correct(meant)
         words = (await self._encoder.encode_query(text)).embedding if text else None
         rows = np.concatenate([beside.query_vectors(tokens, words, form.words), await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)
-        asked = _Asked(rows, known, beside.lexical_weight(known, form.words), parsed.condition())
+        asked = _Asked(
+            rows, known, beside.lexical_weight(known, form.words), parsed.condition(), picture=picture.sha256
+        )
         response = await self._answer(form, asked, started, search_id, explain=form.explain)
         if text != meant:
             response.corrected_query = text
@@ -184,6 +201,8 @@ class Searcher:
         condition = parsed.condition()
         if request.mode == "lexical":
             return _Asked(None, text, 1.0, condition)
+        if not (request.limit or request.group_by or _floors(request)):
+            return _Asked(None, text, 0.0, condition)  # to be counted alone
         wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
         rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
         words, weight, named = await self._index.with_known_codes(text), 0.0, None
@@ -222,14 +241,13 @@ class Searcher:
     ) -> SearchResponse:
         begun = perf_counter()
         with self._metrics.stage("retrieve"):
-            offset = cursors.offset_of(page, asked.text, asked.condition)
-            again = rerank if offset < rerank else 0  # pages behind the re-ranked hits are as they were
+            offset = cursors.offset_of(page, asked.told)
+            again = rerank if offset < rerank and page.limit else 0  # pages behind the re-ranked hits are as they were
             limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
             with filters_of(place):
                 chosen = await self._index.with_fields(lambda fields: _choice(page, asked, fields))
                 ranking = self._ranked(page, asked, chosen, limit, start, explain)
-                floors = page.sort or page.relevance_floor is not None or page.min_score is not None
-                if asked is _EVERYTHING or (asked.rows is not None and not floors):
+                if asked.everything or (asked.rows is not None and not _floors(page)):
                     # All that the filter lets through is ranked, so that counting need not wait.
                     counting = self._index.facets(page.facets, chosen.filter, page.facet_size)
                     result, facets = await asyncio.gather(ranking, counting)
@@ -251,13 +269,13 @@ class Searcher:
         if highlight:
             await asyncio.to_thread(_highlight, hits, asked.text)  # long texts take their time
         ended = perf_counter()
-        self._metrics.answers.labels("found" if hits else "empty").inc()
+        self._metrics.answers.labels("found" if result.total else "empty").inc()
         following = offset + page.limit
         response = SearchResponse(
             hits=hits,
             total=result.total,
-            next_cursor=cursors.written(page, asked.text, asked.condition, following)
-            if following < result.total
+            next_cursor=cursors.written(page, asked.told, following)
+            if page.limit and following < result.total
             else None,
             facets={name: FacetResult.from_facet(facet) for name, facet in facets.items()},
             took_ms=TookMs(
@@ -275,7 +293,7 @@ class Searcher:
     async def _ranked(
         self, page: Page, asked: _Asked, chosen: _Choice, limit: int, offset: int, explain: bool
     ) -> SearchResult:
-        if asked is _EVERYTHING:
+        if asked.everything:
             (order,) = chosen.sort
             return await self._index.browse(
                 sort=order, limit=limit, offset=offset, filter=chosen.filter, group_by=chosen.group
@@ -293,7 +311,7 @@ class Searcher:
             sort=chosen.sort,
             group_by=chosen.group,
             min_score=page.min_score,
-            relevance_floor=RELEVANCE_FLOOR if chosen.sort and floor is None else floor,
+            relevance_floor=RELEVANCE_FLOOR if page.sort and floor is None else floor,
             explain=explain,
         )
 
@@ -350,10 +368,15 @@ def _one_of(ids: Sequence[str]) -> Condition:
     return AnyOf(key("keyword", "id"), tuple(keyword("id", item_id) for item_id in ids))
 
 
+def _floors(page: Page) -> bool:
+    """Whether some of what is ranked may be left out."""
+    return bool(page.sort) or page.relevance_floor is not None or page.min_score is not None
+
+
 def _choice(page: Page, asked: _Asked, fields: Fields) -> _Choice:
     """Raises FilterError."""
     own = parse(page.filter, fields) if page.filter else None
-    if asked is _EVERYTHING:
+    if asked.everything:
         sort = [_order(page.sort, fields)]
     else:
         sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]
@@ -369,13 +392,12 @@ def _sorts(by: SortBy, fields: Fields, path: str) -> list[Sort]:
 
 def _order(sorts: Sequence[SortBy], fields: Fields) -> Sort:
     """Of what is listed without a query: the engine has it ready, however many there are."""
-    if not sorts:
-        return Sort(key("date", "created_at"), descending=True)
     if len(sorts) > 1:
-        raise FilterError("wrong_type", "sort[1]", "is one too many: without a query there is one order")
-    return order_of(sorts[0].field, fields, "sort[0].field", descending=sorts[0].order == "desc")
+        raise FilterError("invalid_sort", "sort[1]", "is one too many: without a query there is one order")
+    asked = [order_of(one.field, fields, "sort[0].field", descending=one.order == "desc") for one in sorts]
+    return next(filter(None, asked), Sort(key("date", "created_at"), descending=True))
 
 
-def _group(name: str, fields: Fields) -> str:
+def _group(name: str, fields: Fields) -> str | None:
     field = resolve(name, fields, "group_by")
-    return next(key(kind, field) for kind in ("keyword", "number", "boolean", "date") if kind in fields[field])
+    return next((key(kind, field) for kind in ("keyword", "number", "boolean", "date") if kind in fields[field]), None)

@@ -138,11 +138,11 @@ class ItemIndex(Listing):
             explain: Also say of each hit what its score is made of.
 
         Raises:
-            ValueError: a query of another shape or not finite, a limit under 1, a negative offset or weight.
+            ValueError: a query of another shape or not finite, a negative limit, offset or weight.
         """
         vectors = None if query is None else self._checked_query(query)
-        if limit < 1 or offset < 0:
-            raise ValueError(f"limit must be at least 1 and offset at least 0, not {limit} and {offset}")
+        if limit < 0 or offset < 0:
+            raise ValueError(f"limit and offset must be at least 0, not {limit} and {offset}")
         if lexical_weight is None:
             lexical_weight = fusion.weight_of(text, named=named is not None)
         if not 0 <= lexical_weight < float("inf"):
@@ -157,6 +157,8 @@ class ItemIndex(Listing):
         asked, wanted = Question(vectors, text, words, lexical_weight, named, filter, points), offset + limit
         if sort or group_by or min_score is not None or relevance_floor is not None:
             chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
+        elif not limit:
+            return SearchResult([], await self.count(filter), filter)
         else:
             if vectors is not None and not (offset or explain or named or pinned):
                 first = await self._first_page(asked, limit)
@@ -208,7 +210,7 @@ class ItemIndex(Listing):
         Args:
             group_by: As in `search`; more than 10,000 items are not grouped, and beyond 1,000 `total` is a least one.
         """
-        items, wanted = await self.count(filter), offset + limit
+        items, wanted = await self.count(filter), offset + limit if limit else 0
         for depth in selection.POOL if group_by else (wanted,):
             places = await self._beyond(sort, None, depth, filter) if items else []
             ranked = [fusion.Ranked(point, 0.0, 0.0, 0.0) for _, point in places]
@@ -277,7 +279,7 @@ class ItemIndex(Listing):
         return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
-        kinds = (await self.fields())[name]
+        kinds = (await self.fields()).get(name, set())
         values: Counter[str] = Counter()
         low = high = None
         number: Kind | None = "number" if "number" in kinds else "date" if "date" in kinds else None

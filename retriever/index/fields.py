@@ -24,12 +24,19 @@ _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
+# What an item may have beside its attributes: known before the first item that has it.
+BUILT_IN = ("id", "category", "price", "stock", "available", "created_at", "updated_at")
 EXACT = frozenset({"id"})  # fields whose keywords differ by letter case, too: two items are never taken for one
 
 
 def field_name(name: str) -> str:
     """The form in which names are the same field: letter case, spaces around and double quotes do not count."""
     return " ".join(name.casefold().replace('"', "'").split())
+
+
+def steps(path: str) -> list[str]:
+    """The steps of a category path, `Home > Kitchen`, with or without spaces around what joins them."""
+    return [step for part in path.split(">") if (step := part.strip())]
 
 
 def fold(value: str) -> str:

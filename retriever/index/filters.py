@@ -6,20 +6,24 @@ is a conjunction; `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine
 its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of ISO dates.
 """
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retriever.index.fields import WORDS_KEY, Kind, field_name, fold, key, keyword, timestamp
+from retriever.index.fields import WORDS_KEY, Kind, field_name, fold, key, keyword, steps, timestamp
 from retriever.index.lexical import required
 
-Fields = Mapping[str, set[Kind]]  # name → kinds of its values
+Fields = Mapping[str, set[Kind]]  # name → kinds of its values; none of a built-in field that no item has yet
 
 _BOUNDS = ("gt", "gte", "lt", "lte")
 _MAX_DEPTH = 16
 _MAX_CONDITIONS = 256
 _ATTRIBUTE = "attributes."
+_CATEGORY = "category"  # whose keywords are paths
+_SHOWN = 20  # fields that an error names
+_LONGEST_NAME = 100  # characters of it that are compared with those of others
 
 
 class FilterError(ValueError):
@@ -73,18 +77,21 @@ class Not:
 
 Condition = AnyOf | Range | Among | And | Or | Not
 
+_NOTHING = Among(())
+
 
 def resolve(name: str, fields: Fields, path: str) -> str:
     """The field that a caller means: its name, or `attributes.` before an attribute's.
 
     Raises:
-        FilterError: `unknown_field`, with the names that there are.
+        FilterError: `unknown_field`, with names that there are, the most alike first.
     """
     wanted = field_name(name)
     for candidate in (wanted, wanted.removeprefix(_ATTRIBUTE)):
         if candidate in fields:
             return candidate
-    known = ", ".join(sorted(fields)[:20]) or "none yet"
+    alike = difflib.get_close_matches(wanted.removeprefix(_ATTRIBUTE)[:_LONGEST_NAME], fields, _SHOWN)
+    known = ", ".join(list(dict.fromkeys([*alike, *sorted(fields)]))[:_SHOWN]) or "none yet"
     what = "is" if path.endswith(name) else f"names {name!r}, which is"
     raise FilterError("unknown_field", path, f"{what} no field of any item; there are: {known}")
 
@@ -124,7 +131,9 @@ def _member(name: str, value: Any, fields: Fields, path: str, depth: int, budget
         if part is None:
             raise FilterError("invalid_filter", path, "must hold a condition")
         return Not(part)
-    return _condition(resolve(name, fields, path), value, fields, path)
+    field = resolve(name, fields, path)
+    condition = _condition(field, value, fields, path)
+    return condition if fields[field] else _NOTHING
 
 
 def _joined(join: type[And] | type[Or], parts: list[Condition]) -> Condition | None:
@@ -152,10 +161,13 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
             number = _number(one, path)
             parts.append(Range(key(_checked("number", kinds, path), name), gte=number, lte=number))
         elif isinstance(one, str):
-            keywords.setdefault(_checked("keyword", kinds, path), []).append(keyword(name, _text(one, path)))
+            written = [_text(one, path)]
+            if name == _CATEGORY:  # as it was given, too: items that were stored earlier may have it so
+                written.append(" > ".join(steps(one)))
+            keywords.setdefault(_checked("keyword", kinds, path), []).extend(keyword(name, text) for text in written)
         else:
             raise FilterError("invalid_filter", path, "must be a string, a number, true, false, a list or a range")
-    parts += [AnyOf(key(kind, name), tuple(own)) for kind, own in keywords.items()]
+    parts += [AnyOf(key(kind, name), tuple(dict.fromkeys(own))) for kind, own in keywords.items()]
     return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
 
@@ -196,7 +208,7 @@ def _text(value: str, path: str) -> str:
 
 
 def _checked(kind: Kind, kinds: set[Kind], path: str) -> Kind:
-    if kind not in kinds:
+    if kinds and kind not in kinds:
         raise FilterError("wrong_type", path, f"holds {' and '.join(sorted(kinds))} values, and this is a {kind}")
     return kind
 

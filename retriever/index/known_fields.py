@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeVar
 
-from retriever.index.fields import MAX_FIELDS, Kind, key, kinds_of
+from retriever.index.fields import BUILT_IN, MAX_FIELDS, Kind, key, kinds_of
 from retriever.index.filters import Fields, FilterError
 from retriever.index.points import Point, fields_of
 
@@ -34,7 +34,7 @@ class KnownFields:
     async def read_by(self, read: Callable[[Fields], T]) -> T:
         """What `read` makes of the fields, read anew where it meets one that is not known, or not of that kind.
 
-        Another process may have brought it.
+        Another process may have brought it. If none has, a built-in field is one without values.
 
         Raises:
             FilterError: what `read` raises, twice.
@@ -45,7 +45,7 @@ class KnownFields:
             if error.code not in ("unknown_field", "wrong_type"):
                 raise
         self._known = await self._read()
-        return read(self._known)
+        return read({name: set() for name in BUILT_IN} | self._known)
 
     async def learn(self, points: Sequence[Point]) -> None:
         """Makes the fields of points known, before these are written."""

@@ -21,12 +21,16 @@ from retriever.index.selection import Sort, Values
 _Place = tuple[float | None, str]  # an item's value, None without one; its point id
 
 
-def order_of(name: str, fields: Fields, path: str, *, descending: bool) -> Sort:
-    """The order by a field's numbers or dates. Raises FilterError (`unknown_field`, `wrong_type`)."""
+def order_of(name: str, fields: Fields, path: str, *, descending: bool) -> Sort | None:
+    """The order by a field's numbers or dates; None where no item has it. Raises FilterError (`unknown_field`,
+    `wrong_type`).
+    """
     field = resolve(name, fields, path)
     for kind in ("number", "date"):
         if kind in fields[field]:
             return Sort(key(kind, field), descending)
+    if not fields[field]:
+        return None
     raise FilterError("wrong_type", path, f"must name a field of numbers or dates, and {field!r} holds neither")
 
 

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import hmac
 import io
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
@@ -13,13 +14,14 @@ from pydantic import ValidationError
 
 from retriever.index import Payload, Sort, listing
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
-from service.catalogue import PreparedItem
-from service.fetch import FetcherDep
+from service.catalogue import Precondition, PreparedItem
+from service.fetch import FetcherDep, PictureFetcher
 from service.field_types import MOST_FACET_VALUES, PathItemId
 from service.problems import Problem, filters_of, responses
 from service.requests import body_of, while_connected
 from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition
 from service.schemas import (
+    BulkLine,
     Deleted,
     FacetResult,
     FieldInfo,
@@ -29,17 +31,35 @@ from service.schemas import (
     ItemForm,
     ItemList,
     ItemPatch,
+    PutBody,
     PutForm,
 )
-from service.services import ServicesDep
+from service.services import Services, ServicesDep
 
 router = APIRouter(tags=["items"], route_class=GuardedRoute)
 
 _DOOR = responses(401, 403, 408, 422, 429)
 
-_FORM = body_of("multipart/form-data", "each field a part, each picture a file, as `curl -F` sends them")
+_FORM = body_of(
+    ("multipart/form-data", "application/json"), "each field a part, each picture a file, as `curl -F` sends them"
+)
 _JSON = body_of("application/json", 'send {"price": 9.9} with the header Content-Type: application/json')
 _STORED: dict[int | str, dict[str, Any]] = {200: {"model": Item, "description": "Replaced"}}
+
+
+_EXAMPLE = {
+    "title": "Stoneware mug",
+    "category": ["Home", "Kitchen", "Mugs"],
+    "price": 12.5,
+    "stock": 3,
+    "attributes": {"brand": "Kiln & Co", "article number": "KC-17"},
+}
+
+
+def _json_too(model: type[PutBody], example: dict[str, Any]) -> dict[str, Any]:
+    """The other kind of body that a route takes (see `json_items`), in the OpenAPI document."""
+    body = {"schema": model.model_json_schema(mode="validation"), "example": example}
+    return {"requestBody": {"content": {"application/json": body}}}
 
 
 def _answer(payload: Payload, response: Response) -> Item:
@@ -52,6 +72,7 @@ def _answer(payload: Payload, response: Response) -> Item:
     status_code=status.HTTP_201_CREATED,
     dependencies=[_FORM, *INGEST_KEY],
     responses={**_STORED, **_DOOR, **responses(400, 412, 413, 415, 422, 503, 507)},
+    openapi_extra=_json_too(BulkLine, {"id": "mug-17", **_EXAMPLE}),
     summary="Add or replace an item",
 )
 async def post_item(
@@ -68,9 +89,24 @@ async def post_item(
     as this answers.
     """
     fields = ItemFields.model_validate(form.model_dump(exclude={"image", "image_url"}))
+    pictures = [upload.file for upload in form.image]
+    return await store(fields, pictures, form.image_url, request, response, services, fetcher, condition)
+
+
+async def store(
+    fields: ItemFields,
+    pictures: Sequence[BinaryIO],
+    urls: Sequence[str],
+    request: Request,
+    response: Response,
+    services: Services,
+    fetcher: PictureFetcher,
+    condition: Precondition,
+) -> Item:
+    """Stores an item with its pictures, and those to be fetched; sets the answer's status and headers."""
 
     async def prepared() -> PreparedItem:
-        files = await fetcher.collect([upload.file for upload in form.image], form.image_url)
+        files = await fetcher.collect(pictures, urls)
         return await services.catalogue.prepare(fields, files)
 
     item = await while_connected(request, prepared())
@@ -87,6 +123,7 @@ async def post_item(
     status_code=status.HTTP_201_CREATED,
     dependencies=[_FORM, *INGEST_KEY],
     responses={**_STORED, **_DOOR, **responses(400, 412, 413, 415, 422, 503, 507)},
+    openapi_extra=_json_too(PutBody, _EXAMPLE),
     summary="Add or replace the item of this address",
 )
 async def put_item(
@@ -136,7 +173,9 @@ async def list_items(
     cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     filter: Filter = None,
-    facets: Annotated[list[str], Query(max_length=20, description="Fields to count; repeatable.")] = [],  # noqa: B006
+    facets: Annotated[
+        list[str], Query(max_length=20, description="Fields to count: `facets=brand&facets=price`.")
+    ] = [],  # noqa: B006
     facet_size: Annotated[
         int, Query(ge=1, le=MOST_FACET_VALUES, description="How many values of each, the most common first.")
     ] = 20,
@@ -166,8 +205,8 @@ async def list_items(
     )
 
 
-async def _order_of(services: ServicesDep, text: str) -> Sort:
-    """The order of `price:desc`. Raises FilterError (`unknown_field`, `wrong_type`)."""
+async def _order_of(services: ServicesDep, text: str) -> Sort | None:
+    """The order of `price:desc`; None where no item has that. Raises FilterError (`unknown_field`, `wrong_type`)."""
     name, _, order = text.rpartition(":")
     if order not in ("asc", "desc"):
         name, order = text, "asc"
@@ -191,10 +230,16 @@ async def list_fields(services: ServicesDep) -> FieldList:
 )
 async def delete_items(
     services: ServicesDep,
-    filter: Annotated[str, Query(max_length=10_000, description="JSON, as in `POST /search`; `{}` removes all.")],
+    filter: Filter = None,
+    all: Annotated[bool, Query(description="Remove all items, in place of a `filter`.")] = False,
 ) -> Deleted:
-    """With their pictures. Ask again if it was cut off."""
-    return Deleted(deleted=await services.catalogue.delete_where(await condition_of(services, filter)))
+    """With their pictures. Ask again if it was cut off. A filter that holds no condition is refused."""
+    condition = await condition_of(services, filter)
+    if all and condition is not None:
+        raise Problem(422, "filter_or_all", "Send filter or all=true: one of them.")
+    if not all and condition is None:  # `{}` is what some clients make of a value that is not set
+        raise Problem(422, "empty_filter", "The filter holds no condition: to remove all items send all=true.")
+    return Deleted(deleted=await services.catalogue.delete_where(condition))
 
 
 @router.get(

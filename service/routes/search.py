@@ -59,7 +59,8 @@ async def search(body: SearchRequest, request: Request, services: ServicesDep) -
 async def search_batch(body: BatchRequest, request: Request, services: ServicesDep) -> BatchResponse:
     """All are answered, or the first problem is. Counts as so many searches."""
     request.state.permit.charge(len(body.searches) - 1)
-    together = asyncio.gather(*map(services.searcher.search, body.searches))
+    searches = [services.searcher.search(one, f"body.searches.{n}") for n, one in enumerate(body.searches)]
+    together = asyncio.gather(*searches)
 
     async def answers() -> BatchResponse:
         return BatchResponse(results=await together)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, known_fields, selection
+from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, base, known_fields, selection
 from retriever.index.fields import WORDS_KEY, FieldValue, key
 from retriever.index.filters import And, AnyOf, Condition, Not, parse
 from retriever.index.fusion import Candidates
@@ -57,6 +57,7 @@ async def through(index: ItemIndex, filter: dict[str, Any]) -> list[str]:
         ({"price": 12}, ["cup"]),
         ({"price": [12, 8.5]}, ["cup", "mug"]),
         ({"category": "Home > Kitchen"}, ["cup", "mug"]),
+        ({"category": "home>Kitchen"}, ["cup", "mug"]),
         ({"category": "Home"}, ["cup", "lamp", "mug"]),
         ({"available": False}, ["cup"]),
         ({"article no.": "42-a"}, ["shoe"]),
@@ -106,6 +107,11 @@ async def test_filters_that_cannot_be(index: ItemIndex, filter: Any, code: str, 
     with pytest.raises(FilterError, match=message) as raised:
         parse(filter, await index.fields())
     assert raised.value.code == code
+
+
+def test_a_category_is_found_as_it_was_stored_earlier_too() -> None:
+    condition = parse({"category": "Home>Kitchen"}, {"category": {"keyword"}})
+    assert condition == AnyOf(key("keyword", "category"), ("home>kitchen", "home > kitchen"))
 
 
 def nested(depth: int) -> dict[str, Any]:

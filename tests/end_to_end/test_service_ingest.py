@@ -128,7 +128,7 @@ def shop_ids(server: Server) -> list[str]:
 
 
 def test_what_is_no_longer_in_the_feed_is_removed_after_all_else_arrived(server: Server, tmp_path: Path) -> None:
-    httpx.delete(f"{server.url}/items", params={"filter": "{}"})
+    httpx.delete(f"{server.url}/items?all=true")
     assert "4 new" in ingest(server, feed(tmp_path, "a/1", "A/1", "b", "c")).stdout
     assert httpx.get(f"{server.url}/items/b").json()["price"] == 12.5
 
@@ -143,7 +143,7 @@ def test_what_is_no_longer_in_the_feed_is_removed_after_all_else_arrived(server:
 
 
 def test_a_feed_that_lacks_most_of_the_shop_is_refused_however_often_it_comes(server: Server, tmp_path: Path) -> None:
-    httpx.delete(f"{server.url}/items", params={"filter": "{}"})
+    httpx.delete(f"{server.url}/items?all=true")
     ingest(server, feed(tmp_path, "a", "b", "c"))
     wrong = feed(tmp_path, "c", "x", "y", "z")
     for _ in range(2):

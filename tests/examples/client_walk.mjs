@@ -42,5 +42,6 @@ assert.equal(await shop.count(), 2);
 assert.equal((await shop.get("mug/1")).title, "red mug");
 await shop.delete("mug/1");
 await assert.rejects(shop.get("mug/1"), { code: "item_not_found" });
-assert.equal(await shop.deleteWhere({}), 1);
+await assert.rejects(shop.deleteWhere({ brand: undefined }), { code: "empty_filter" });
+assert.equal(await shop.deleteAll(), 1);
 console.log("walked");

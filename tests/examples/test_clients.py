@@ -75,7 +75,9 @@ def test_the_python_client(server: Server, picture: Path) -> None:
         shop.delete("mug/1")
         with pytest.raises(SearchError, match="item_not_found"):
             shop.get("mug/1")
-        assert shop.delete_where({}) == 1
+        with pytest.raises(SearchError, match="empty_filter"):
+            shop.delete_where({})
+        assert shop.delete_all() == 1
 
 
 def test_the_javascript_client(server: Server, picture: Path) -> None:

@@ -19,7 +19,7 @@ def line(tmp_path: Path) -> Any:
     return read
 
 
-@pytest.mark.parametrize("category", ["A > B", ["A > B"], ["A", "B"], [" A ", "B"], '["A", "B"]', '["A > B"]'])
+@pytest.mark.parametrize("category", ["A > B", "A>B", ["A > B"], ["A", "B"], [" A ", "B"], '["A", "B"]', '["A > B"]'])
 def test_a_category_is_its_steps_however_it_is_written(line: Any, category: Any) -> None:
     assert line({"id": 1, "category": category}).fields == {"category": ["A", "B"]}
 

@@ -19,7 +19,7 @@ from service.access import ANY_KEY, INGEST_KEY, SEARCH_KEY, Gate, GuardedRoute
 from service.app import create_app
 from service.metrics import Metrics
 from service.problems import Problem
-from service.routes import bulk, events, export, health, items, rules, search
+from service.routes import bulk, events, export, health, items, json_items, rules, search
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 from tests.service.test_problems import check
@@ -67,6 +67,8 @@ CALLS: list[tuple[str, str, dict[str, Any], set[str]]] = [
     ("GET", "/export", {}, {"ingest"}),
     ("POST", "/items", {"files": {"id": (None, "a"), "title": (None, "a")}}, {"ingest"}),
     ("PUT", "/items/a", {"files": {"title": (None, "a")}}, {"ingest"}),
+    ("POST", "/items", {"json": {"id": "a", "title": "a"}}, {"ingest"}),
+    ("PUT", "/items/a", {"json": {"title": "a"}}, {"ingest"}),
     ("PATCH", "/items/mug", {"json": {"price": 1}}, {"ingest"}),
     ("DELETE", "/items/nobody", {}, {"ingest"}),
     ("DELETE", '/items?filter={"id": "nobody"}', {}, {"ingest"}),
@@ -104,6 +106,7 @@ def test_no_route_is_forgotten(keyed: TestClient) -> None:
     ]
     routes += search.image_router.routes
     assert all(isinstance(route, GuardedRoute) for route in routes)
+    assert all(isinstance(route, GuardedRoute) and route.needed for route in json_items.router.routes)
     unguarded = {route.path for route in routes if isinstance(route, GuardedRoute) and route.needed is None}
     assert unguarded == {"/health/live", "/health/ready", "/items/{item_id}/image"}, "the picture's route asks itself"
     known = {route.path for route in routes if isinstance(route, APIRoute)}

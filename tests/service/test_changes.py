@@ -145,12 +145,22 @@ def test_list_and_delete_by_filter(client: TestClient) -> None:
     assert {"name": "price", "kinds": ["number"]} in client.get("/fields").json()["fields"]
     assert client.get("/items", params={"filter": '{"nope": 1}'}).json()["code"] == "unknown_field"
     assert client.get("/items", params={"filter": "{"}).json()["code"] == "invalid_filter"
-    assert client.delete("/items").status_code == 422, "nobody deletes everything by mistake"
-    assert client.delete("/items", params={"filter": ""}).json()["code"] == "invalid_filter", "nor by an unset variable"
     assert client.delete("/items", params={"filter": cheap}).json() == {"deleted": 3}
     assert client.get("/items").json()["total"] == 2
     assert client.get("/items/0/image").status_code == 404
-    assert client.delete("/items", params={"filter": "{}"}).json() == {"deleted": 2}
+
+
+def test_nobody_empties_the_shop_by_mistake(client: TestClient) -> None:
+    for n in range(2):
+        post_item(client, str(n), title="mug")
+    refused = [client.delete("/items", params=asked) for asked in ({}, {"filter": "{}"}, {"filter": '{"or": [{}]}'})]
+    assert [(one.status_code, one.json()["code"]) for one in refused] == [(422, "empty_filter")] * 3
+    assert "all=true" in refused[1].json()["detail"], "JSON.stringify({brand: undefined}) is {}"
+    assert client.delete("/items", params={"filter": ""}).json()["code"] == "invalid_filter", "nor by an unset variable"
+    assert client.delete("/items", params={"all": "false"}).status_code == 422
+    assert client.delete("/items", params={"filter": '{"id": "0"}', "all": True}).json()["code"] == "filter_or_all"
+    assert client.get("/items").json()["total"] == 2
+    assert client.delete("/items", params={"all": True}).json() == {"deleted": 2}
 
 
 def test_an_attribute_is_not_taken_for_an_items_own_field(client: TestClient) -> None:
@@ -266,7 +276,7 @@ def test_what_must_hold_for_one_item_is_refused_for_many(client: TestClient, hea
     line = json.dumps({"id": "mug", "title": "overwritten"})
     refused = client.post("/items/bulk", content=line, headers=NDJSON | header)
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_precondition")
-    assert client.delete("/items", params={"filter": "{}"}, headers=header).status_code == 422
+    assert client.delete("/items?all=true", headers=header).status_code == 422
     assert client.get("/items/mug").json()["title"] == "mug"
 
 

@@ -1,5 +1,6 @@
 """The life of an item: put in, read, listed, replaced, removed."""
 
+import base64
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from retriever.index import IndexedItem, IndexUnavailable
+from service.app import create_app
 from service.schemas import ItemPatch
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
@@ -43,8 +45,59 @@ def test_a_new_item_is_answered_as_it_is_stored(client: TestClient) -> None:
     assert client.get("/items/mug-1").json() == item
 
 
+def test_an_item_as_json_is_the_same_as_one_of_a_form(client: TestClient) -> None:
+    red = base64.b64encode(picture_file("red")).decode()
+    said = {"title": "mug", "category": "Home>Mugs", "price": 12.5, "stock": 3, "attributes": {"ml": 3, "line": "A"}}
+    stored = client.post("/items", json={"id": "a/b", **said, "images": [red]})
+    assert (stored.status_code, stored.headers["location"]) == (201, "/items/a%2Fb")
+    form = {**said, "attributes": '{"ml": 3, "line": "A"}'}
+    assert post_item(client, "form", picture_file("red"), **form).status_code == 201
+    own = {"id", "images", "version", "created_at", "updated_at"}
+
+    def told(item_id: str) -> Any:
+        item = client.get(f"/items/{item_id}").json()
+        return {name: value for name, value in item.items() if name not in own}, item["images"][0]["sha256"]
+
+    assert told("a%2Fb") == told("form")
+    assert client.post("/search", json={"query": "mug"}).json()["total"] == 2
+    put = client.put("/items/a%2Fb", json={"title": "cup"}, headers={"If-Match": stored.headers["ETag"]})
+    assert (put.status_code, put.json()["title"], put.json()["images"]) == (200, "cup", [])
+    refused = client.put("/items/a%2Fb", json={"title": "cup"}, headers={"If-None-Match": "*"})
+    assert refused.json()["code"] == "already_exists"
+
+
 @pytest.mark.parametrize(
-    "category", [["Home", "Kitchen"], ['["Home", "Kitchen"]'], ["Home > Kitchen"]], ids=["repeated", "json", "path"]
+    ("body", "code", "field"),
+    [
+        ({"id": "a", "title": "mug", "price": -1}, "validation_failed", "body.price"),
+        ({"id": "a", "title": "mug", "images": ["?"]}, "validation_failed", "body.images.0"),
+        ({"id": "a", "title": "mug", "image": "x"}, "validation_failed", "body.image"),
+        ({"title": "mug"}, "validation_failed", "body.id"),
+        ({"id": "a", "images": [base64.b64encode(b"no picture").decode()]}, "invalid_image", None),
+        ({"id": "a", "image_urls": ["https://shop.example/a.jpg"]}, "image_urls_off", None),
+        ({"id": "a", "title": "mug", "images": ["aaaa"] * 9}, "too_many_pictures", None),
+        ({"id": "a"}, "empty_item", None),
+    ],
+)
+def test_an_item_as_json_that_cannot_be(client: TestClient, body: Any, code: str, field: str | None) -> None:
+    answer = client.post("/items", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
+    if field:
+        assert answer.json()["errors"][0]["field"] == field
+    assert client.get("/items/a").status_code == 404
+
+
+def test_an_item_as_json_is_bounded_as_a_form_is(settings: Settings) -> None:
+    with TestClient(create_app(settings.model_copy(update={"max_body_bytes": 5000}))) as client:
+        for method, path in (("POST", "/items"), ("PUT", "/items/a")):
+            answer = client.request(method, path, json={"title": "x" * 6000})
+            assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "category",
+    [["Home", "Kitchen"], ['["Home", "Kitchen"]'], ["Home > Kitchen"], ["Home>Kitchen"]],
+    ids=["repeated", "json", "path", "narrow"],
 )
 def test_category_may_be_written_three_ways(client: TestClient, category: list[str]) -> None:
     assert post_item(client, "a", title="mug", category=category).json()["category"] == ["Home", "Kitchen"]

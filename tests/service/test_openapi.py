@@ -123,7 +123,9 @@ def test_the_examples_work(client: TestClient) -> None:
 
     stored = check(client.post("/items", files=form("POST /items")), 201).json()
     assert stored.keys() == example({"$ref": "#/components/schemas/Item"}).keys()
+    check(client.post("/items", json=body("POST /items")))
     check(client.put("/items/other", files=form("PUT /items/{item_id}")), 201)
+    check(client.put("/items/other", json=body("PUT /items/{item_id}")))
     check(client.patch("/items/other", json=body("PATCH /items/{item_id}")))
     lines = body("POST /items/bulk", "application/x-ndjson")
     answer = client.post("/items/bulk", content=lines, headers={"Content-Type": "application/x-ndjson"})

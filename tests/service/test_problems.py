@@ -51,7 +51,10 @@ FORM = {"Content-Type": "multipart/form-data; boundary=b"}
         ("GET", "/search", None, {}, 405, "method_not_allowed"),
         ("PUT", "/items?cursor=a", None, {}, 405, "method_not_allowed"),
         ("POST", "/", None, {}, 405, "method_not_allowed"),
-        ("POST", "/items", b"{}", JSON, 415, "unsupported_media_type"),
+        ("POST", "/items", b"id=a", {"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
+        ("POST", "/items", b"{}", JSON, 422, "validation_failed"),
+        ("POST", "/items", b"[" * 100_000, JSON, 400, "malformed_body"),
+        ("PUT", "/items/a", b"{", JSON, 400, "malformed_body"),
         ("POST", "/items", b"", {}, 415, "unsupported_media_type"),
         (
             "POST",
@@ -89,7 +92,7 @@ def test_405_says_what_is_allowed(client: TestClient) -> None:
     [
         ("POST", "/items/bulk?Action=update", "Action"),
         ("GET", "/items?offset=40", "offset"),
-        ("DELETE", "/items?filter={}&dry_run=true", "dry_run"),
+        ("DELETE", "/items?all=true&dry_run=true", "dry_run"),
         ("GET", "/items/a?fields=title", "fields"),
     ],
 )

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from retriever import ItemInput, Retriever
+from retriever.index.fields import BUILT_IN
 from retriever.index.fusion import CODE_WEIGHT, LEXICAL_WEIGHT
 from retriever.scoring import maxsim
 from service.app import create_app
@@ -142,12 +143,41 @@ def test_an_empty_shop_lists_nothing(client: TestClient) -> None:
     assert search(client, "")["hits"] == []
 
 
+def test_an_items_own_fields_are_known_before_any_item_has_them(client: TestClient) -> None:
+    always: dict[str, Any] = {"filter": {"stock": {"gt": 0}}, "facets": list(BUILT_IN), "sort": [{"field": "price"}]}
+    for query in ("", "mug"):
+        answer = search(client, query, **always)
+        assert (answer["hits"], answer["total"]) == ([], 0)
+        assert answer["facets"] == {name: {"values": [], "min": None, "max": None} for name in BUILT_IN}
+    for asked in ({"category": "Home>Mugs"}, {"available": True}, {"created_at": {"lt": "2026-01-01"}}):
+        assert client.get("/items", params={"filter": json.dumps(asked)}).json()["total"] == 0
+    post_item(client, "mug", title="mug")
+    for query in ("", "mug"):
+        assert search(client, query, **always)["total"] == 0
+        not_sold_out = {**always, "filter": {"not": {"stock": 0}}, "group_by": "category"}
+        assert ids(search(client, query, **not_sold_out)) == ["mug"]
+    listed = client.get("/items", params={"sort": "stock:desc", "facets": "stock"}).json()
+    assert ([one["id"] for one in listed["items"]], listed["facets"]["stock"]["values"]) == (["mug"], [])
+    refused = client.post("/search", json={"filter": {"stock": {"from": 1}}}).json()
+    assert (refused["code"], refused["errors"][0]["field"]) == ("invalid_filter", "body.filter.stock")
+    post_item(client, "all", title="mug", category="Home", price=1, stock=1)
+    assert {one["name"] for one in client.get("/fields").json()["fields"]} == set(BUILT_IN)
+    assert ids(search(client, **always)) == ["all"]
+
+
+def test_a_mistyped_field_is_answered_with_those_like_it(client: TestClient) -> None:
+    names = [*(f"a{n}" for n in range(30)), "colour", "material"]
+    post_item(client, "mug", title="mug", attributes=json.dumps(dict.fromkeys(names, "x")))
+    refused = client.post("/search", json={"filter": {"attributes.color": "red"}}).json()
+    assert "there are: colour, a0, a1" in refused["detail"]
+
+
 @pytest.mark.parametrize(
     ("body", "code", "said"),
     [
         ({"rerank": 5}, "validation_failed", "rerank is about what is found by a query"),
-        ({"relevance_floor": 0.5}, "validation_failed", "relevance_floor is about"),
-        ({"sort": [{"field": "price"}, {"field": "stock"}]}, "wrong_type", "one order"),
+        ({"exclude": ["steel"]}, "validation_failed", "exclude is about"),
+        ({"sort": [{"field": "price"}, {"field": "stock"}]}, "invalid_sort", "one order"),
         ({"sort": [{"field": "brand"}]}, "wrong_type", "numbers or dates"),
     ],
 )
@@ -155,6 +185,32 @@ def test_what_needs_a_query_says_so(shop: TestClient, body: dict[str, Any], code
     answer = shop.post("/search", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert said in answer.json()["detail"]
+
+
+def test_what_a_storefront_always_sends_does_nothing_without_a_query(shop: TestClient) -> None:
+    always = {"explain": True, "highlight": True, "min_score": 0.3, "relevance_floor": 0.9}
+    plain = search(shop, "")
+    for query in ("", None):
+        answer = shop.post("/search", json={"query": query, **always})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["hits"] == plain["hits"]
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"mode": "lexical"}, {"sort": [{"field": "price"}]}, {"group_by": "brand"}, {"min_score": 0.1}]
+)
+@pytest.mark.parametrize("query", ["", "mug", "mug -steel"])
+def test_facets_and_the_total_alone(shop: TestClient, query: str, more: dict[str, Any]) -> None:
+    whole = search(shop, query, facets=["brand"], **more)
+    alone = search(shop, query, facets=["brand"], limit=0, **more)
+    assert (alone["hits"], alone["next_cursor"]) == ([], None)
+    assert (alone["total"], alone["facets"]) == (whole["total"], whole["facets"])
+
+
+def test_without_hits_nothing_is_encoded(shop: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = shop.app.state.services.encoder  # type: ignore[attr-defined]
+    monkeypatch.setattr(encoder, "encode_query", None)
+    assert search(shop, "red mug", limit=0)["total"] == 4
 
 
 def test_similar_items_of_other_styles(client: TestClient) -> None:
@@ -234,7 +290,20 @@ def test_cursors_page_through_one_search(shop: TestClient) -> None:
             break
         refused = shop.post("/search", json={"query": "lamp", "cursor": cursor})
         assert refused.json()["code"] == "invalid_cursor", "a cursor belongs to its search"
+        for other in ({"mode": "semantic"}, {"correct": False}):
+            refused = shop.post("/search", json={"query": "mug", "cursor": cursor, **other})
+            assert refused.json()["code"] == "invalid_cursor"
     assert found == everything
+
+
+def test_a_cursor_belongs_to_its_picture(shop: TestClient) -> None:
+    def page(colour: str, **form: str) -> Any:
+        return shop.post("/search/image", files={"image": picture_file(colour)}, data={"limit": "1", **form}).json()
+
+    cursor = page("red", query="mug")["next_cursor"]
+    assert len(page("red", query="mug", cursor=cursor)["hits"]) == 1
+    assert page("blue", query="mug", cursor=cursor)["code"] == "invalid_cursor"
+    assert page("red", query="mug", words="0.1", cursor=cursor)["code"] == "invalid_cursor"
 
 
 def test_modes(shop: TestClient) -> None:
@@ -373,8 +442,11 @@ def test_many_searches_at_once(shop: TestClient) -> None:
     answer = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "lamp"}]})
     assert [ids(result) for result in answer.json()["results"]] == single
     assert shop.post("/search/batch", json={"searches": []}).status_code == 422
-    refused = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "a", "limit": 0}]})
-    assert refused.json()["errors"][0]["field"] == "body.searches.1.limit"
+    for wrong, place in (({"limit": -1}, "limit"), ({"filter": {"nope": 1}}, "filter.nope")):
+        refused = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "a", **wrong}]})
+        assert refused.json()["errors"][0]["field"] == f"body.searches.1.{place}"
+    refused = shop.post("/search/batch", json={"searches": [{}, {"facets": ["nope"]}]})
+    assert refused.json()["errors"][0]["field"] == "body.searches.1.facets"
 
 
 def test_suggestions_follow_the_catalogue(shop: TestClient) -> None:

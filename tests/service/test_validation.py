@@ -37,6 +37,8 @@ from tests.service.helpers import picture_file, post_item
         ({"category": "[1, 2]"}, "category"),
         ({"category": '["a"'}, "category"),
         ({"category": ["x"] * 21}, "category"),
+        ({"category": ["Home > Kitchen > Mugs", "Gifts > For her"]}, "category"),
+        ({"category": '["Home>Kitchen", "Mugs"]'}, "category"),
         ({"attributes": json.dumps({"a": ["x"] * 201})}, "attributes"),
         ({"image": "not a file"}, "image"),
         ({"image_url": ""}, "image_url"),
@@ -85,12 +87,11 @@ def test_a_bad_picture_among_good_ones(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"query": None},
         {"query": 7},
         {"query": "x" * 1001},
         {"query": "a\x00b"},
         {"query": "\ud800"},
-        {"query": "a", "limit": 0},
+        {"query": "a", "limit": -1},
         {"query": "a", "limit": 101},
         {"query": "a", "limit": 10**30},
         {"query": "a", "limit": "20"},
