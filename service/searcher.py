@@ -125,13 +125,14 @@ class Searcher:
         started, search_id = perf_counter(), logs.begin_search()
         tokens = await self._catalogue.encode_picture(file)  # (Q, D)
         parsed = self._parsed(form.query)
-        text = parsed.text if parsed.phrases else self._lexicon.words.correct(parsed.text)
+        typed = beside.change(parsed.text)
+        text = typed if parsed.phrases else self._lexicon.words.correct(typed)
         words = (await self._encoder.encode_query(text)).embedding if text else None
         rows = np.concatenate([beside.rows(tokens, words, form.words), await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)
         asked = _Asked(rows, known, beside.lexical_weight(known, form.words), parsed.condition())
         response = await self._answer(form, asked, started, search_id, explain=form.explain)
-        if text != parsed.text:
+        if text != typed:
             response.corrected_query = text
         return response
 
