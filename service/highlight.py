@@ -4,7 +4,7 @@ import html
 import re
 from functools import lru_cache
 
-from retriever.index.lexical import embed_query
+from retriever.index.lexical import embed_document, embed_query
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")  # embed_query leaves out a possessive's 's
 
@@ -17,8 +17,7 @@ def stems(text: str) -> dict[str, frozenset[int]]:
 
 def matched(query: str, text: str) -> list[str]:
     """The words of a query that BM25 finds in a text, as they stand in the query."""
-    vector = embed_query(text)
-    there = set(vector.indices) if vector else set()
+    there = set(embed_document(text).indices)
     return [word for word, numbers in stems(query).items() if numbers & there]
 
 

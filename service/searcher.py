@@ -153,8 +153,10 @@ class Searcher:
         started, search_id = perf_counter(), logs.begin_search()
         picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
         parsed = self._parsed(form.query)
-        meant = parsed.text if parsed.phrases else self._rules.current().meaning(parsed.text)
-        text = meant if parsed.phrases else self._lexicon.words.correct(meant)
+        text = meant = beside.change(parsed.text)
+        if not parsed.phrases:
+            meant = self._rules.current().meaning(meant)
+            text = self._lexicon.words.correct(meant)
         words = (await self._encoder.encode_query(text)).embedding if text else None
         rows = np.concatenate([beside.query_vectors(tokens, words, form.words), await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)

@@ -5,6 +5,8 @@ So words in common count for less than in a search by words alone, but for artic
 training.composed` measures what both constants are worth.
 """
 
+import re
+
 import numpy as np
 
 from retriever.arrays import Floats
@@ -14,6 +16,16 @@ from retriever.index.lexical import has_code
 # How much words count beside a picture, and what a perfect match of words then adds to MaxSim, before that share.
 WORDS = 0.6
 LEXICAL_WEIGHT = 0.14
+
+# The picture says what "this" is: left in, such words draw the query away from what follows them.
+_THIS = re.compile(
+    r"^(?:like )?(?:this(?: one)?|(?:the )?same(?: one)?)(?:,? (?:but|only|just),?|,?(?= in\b)) (?=\S)", re.IGNORECASE
+)
+
+
+def change(text: str) -> str:
+    """What is to be different: "in red" of "this, but in red". A text of its own, "this is it", stays as it is."""
+    return _THIS.sub("", text)
 
 
 def query_vectors(picture: Floats, words: Floats | None = None, share: float = WORDS) -> Floats:

@@ -35,15 +35,18 @@ _EMBEDDER = Bm25(
 _LONGEST_NUMBER = 8  # words of an article number with plain words in it
 # Words joined by hyphens, slashes, underscores or dots: "424522-100", "602.456.78", "T-shirt".
 _JOINED = re.compile(r"(?<![^\W_])[^\W_]++(?:[-‐‑–_/.][^\W_]++)+")  # possessive: in linear time, whatever the text
-_MEASURE = re.compile(r"\d{1,4}|\d+[a-z]{1,3}", re.IGNORECASE)  # "42", "2024", "500ml", "16gb"
+# "PLO 166" and "418383 002", which shoppers type "PLO166" and "418383-002". Small letters and fewer digits are for
+# "Pack 100", "Fall 2011" and "SIZE 42".
+_SPACED = re.compile(r"(?<![^\W_])([A-Z]{2,4}|\d{6})\s+(\d{3,}[^\W_]*)")
+_UNITS = "mg|g|kg|oz|lbs?|ml|cl|dl|l|mm|cm|m|km|inch|ft|mb|gb|tb|mah|ah|k?w|v|hz|pcs?"
+_ENDINGS = "in|gms?|gsm|ct|[mg]hz|mp|hrs?|yrs?|st|nd|rd|th"  # which stay with their numbers
+# "42", "2024", "500ml", "25th"; "9902D" is an article number.
+_MEASURE = re.compile(rf"\d{{1,4}}|\d+(?:{_UNITS}|{_ENDINGS})", re.IGNORECASE)
 _CODE = re.compile(rf"{_JOINED.pattern}|(?<![^\W_])[^\W_]++")
 _COUNTED = re.compile(r"\d{1,4}(?:-[^\W\d_]{3,})+")  # "12-piece", "15-inch": no article numbers
 _DECIMAL = re.compile(r"\w+\.\w+")  # "3.5mm" is not "35mm"
 # Most texts have "16 GB", and shoppers type "16gb".
-_GLUED = re.compile(
-    r"(?<![\w.,])(\d+(?:[.,]\d+)?)(mg|g|kg|oz|lbs?|ml|cl|dl|l|mm|cm|m|km|inch|ft|mb|gb|tb|mah|ah|k?w|v|hz|pcs?)\b",
-    re.IGNORECASE,
-)
+_GLUED = re.compile(rf"(?<![\w.,])(\d+(?:[.,]\d+)?)({_UNITS})\b", re.IGNORECASE)
 _POSSESSIVE = re.compile(r"(?<=[^\W_])['’]s\b", re.IGNORECASE)
 # Thai to Myanmar, Khmer, kana and Han with its extensions, Hangul (which glues particles to its words).
 _UNSPACED = re.compile(
@@ -73,8 +76,9 @@ def embed_document(text: str, title: str = "") -> SparseVector:
 
 
 def _term_weights(text: str) -> dict[int, float]:
-    apart = " ".join(f"{number} {unit}" for number, unit in _GLUED.findall(_normal(text)))
-    vector = _EMBEDDER.embed_document(f"{_words(text)} {apart}")
+    apart = [" ".join(measure) for measure in _GLUED.findall(_normal(text))]
+    joined = ["".join(code) for code in _SPACED.findall(_normal(text))]
+    vector = _EMBEDDER.embed_document(" ".join([_words(text), *apart, *joined]))
     return dict(zip(vector.indices, vector.values, strict=True))
 
 

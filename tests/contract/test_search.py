@@ -170,6 +170,14 @@ async def test_an_article_number_of_several_words_comes_first(index: ItemIndex, 
         assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
 
 
+@pytest.mark.parametrize("typed", ["PLO166", "plo-166", "watch PLO166"])
+async def test_an_article_number_written_apart_is_found_as_one(index: ItemIndex, typed: str) -> None:
+    others = [IndexedItem(str(n), query(0)[None], f"watch SKO {n}66", {}) for n in (2, 3)]
+    await index.upsert([*others, IndexedItem("own", -query(0)[None], "watch PLO 166", {})])
+    assert await index.with_known_codes(typed) == typed
+    assert (await index.search(query(0), typed, limit=1, lexical_weight=3)).hits[0].id == "own"
+
+
 async def test_what_many_items_have_is_no_article_number(index: ItemIndex) -> None:
     await index.upsert([item(str(i), text="mug, 330 ml") for i in range(9)] + [item("kettle", text="steel, TAN 215")])
     assert await index.named("330 ml") is None

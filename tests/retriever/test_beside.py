@@ -32,3 +32,24 @@ def test_words_in_common_count_less_than_alone_but_for_article_numbers() -> None
     assert 0 < beside.lexical_weight("in red", 1) < LEXICAL_WEIGHT
     assert beside.lexical_weight("in red", 0.5) == pytest.approx(beside.lexical_weight("in red", 1) / 2)
     assert beside.lexical_weight("AB-1234", 1) == CODE_WEIGHT
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "this, but in red",
+        "This but in red",
+        "the same, only in red",
+        "same in red",
+        "like this, just in red",
+        "this one in red",
+        "in red",
+    ],
+)
+def test_the_picture_says_what_this_is(said: str) -> None:
+    assert beside.change(said) == "in red"
+
+
+@pytest.mark.parametrize("said", ["", "this is it", "this", "same but", "same day", "Only This", "sameness in red"])
+def test_a_text_of_its_own_stays_as_it_is(said: str) -> None:
+    assert beside.change(said) == said

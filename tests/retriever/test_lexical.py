@@ -7,7 +7,17 @@ from retriever.index.lexical import embed_document, embed_query, has_code, may_n
 
 @pytest.mark.parametrize(
     "text",
-    ["424522-100", "FB127A", "602.456.78", "puma 35482901", "42 43", "DM0029-400 nike", "٤٢٤٥", "towel asvtwl322"],
+    [
+        "424522-100",
+        "FB127A",
+        "602.456.78",
+        "puma 35482901",
+        "42 43",
+        "DM0029-400 nike",
+        "٤٢٤٥",
+        "towel asvtwl322",
+        "Shoes 9902D",
+    ],
 )
 def test_a_number_that_names_a_product(text: str) -> None:
     assert has_code(text)
@@ -29,6 +39,9 @@ def test_a_number_that_names_a_product(text: str) -> None:
         "green 10-pack socks",
         "15-inch laptop",
         "ring 18-carat",
+        "15in laptop",
+        "25th anniversary mug",
+        "towel 500gsm",
     ],
 )
 def test_words_that_say_what_a_product_is(text: str) -> None:
@@ -79,3 +92,20 @@ def test_no_other_boy_is_found_by_an_s() -> None:
     asked = embed_query("men's")
     assert asked is not None
     assert not set(asked.indices) & set(embed_document("Baby Boy’s shirt, U.S. Polo").indices)
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"), [("palito PLO 166 watch", "plo166"), ("IN 91390001", "in91390001"), ("418383 002", "418383002")]
+)
+def test_a_number_written_apart_is_found_written_as_one(text: str, typed: str) -> None:
+    asked = embed_query(typed)
+    assert asked is not None
+    assert set(asked.indices) <= set(embed_document(text).indices)
+
+
+@pytest.mark.parametrize("text", ["Pack 100", "SIZE 42", "iPhone 12", "Fall 2011", "TOP 10", "set of 300"])
+def test_words_beside_a_number_stay_apart(text: str) -> None:
+    word, number = text.split()[-2:]
+    asked = embed_query(word + number)
+    assert asked is not None
+    assert not set(asked.indices) & set(embed_document(text).indices)

@@ -234,3 +234,4 @@ def test_words_are_marked_in_every_form() -> None:
     assert highlighted("<b>", "<b>bold</b>") == "&lt;<mark>b</mark>&gt;bold&lt;/<mark>b</mark>&gt;"
     assert highlighted("the", "the mug") == "the mug"
     assert matched("red mugs for him", "mug") == ["mugs"]
+    assert matched("watch plo166", "PLO 166") == ["plo166"]

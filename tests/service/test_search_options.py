@@ -120,6 +120,15 @@ def test_misspelt_words_beside_a_picture_are_corrected(shop: TestClient) -> None
     assert shop.post("/search/image", files=picture, data={"query": "mug"}).json()["corrected_query"] is None
 
 
+def test_this_is_what_the_picture_shows(shop: TestClient) -> None:
+    picture = {"image": ("a.png", picture_file((0, 0, 0)))}
+    said, plain = (
+        shop.post("/search/image", files=picture, data={"query": q}).json() for q in ("same in red", "in red")
+    )
+    assert said["corrected_query"] is None
+    assert [(hit["id"], hit["score"]) for hit in said["hits"]] == [(hit["id"], hit["score"]) for hit in plain["hits"]]
+
+
 def test_without_a_query_a_category_is_listed(client: TestClient) -> None:
     for n in range(6):
         attributes = json.dumps({"style": f"S{n // 2}", "brand": "Nord"})
