@@ -19,7 +19,7 @@ router = APIRouter(tags=["operations"], route_class=GuardedRoute)
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "JSON lines, each an object.",
+            "description": 'JSON lines, each an object: `{"item": …}` for each item.',
             "content": {"application/x-ndjson": {"schema": {"type": "object"}}},
         },
         **responses(401, 403, 422, 429, 503),
