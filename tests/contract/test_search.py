@@ -370,7 +370,7 @@ async def test_words_bring_in_what_vectors_leave_out(index: ItemIndex, monkeypat
         (np.full(DIM, np.nan), {"limit": 1}, "NaN"),
         (np.ones(DIM + 1), {"limit": 1}, "shape"),
         (np.ones((1, 1, DIM)), {"limit": 1}, "shape"),
-        (query(0), {"limit": 0}, "limit"),
+        (query(0), {"limit": -1}, "limit"),
         (query(0), {"limit": 1, "offset": -1}, "offset"),
         (query(0), {"limit": 1, "lexical_weight": -0.1}, "lexical_weight"),
         (query(0), {"limit": 1, "lexical_weight": float("nan")}, "lexical_weight"),

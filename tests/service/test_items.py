@@ -115,6 +115,15 @@ def test_a_category_is_read_once(client: TestClient) -> None:
     assert client.get("/items/b").json()["category"] == steps
 
 
+def test_an_item_of_an_earlier_version_may_change_though_a_step_holds_what_joins_them(client: TestClient) -> None:
+    post_item(client, "a", title="mug")
+    index, call = client.app.state.services.index, client.portal.call  # type: ignore[attr-defined,union-attr]
+    payload = {**call(index.get, ["a"])["a"], "category": ["Home", "Mugs>Cups"]}
+    call(index.upsert, [IndexedItem("a", call(index.tokens, ["a"])["a"], "mug", payload)])
+    changed = client.patch("/items/a", json={"price": 3})
+    assert (changed.status_code, changed.json()["category"]) == (200, ["Home", "Mugs", "Cups"])
+
+
 def test_the_same_id_replaces(client: TestClient, settings: Settings) -> None:
     first = post_item(client, "a", picture_file("red"), title="mug").json()
     answer = post_item(client, "a", picture_file("blue"), title="lamp")
