@@ -52,7 +52,7 @@ export const search = (request, signal) =>
   });
 
 // How many of a search's hits have which values.
-export const countHits = (request, facets) => search({ ...request, limit: 1, facets, facet_size: FACET_SIZE });
+export const countHits = (request, facets) => search({ ...request, limit: 0, facets, facet_size: FACET_SIZE });
 
 // `request` as for `search`, with a picture; the words may be empty.
 export function searchImage(image, request, signal) {

@@ -12,6 +12,7 @@ import { setUpVariants } from "./variants.js";
 
 const PAGE = 24;
 const PAUSE = 140; // milliseconds without a key before a search starts
+const RELEVANT = 0.5; // of the best likeness: what has less is not shown, so that counts are of what fits
 
 const input = $("#query");
 const results = $("#results");
@@ -26,6 +27,7 @@ let shown = { query: "", typed: false, count: 0, cursor: null };
 
 let verbatim = ""; // a query that is searched for as it was typed
 let pause; // after which what is typed is searched for
+let unfinished = false; // whether the last word may be, since it is being typed
 
 const openDetail = setUpDetail({ onEdit: (item) => openUpload(item), onDeleted: () => changed() });
 const openUpload = setUpUpload({ onSaved: () => changed() });
@@ -41,10 +43,18 @@ function changed() {
   return load(input.value.trim());
 }
 
-// The search where only what is relevant to it is shown: in the order of a field.
+// The search where only what is relevant to it is shown.
 function ranking() {
   const query = input.value.trim();
-  return query && sort.value && !photo.get() ? { query, sort: order(), correct: query !== verbatim } : null;
+  const floor = relevant();
+  return query && floor && !photo.get() ? { query, ...floor, correct: query !== verbatim, complete: unfinished } : null;
+}
+
+// In the order of a field the service has a floor of its own, higher up. Among variants there is none: the other colours of
+// a shirt count, though they are less like a query that names one.
+function relevant() {
+  if (sort.value) return { sort: order() };
+  return variants.matter(filters.filter()) ? null : { relevance_floor: RELEVANT };
 }
 
 function order() {
@@ -143,7 +153,7 @@ async function fetchPage(query, next, typed, signal) {
     ...(sort.value ? { sort: order() } : {}),
     ...(variants.field() ? { group_by: variants.field() } : {}),
   };
-  const own = { highlight: true, correct: query !== verbatim, complete: typed };
+  const own = { ...relevant(), highlight: true, correct: query !== verbatim, complete: typed };
   const answer = image ? await searchImage(image, request, signal) : await search({ ...request, ...own }, signal);
   $("#model").textContent = `Model ${answer.model_id}`;
   const corrected = answer.corrected_query ? ` for “${answer.corrected_query}”` : "";
@@ -253,6 +263,7 @@ function go(words, { replace = false, typed = false } = {}) {
   visit(state.size ? `/?${state}` : "/", photo.number(), { replace, typed });
   // Who ticks filters goes on from there.
   if (!replace && !$("#filters").contains(document.activeElement)) scrollTo({ top: 0, behavior: "instant" });
+  unfinished = typed;
   filters.follow();
   document.title = query ? `${query} – Product search` : "Product search";
   return load(query, { typed });

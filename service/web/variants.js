@@ -37,5 +37,8 @@ export function setUpVariants({ onChange }) {
     if (most > 1 && most <= MOST) field = name;
   }
 
-  return { field: () => chosen, set, show, learn };
+  // Whether the variants of a thing matter now: one stands for all, or a filter asks for those of one.
+  const matter = (filter) => Boolean(chosen || NAMES.some((name) => Object.hasOwn(filter ?? {}, name)));
+
+  return { field: () => chosen, matter, set, show, learn };
 }

@@ -45,22 +45,23 @@ def test_facets_are_filters_and_chips_take_them_away(page: Page) -> None:
     mugs.check()
     expect(page.locator("#status")).to_have_text("3 products")
     assert "filter=" in page.url
-    page.get_by_label("Search products").fill("red")
-    expect(page.locator("#status")).to_contain_text("Best 3 of 3")
-    assert titles(page)[0] == "red mug"
+    page.get_by_label("Search products").fill("red shirt")
+    expect(page.locator("#status")).to_contain_text("Best")
+    assert set(titles(page)) <= {"red mug", "green mug", "blue mug"}
+    page.get_by_label("Search products").fill("")
     filters.get_by_role("checkbox", name="shirt").check()
-    expect(page.locator("#status")).to_contain_text("of 6")
+    expect(page.locator("#status")).to_have_text("6 products")
     page.reload()
-    expect(page.locator("#status")).to_contain_text("of 6")
+    expect(page.locator("#status")).to_have_text("6 products")
     for value in ("category Shop > mug", "category Shop > shirt"):
         page.get_by_role("button", name=f"Remove {value}").click()
-    expect(page.locator("#status")).to_contain_text("of 37")
+    expect(page.locator("#status")).to_have_text("37 products")
     expect(page.locator("#chips li")).to_have_count(0)
 
 
 def test_a_price_range_and_sorting_by_price(page: Page) -> None:
     page.get_by_label("Search products").fill("mug")
-    expect(page.locator("#status")).to_contain_text("of 37")
+    expect(page.locator("#status")).to_contain_text("Best")
     page.get_by_label("Most price").fill("7")
     page.get_by_label("Most price").press("Enter")
     expect(page.get_by_role("button", name="Remove price")).to_be_visible()
@@ -95,9 +96,9 @@ def test_variants_collapse_to_the_best_and_open_again(server: Server, page: Page
     try:
         page.reload()
         page.get_by_label("Search products").fill("green cap")
-        expect(page.locator("#status")).to_contain_text("of 40")
+        expect(page.locator(".card:not(.skeleton) h3").first).to_have_text("green cap")
         page.get_by_role("switch", name="One per style").check()
-        expect(page.locator("#status")).to_contain_text("of 38")
+        expect(page.get_by_role("button", name="2 more of green cap")).to_be_visible()
         assert "group=item_group_id" in page.url
         assert [title for title in titles(page) if "cap" in title] == ["green cap"]
         others = page.get_by_role("button", name="2 more of green cap")
@@ -107,7 +108,7 @@ def test_variants_collapse_to_the_best_and_open_again(server: Server, page: Page
         assert set(titles(page)) == {"red cap", "green cap", "blue cap"}
         expect(page.get_by_role("button", name="Remove item_group_id Cap 12")).to_be_visible()
         page.go_back()
-        expect(page.locator("#status")).to_contain_text("of 38")
+        expect(page.get_by_role("button", name="2 more of green cap")).to_be_visible()
         expect(page.get_by_role("switch", name="One per style")).to_be_checked()
     finally:
         for colour in COLOURS:
