@@ -28,7 +28,7 @@ from retriever.index.points import point_id
 from service.disk import Disk
 from service.encoder import Encoder
 from service.lexicon import Lexicon
-from service.media import MediaStore, Picture, decode
+from service.media import MediaStore, Picture, PictureLimits, decode
 from service.metrics import Metrics
 from service.payload import images_of, indexed, new_payload, stored_inputs, text_of
 from service.problems import Problem
@@ -84,15 +84,11 @@ class Catalogue:
         metrics: Metrics,
         lexicon: Lexicon,
         disk: Disk,
-        *,
-        max_pixels: int,
-        max_file_bytes: int,
-        picture_side: int,
+        limits: PictureLimits,
     ) -> None:
         self._index, self._encoder, self.media, self._metrics = index, encoder, media, metrics
-        self._lexicon, self.disk = lexicon, disk
-        self._max_pixels, self._max_file_bytes, self._picture_side = max_pixels, max_file_bytes, picture_side
-        # Few threads: each may hold a decoded picture of `max_pixels`.
+        self._lexicon, self.disk, self._limits = lexicon, disk, limits
+        # Few threads: each may hold a decoded picture of `limits.pixels`.
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="pictures")
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.refusal: str | None = None  # why no write is made, if none is
@@ -163,13 +159,7 @@ class Catalogue:
     async def _decode(self, number: int, file: BinaryIO, text: str) -> tuple[Picture, ItemInput]:
         def work() -> tuple[Picture, ItemInput]:
             with self._metrics.stage("decode"):
-                picture = decode(
-                    file,
-                    max_pixels=self._max_pixels,
-                    max_side=self._picture_side,
-                    max_bytes=self._max_file_bytes,
-                    name=f"image {number + 1}",
-                )
+                picture = decode(file, self._limits, f"image {number + 1}")
                 # Resized for the model here too: the model's own thread has better to do.
                 return picture, ItemInput(self._encoder.retriever.processor.image(picture.image), text or None)
 

@@ -1,4 +1,4 @@
-"""What the settings name: the device, the model, its index, and the other indexes of the catalogue.
+"""What the settings name: the device, the model, its index, the other indexes of the catalogue, and the pictures.
 
 Shared by the service and by the commands that work on its index.
 """
@@ -11,6 +11,8 @@ from retriever import Retriever
 from retriever.index import ItemIndex, open_index
 from retriever.index.generations import EdgeGenerations, Generations
 from retriever.inference import Inference
+from service.disk import Disk
+from service.media import MediaStore, PictureLimits
 from service.settings import Settings
 
 _NVIDIA = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # what NVIDIA's driver shows, the second under WSL
@@ -25,6 +27,21 @@ def device_of(name: str) -> str:
     import torch  # asked only where there is a driver: it takes 480 MB, and ONNX Runtime does without
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def disk_of(settings: Settings) -> Disk:
+    """The disk that all data lies on."""
+    return Disk(settings.data_dir, settings.min_free_bytes)
+
+
+def media_of(settings: Settings) -> MediaStore:
+    """The kept pictures. Raises OSError where their folder cannot be made."""
+    return MediaStore(settings.data_dir / "media")
+
+
+def picture_limits_of(settings: Settings) -> PictureLimits:
+    """What a picture may be that somebody sends."""
+    return PictureLimits(settings.max_pixels, settings.stored_picture_side, settings.max_file_bytes)
 
 
 def lasting_name(model: str) -> str:

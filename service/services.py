@@ -17,14 +17,22 @@ from retriever.index.generations import Generation, Generations
 from service import collector, demo
 from service.catalogue import Catalogue
 from service.data_folder import UnusableDataFolder, open_data_folder
-from service.disk import Disk
 from service.encoder import Encoder
 from service.events import EventLog
 from service.lexicon import Lexicon
 from service.logs import StartupFailed
 from service.media import MediaStore
 from service.metrics import Metrics
-from service.opening import device_of, generations_of, lasting_name, load_model, open_index_of
+from service.opening import (
+    device_of,
+    disk_of,
+    generations_of,
+    lasting_name,
+    load_model,
+    media_of,
+    open_index_of,
+    picture_limits_of,
+)
 from service.rules import RuleBook
 from service.searcher import Searcher
 from service.settings import Settings
@@ -102,7 +110,7 @@ async def _open(
     await asyncio.to_thread(open_data_folder, settings.data_dir)
     device = device_of(settings.device)
     rules = await asyncio.to_thread(RuleBook, settings.data_dir)
-    media = MediaStore(settings.data_dir / "media")
+    media = media_of(settings)
     events = EventLog(settings.data_dir / "events", max_bytes=settings.events_max_bytes) if settings.events else None
     if events is not None:
         opened.push_async_callback(events.close)
@@ -197,10 +205,8 @@ class _Factory:
             self.media,
             metrics,
             lexicon,
-            Disk(settings.data_dir, settings.min_free_bytes),
-            max_pixels=settings.max_pixels,
-            max_file_bytes=settings.max_file_bytes,
-            picture_side=settings.stored_picture_side,
+            disk_of(settings),
+            picture_limits_of(settings),
         )
         searcher = Searcher(index, encoder, lexicon, catalogue, self.rules, metrics)
         return Services(settings, metrics, encoder, index, catalogue, lexicon, searcher, self.rules, self.events)
