@@ -30,7 +30,7 @@ from service.encoder import Encoder
 from service.lexicon import Lexicon
 from service.media import MediaStore, Picture, PictureLimits, decode
 from service.metrics import Metrics
-from service.payload import images_of, indexed, new_payload, stored_inputs, text_of
+from service.payload import images_of, indexed, new_payload, picture_files, stored_inputs, text_of
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
 from service.stocktaking import StockTaking
@@ -182,7 +182,7 @@ class Catalogue:
             OSError: the picture is gone.
         """
         text = text_of(payload) or None
-        names = [image["file"] for image in payload["images"]]
+        names = picture_files(payload)
         if not names:
             return ItemInput(text=text)
 
@@ -295,7 +295,7 @@ class Catalogue:
         if previous is not None:
             self._lexicon.forget(previous)
             if pictures is not None:
-                await asyncio.to_thread(self.media.keep_only, fields.id, [image["file"] for image in images])
+                await asyncio.to_thread(self.media.keep_only, fields.id, picture_files(payload))
         self._lexicon.learn(payload)
         self._metrics.stage_seconds.labels("store").observe(perf_counter() - started)
         return payload

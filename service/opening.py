@@ -9,7 +9,7 @@ from pathlib import Path
 import retriever
 from retriever import Retriever
 from retriever.index import ItemIndex, open_index
-from retriever.index.generations import EdgeGenerations, Generations
+from retriever.index.generations import EdgeGenerations, Generation, Generations
 from retriever.inference import Inference
 from service.disk import Disk
 from service.media import MediaStore, PictureLimits
@@ -83,3 +83,16 @@ def generations_of(settings: Settings) -> Generations:
 
     api_key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     return ServerGenerations(lambda: connect(url, api_key), settings.cluster())
+
+
+async def served_generation(generations: Generations) -> Generation:
+    """The index that serves.
+
+    Raises:
+        ValueError: there is none, or none whose model is known.
+        IndexUnavailable: as `Generations.current`.
+    """
+    current = await generations.current()
+    if current is None or not current.model:
+        raise ValueError("there is no index yet, or it was never served by this version: start the service once")
+    return current
