@@ -33,8 +33,8 @@ from service.metrics import Metrics
 from service.payload import images_of, indexed, new_payload, picture_files, stored_inputs, text_of
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
+from service.shared_lock import SharedLock
 from service.stocktaking import StockTaking
-from service.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +92,10 @@ class Catalogue:
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="pictures")
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.refusal: str | None = None  # why no write is made, if none is
-        self._gate = Turnstile()
+        self._write_lock = SharedLock()  # each write shares it
         self._successor: Catalogue | None = None
         self._touched: set[str] | None = None
-        self.stock: StockTaking | None = None  # told of an item before its first write
+        self.stock_taking: StockTaking | None = None  # told of an item before its first write
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -105,7 +105,7 @@ class Catalogue:
 
         Writes under way finish first: whoever reads the index afterwards finds each write there, or its id here.
         """
-        async with self._gate.closed():
+        async with self._write_lock.exclusive():
             self._touched = set()
         return self._touched
 
@@ -119,7 +119,7 @@ class Catalogue:
         def hand_over(successor: Catalogue) -> None:
             self._successor = successor
 
-        async with self._gate.closed():
+        async with self._write_lock.exclusive():
             yield hand_over
 
     @property
@@ -129,7 +129,7 @@ class Catalogue:
 
     @contextlib.asynccontextmanager
     async def _writing(self, *, removing: bool = False) -> AsyncIterator[None]:
-        async with self._gate.open():
+        async with self._write_lock.shared():
             if self.refusal is not None:
                 raise Problem(503, "index_moved", self.refusal, headers={"Retry-After": "30"})
             try:
@@ -327,8 +327,8 @@ class Catalogue:
         await asyncio.to_thread(self.media.keep_only, item_id, [])
 
     def _touch(self, item_id: str, previous: Payload | None) -> None:
-        if self.stock is not None:
-            self.stock.meet(item_id, previous)
+        if self.stock_taking is not None:
+            self.stock_taking.before_write(item_id, previous)
         if self._touched is not None:
             self._touched.add(item_id)
 

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.logs import facts, request_id
+from service.logs import request_fields, request_id
 from service.metrics import Metrics
 
 log = logging.getLogger("service.request")
@@ -41,7 +41,7 @@ class RequestMiddleware:
         sent = Headers(scope=scope).get("x-request-id", "")
         current = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         path, about = scope["path"], dict[str, Any]()
-        tokens = request_id.set(current), facts.set(about)
+        tokens = request_id.set(current), request_fields.set(about)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -81,7 +81,7 @@ class RequestMiddleware:
                 },
             )
             request_id.reset(tokens[0])
-            facts.reset(tokens[1])
+            request_fields.reset(tokens[1])
 
 
 # Methods are the client's to invent; as labels they must not be.

@@ -14,11 +14,12 @@ import retriever
 from retriever import Retriever
 from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch
 from retriever.index.generations import Generation, Generations
-from service import collector, demo
+from service import demo
 from service.catalogue import Catalogue
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.encoder import Encoder
 from service.events import EventLog
+from service.garbage_collection import freeze_learned
 from service.lexicon import Lexicon
 from service.logs import StartupFailed
 from service.media import MediaStore
@@ -36,9 +37,9 @@ from service.opening import (
 from service.rules import RuleBook
 from service.searcher import Searcher
 from service.settings import Settings
+from service.shared_lock import SharedLock
 from service.stocktaking import StockTaking
 from service.takeover import Takeover
-from service.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Services:
     searcher: Searcher
     rules: RuleBook
     events: EventLog | None  # None: switched off
-    users: Turnstile = field(default_factory=Turnstile)  # requests pass it; closed, none works with this any more
+    in_use: SharedLock = field(default_factory=SharedLock)  # each request shares it
 
     async def close(self) -> None:
         await self.encoder.close()
@@ -70,7 +71,7 @@ class Services:
 async def services(request: Request) -> AsyncIterator[Services]:
     """The dependency that gives a route its `Services`, the same to the end of its answer."""
     opened: Services = request.app.state.services
-    async with opened.users.open():
+    async with opened.in_use.shared():
         yield opened
 
 
@@ -151,17 +152,17 @@ async def _describe(generations: Generations, serving: Generation | None, descri
 
 def _start_background(settings: Settings, first: Services, takeover: Takeover) -> list[asyncio.Task[None]]:
     catalogue = first.catalogue
-    catalogue.stock = StockTaking(first.lexicon)
+    catalogue.stock_taking = StockTaking(first.lexicon)
     # On a server, other processes and other indexes may have pictures in the folder.
     own_media = None if settings.qdrant_url else catalogue.media
-    once = [asyncio.create_task(catalogue.stock.run(first.index, own_media), name="stock-taking")]
+    once = [asyncio.create_task(catalogue.stock_taking.run(first.index, own_media), name="stock-taking")]
     if settings.demo_catalogue:
         filling = demo.fill(catalogue, first.index, settings.data_dir)
         once.append(asyncio.create_task(filling, name="demonstration catalogue"))
     return [
         *once,
         asyncio.create_task(takeover.run(after=once), name="takeover"),
-        asyncio.create_task(collector.spare(first.lexicon, after=once), name="garbage collector"),
+        asyncio.create_task(freeze_learned(first.lexicon, after=once), name="garbage collector"),
     ]
 
 

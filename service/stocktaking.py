@@ -19,8 +19,8 @@ class StockTaking:
         self._met: set[str] | None = set()  # ids; None: it is over
         self._replaced: set[str] = set()  # pictures that writes may have removed meanwhile
 
-    def meet(self, item_id: str, stored: Payload | None) -> None:
-        """Learns an item that is about to be written, as it is stored, if at all, unless it was met before.
+    def before_write(self, item_id: str, stored: Payload | None) -> None:
+        """Learns an item as it is stored, if at all, unless it was met before.
 
         Whoever writes it takes care of its words from then on, and what comes by later may be what was written.
         """

@@ -50,7 +50,7 @@ def test_pictures_that_are_replaced_meanwhile_are_not_gone(tmp_path: Path, caplo
     class Index:
         async def every_item(self) -> AsyncIterator[Any]:
             yield stored
-            stock.meet("a", stored)
+            stock.before_write("a", stored)
             media.keep_only("a", media.save("a", [picture]))
 
     asyncio.run(stock.run(Index(), media))  # type: ignore[arg-type]
