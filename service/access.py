@@ -27,7 +27,7 @@ from service import logs
 from service.limits import Limiter, Permit
 from service.metrics import Metrics
 from service.problems import Problem
-from service.settings import Settings, split
+from service.settings import Settings, comma_separated
 
 
 class KeyScope(StrEnum):
@@ -54,10 +54,10 @@ class Gate:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._origins = set(split(settings.cors_origins))
+        self._origins = set(comma_separated(settings.cors_origins))
         places: dict[str, dict[KeyScope, str]] = {}
         for scope, keys in ((KeyScope.SEARCH, settings.search_keys), (KeyScope.INGEST, settings.ingest_keys)):
-            for number, key in enumerate(split(keys), start=1):
+            for number, key in enumerate(comma_separated(keys), start=1):
                 places.setdefault(key, {}).setdefault(scope, f"{scope}-{number}")
         self._known = [
             (hashlib.sha256(key.encode()).digest(), Caller("+".join(names.values()), frozenset(names)))
@@ -115,7 +115,7 @@ class Gate:
             Problem: as `caller`; 403 (`wrong_scope`); 429 (`rate_limited`, `too_many_at_once`).
         """
         caller = self.caller(scope)
-        logs.facts.get()["caller"] = caller.name
+        logs.request_fields.get()["caller"] = caller.name
         shared = caller.scopes & needed
         if not shared:
             self._metrics.refused.labels("wrong_scope").inc()

@@ -20,7 +20,7 @@ from service.metrics import Metrics
 from service.middleware import QUIET, EscapedItemPathMiddleware, HeadMiddleware, RequestMiddleware
 from service.routes import bulk, events, export, health, items, json_items, rules, search
 from service.services import Services, open_services
-from service.settings import Settings, split
+from service.settings import Settings, comma_separated
 from service.slow_clients import BodyTimeoutMiddleware
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
         BodyTimeoutMiddleware, seconds=settings.client_seconds, endless=frozenset({app.url_path_for("bulk")})
     )
     app.add_middleware(RequestMiddleware, metrics=metrics, draining=app.state.draining)
-    if origins := split(settings.cors_origins):
+    if origins := comma_separated(settings.cors_origins):
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,

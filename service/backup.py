@@ -27,10 +27,18 @@ from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ItemIndex
 from retriever.index.generations import Generation
 from service.archive import DamagedBackup, Manifest, Reader, Writer, remove_unfinished
 from service.data_folder import RESTORING, UnusableDataFolder, open_data_folder
-from service.disk import Disk
 from service.export import Exported, export
 from service.media import MediaStore
-from service.opening import device_of, generations_of, lasting_name, load_model, open_index_of
+from service.opening import (
+    device_of,
+    disk_of,
+    generations_of,
+    lasting_name,
+    load_model,
+    media_of,
+    open_index_of,
+    served_generation,
+)
 from service.payload import indexed
 from service.reindexing import encode_stored
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
@@ -85,13 +93,11 @@ async def back_up(args: argparse.Namespace, settings: Settings) -> None:
     generations = generations_of(settings)
     index: ItemIndex | None = None
     try:
-        current = await generations.current()
-        if current is None or not current.model:
-            raise ValueError("there is no index yet, or it was never served by this version: start the service once")
+        current = await served_generation(generations)
         items: AsyncGenerator[Exported]
         try:
             index = await generations.open(current.model_id, current.dim)
-            items, total = export(index, MediaStore(settings.data_dir / "media"), whole=True), await index.count()
+            items, total = export(index, media_of(settings), whole=True), await index.count()
         except IndexInUse:
             remote = RemoteCatalogue(args.url, args.key, current.model_id)
             items, total = remote.items(whole=True), await remote.count()
@@ -155,8 +161,8 @@ async def restore(args: argparse.Namespace, settings: Settings) -> None:
                 "server if QDRANT_URL is set"
             )
         await asyncio.to_thread(write_whole, under_way, mark)
-        media = MediaStore(settings.data_dir / "media")
-        disk = Disk(settings.data_dir, settings.min_free_bytes)
+        media = media_of(settings)
+        disk = disk_of(settings)
         with tqdm(total=manifest.items, desc="restore", unit=" items", disable=args.quiet) as bar:
             for part in backup.parts():
                 for begin in range(0, len(part), _AT_ONCE):

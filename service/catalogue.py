@@ -28,13 +28,13 @@ from retriever.index.points import point_id
 from service.disk import Disk
 from service.encoder import Encoder
 from service.lexicon import Lexicon
-from service.media import MediaStore, Picture, decode
+from service.media import MediaStore, Picture, PictureLimits, decode
 from service.metrics import Metrics
-from service.payload import images_of, indexed, new_payload, stored_inputs, text_of
+from service.payload import images_of, indexed, new_payload, picture_files, stored_inputs, text_of
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
+from service.shared_lock import SharedLock
 from service.stocktaking import StockTaking
-from service.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
@@ -84,22 +84,18 @@ class Catalogue:
         metrics: Metrics,
         lexicon: Lexicon,
         disk: Disk,
-        *,
-        max_pixels: int,
-        max_file_bytes: int,
-        picture_side: int,
+        limits: PictureLimits,
     ) -> None:
         self._index, self._encoder, self.media, self._metrics = index, encoder, media, metrics
-        self._lexicon, self.disk = lexicon, disk
-        self._max_pixels, self._max_file_bytes, self._picture_side = max_pixels, max_file_bytes, picture_side
-        # Few threads: each may hold a decoded picture of `max_pixels`.
+        self._lexicon, self.disk, self._limits = lexicon, disk, limits
+        # Few threads: each may hold a decoded picture of `limits.pixels`.
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="pictures")
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.refusal: str | None = None  # why no write is made, if none is
-        self._gate = Turnstile()
+        self._write_lock = SharedLock()  # each write shares it
         self._successor: Catalogue | None = None
         self._touched: set[str] | None = None
-        self.stock: StockTaking | None = None  # told of an item before its first write
+        self.stock_taking: StockTaking | None = None  # told of an item before its first write
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -109,7 +105,7 @@ class Catalogue:
 
         Writes under way finish first: whoever reads the index afterwards finds each write there, or its id here.
         """
-        async with self._gate.closed():
+        async with self._write_lock.exclusive():
             self._touched = set()
         return self._touched
 
@@ -123,7 +119,7 @@ class Catalogue:
         def hand_over(successor: Catalogue) -> None:
             self._successor = successor
 
-        async with self._gate.closed():
+        async with self._write_lock.exclusive():
             yield hand_over
 
     @property
@@ -133,7 +129,7 @@ class Catalogue:
 
     @contextlib.asynccontextmanager
     async def _writing(self, *, removing: bool = False) -> AsyncIterator[None]:
-        async with self._gate.open():
+        async with self._write_lock.shared():
             if self.refusal is not None:
                 raise Problem(503, "index_moved", self.refusal, headers={"Retry-After": "30"})
             try:
@@ -163,13 +159,7 @@ class Catalogue:
     async def _decode(self, number: int, file: BinaryIO, text: str) -> tuple[Picture, ItemInput]:
         def work() -> tuple[Picture, ItemInput]:
             with self._metrics.stage("decode"):
-                picture = decode(
-                    file,
-                    max_pixels=self._max_pixels,
-                    max_side=self._picture_side,
-                    max_bytes=self._max_file_bytes,
-                    name=f"image {number + 1}",
-                )
+                picture = decode(file, self._limits, f"image {number + 1}")
                 # Resized for the model here too: the model's own thread has better to do.
                 return picture, ItemInput(self._encoder.retriever.processor.image(picture.image), text or None)
 
@@ -192,7 +182,7 @@ class Catalogue:
             OSError: the picture is gone.
         """
         text = text_of(payload) or None
-        names = [image["file"] for image in payload["images"]]
+        names = picture_files(payload)
         if not names:
             return ItemInput(text=text)
 
@@ -305,7 +295,7 @@ class Catalogue:
         if previous is not None:
             self._lexicon.forget(previous)
             if pictures is not None:
-                await asyncio.to_thread(self.media.keep_only, fields.id, [image["file"] for image in images])
+                await asyncio.to_thread(self.media.keep_only, fields.id, picture_files(payload))
         self._lexicon.learn(payload)
         self._metrics.stage_seconds.labels("store").observe(perf_counter() - started)
         return payload
@@ -337,8 +327,8 @@ class Catalogue:
         await asyncio.to_thread(self.media.keep_only, item_id, [])
 
     def _touch(self, item_id: str, previous: Payload | None) -> None:
-        if self.stock is not None:
-            self.stock.meet(item_id, previous)
+        if self.stock_taking is not None:
+            self.stock_taking.before_write(item_id, previous)
         if self._touched is not None:
             self._touched.add(item_id)
 

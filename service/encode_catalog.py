@@ -22,7 +22,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +39,8 @@ from retriever import ItemInput, checkpoint_folder
 from retriever.inference import Inference
 from retriever.retriever import find
 from service.encoded import DONE, ITEMS, SCHEMA, Folder, Manifest
-from service.media import decode
+from service.media import PictureLimits, decode
+from service.opening import picture_limits_of
 from service.problems import Problem, told
 from service.schemas import ItemFields
 from service.settings import Settings, from_environment
@@ -126,7 +126,10 @@ def encode(args: argparse.Namespace, settings: Settings) -> int:
     context.use_datasource_v2 = False
     context.checkpoint_config = CheckpointConfig("id", output.address(DONE), delete_checkpoint_on_success=False)
     images = Folder.of(args.images) if args.images else Folder(source.files, posixpath.dirname(files[0]), source.url)
-    prepare = functools.partial(prepared, images=images, limits=Limits.of(settings), ledger=ledger)
+    limits = picture_limits_of(settings)
+    prepare = functools.partial(
+        prepared, images=images, max_pictures=settings.max_pictures, limits=limits, ledger=ledger
+    )
     rows = ray.data.read_parquet(files, filesystem=source.files)
     parts = rows.repartition(target_num_rows_per_block=args.rows)
     encoded = parts.map_batches(prepare, batch_format="pyarrow", batch_size=_AT_ONCE).map_batches(
@@ -183,26 +186,12 @@ class Ledger:
         return self._encoded, self._rejected
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a picture may be, as for an upload."""
-
-    pictures: int
-    pixels: int
-    file_bytes: int
-    side: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Limits":
-        return cls(settings.max_pictures, settings.max_pixels, settings.max_file_bytes, settings.stored_picture_side)
-
-
-def prepared(batch: pa.Table, images: Folder, limits: Limits, ledger: Any) -> pa.Table:
+def prepared(batch: pa.Table, images: Folder, max_pictures: int, limits: PictureLimits, ledger: Any) -> pa.Table:
     """Rows as they came → checked fields, and pictures as they will be kept; without those that are refused."""
     rows, rejected = [], {}
     for row in batch.to_pylist():
         try:
-            rows.append(_prepare(row, images, limits))
+            rows.append(_prepare(row, images, max_pictures, limits))
         except ValidationError as error:
             first = error.errors()[0]
             rejected[str(row["id"])] = f"{'.'.join(map(str, first['loc']))}: {told(first)}"
@@ -215,7 +204,7 @@ def prepared(batch: pa.Table, images: Folder, limits: Limits, ledger: Any) -> pa
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _prepare(row: Mapping[str, Any], images: Folder, limits: Limits) -> dict[str, Any]:
+def _prepare(row: Mapping[str, Any], images: Folder, max_pictures: int, limits: PictureLimits) -> dict[str, Any]:
     """Raises ValidationError, Problem, ValueError or OSError."""
     given = {name: row[name] for name in ItemFields.model_fields if row.get(name) is not None}
     attributes = given.get("attributes")
@@ -226,19 +215,13 @@ def _prepare(row: Mapping[str, Any], images: Folder, limits: Limits) -> dict[str
         raise ValueError("id: has blanks before or after it")
     sources = row.get("image")
     sources = sources if isinstance(sources, list) else [] if sources is None else [sources]
-    if len(sources) > limits.pictures:
-        raise ValueError(f"image: {len(sources)} pictures, and {limits.pictures} are allowed (SEARCH_MAX_PICTURES)")
+    if len(sources) > max_pictures:
+        raise ValueError(f"image: {len(sources)} pictures, and {max_pictures} are allowed (SEARCH_MAX_PICTURES)")
     if not sources and not fields.text:
         raise ValueError("an item needs a picture or some text")
     pictures = []
     for number, source in enumerate(sources, start=1):
-        picture = decode(
-            io.BytesIO(_read(source, images)),
-            max_pixels=limits.pixels,
-            max_side=limits.side,
-            max_bytes=limits.file_bytes,
-            name=f"image {number}",
-        )
+        picture = decode(io.BytesIO(_read(source, images)), limits, f"image {number}")
         pictures.append({"jpeg": picture.jpeg, "sha256": picture.sha256})
     return {"id": fields.id, "fields": fields.model_dump_json(), "tokens": [], "pictures": pictures}
 

@@ -70,7 +70,7 @@ class Encoder:
         self._runner = asyncio.create_task(self._run(), name="encoder")
 
     async def close(self) -> None:
-        """Stops after the batch that is running; what still waits is cancelled."""
+        """Stops after the batch that is running; whoever waits, for that one too, is cancelled."""
         if self._runner is not None:
             self._runner.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -184,7 +184,12 @@ class Encoder:
         while True:
             kind, batch = self._take()
             if batch:
-                await self._encode(kind, batch)
+                try:
+                    await self._encode(kind, batch)
+                except asyncio.CancelledError:  # it closes, and nobody else tells those who wait for this batch
+                    for entry in batch:
+                        entry.done.cancel()
+                    raise
             elif not any(self._waiting.values()):  # a batch is empty too where all who waited for it have gone
                 self._arrived.clear()
                 await self._arrived.wait()

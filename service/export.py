@@ -17,6 +17,7 @@ import orjson
 from retriever.arrays import Floats
 from retriever.index import ItemIndex, Payload
 from service.media import MediaStore
+from service.payload import picture_files
 
 _PAGE = 32  # items read at a time, with all that they hold
 
@@ -67,7 +68,7 @@ def _pictures(media: MediaStore, payloads: Mapping[str, Payload]) -> dict[str, l
         except FileNotFoundError:
             return None
 
-    return {item_id: [read(image["file"]) for image in payload["images"]] for item_id, payload in payloads.items()}
+    return {item_id: [read(name) for name in picture_files(payload)] for item_id, payload in payloads.items()}
 
 
 async def to_lines(model_id: str, items: AsyncIterator[Exported], outdated: Callable[[], bool]) -> AsyncIterator[bytes]:

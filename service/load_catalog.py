@@ -29,11 +29,10 @@ from retriever.arrays import Floats
 from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch, Payload
 from retriever.index.generations import Generation
 from service.data_folder import UnusableDataFolder, open_data_folder
-from service.disk import Disk
 from service.encoded import Folder
 from service.media import MediaStore, Picture
-from service.opening import generations_of, lasting_name, open_index_of
-from service.payload import images_of, indexed, new_payload
+from service.opening import disk_of, generations_of, lasting_name, media_of, open_index_of
+from service.payload import images_of, indexed, new_payload, picture_files
 from service.schemas import ItemFields
 from service.settings import Settings, from_environment
 
@@ -93,7 +92,7 @@ async def load(args: argparse.Namespace, settings: Settings) -> None:
         )
     files = folder.items()
     await asyncio.to_thread(open_data_folder, settings.data_dir)
-    media, disk = MediaStore(settings.data_dir / "media"), Disk(settings.data_dir, settings.min_free_bytes)
+    media, disk = media_of(settings), disk_of(settings)
     generations = generations_of(settings)
     index = await open_index_of(settings, manifest.dim, model_id)
     try:
@@ -168,7 +167,7 @@ async def _write(items: Sequence[Encoded], index: ItemIndex, media: MediaStore) 
     await index.upsert(points)
     for point in points:
         if point.id in there:
-            await asyncio.to_thread(media.keep_only, point.id, [image["file"] for image in point.payload["images"]])
+            await asyncio.to_thread(media.keep_only, point.id, picture_files(point.payload))
     return len(changed)
 
 

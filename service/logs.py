@@ -16,7 +16,7 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 search_id: ContextVar[str | None] = ContextVar("search_id", default=None)
 """Id of the search being answered; as `request_id`, of which one may have many."""
 
-facts: ContextVar[dict[str, Any]] = ContextVar("facts")
+request_fields: ContextVar[dict[str, Any]] = ContextVar("request_fields")
 """What the request's own line says besides; one object for all tasks of a request."""
 
 
@@ -24,7 +24,7 @@ def begin_search() -> str:
     """A new search's id, from here on in the lines of this task and in its request's own."""
     new = uuid.uuid4().hex
     search_id.set(new)
-    if (about := facts.get(None)) is not None:
+    if (about := request_fields.get(None)) is not None:
         about["search_id"] = f"{about['search_id']},{new}" if "search_id" in about else new
     return new
 

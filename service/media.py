@@ -38,6 +38,15 @@ class DamagedPicture(OSError):
 
 
 @dataclass(frozen=True)
+class PictureLimits:
+    """What an uploaded picture may be, and how much of it is kept."""
+
+    pixels: int
+    side: int  # the longer one of what is kept, in pixels
+    file_bytes: int
+
+
+@dataclass(frozen=True)
 class Picture:
     """A decoded picture, with the file that will be kept."""
 
@@ -46,32 +55,32 @@ class Picture:
     sha256: str  # of the file as it was uploaded
 
 
-def decode(
-    file: BinaryIO, *, max_pixels: int, max_side: int, max_bytes: int | None = None, name: str = "image"
-) -> Picture:
+def decode(file: BinaryIO, limits: PictureLimits, name: str = "image") -> Picture:
     """Reads an uploaded picture; blocking, to be called in a thread.
 
-    Upright (EXIF), first frame only, transparency on white, any colour mode made RGB, longer side at most `max_side`.
+    Upright (EXIF), first frame only, transparency on white, any colour mode made RGB, made smaller where it is larger
+    than is kept.
 
     Raises:
-        Problem: not a readable JPEG, PNG or WebP (`invalid_image`), more than `max_pixels` pixels
-            (`image_too_large`) or `max_bytes` bytes (413 `file_too_large`); `name` says which of several.
+        Problem: not a readable JPEG, PNG or WebP (`invalid_image`), too many pixels (`image_too_large`) or bytes (413
+            `file_too_large`); `name` says which of several.
     """
-    data = file.read() if max_bytes is None else file.read(max_bytes + 1)
-    if max_bytes is not None and len(data) > max_bytes:
-        raise Problem(413, "file_too_large", f"{name} has more than the {max_bytes} bytes that are allowed.")
+    data = file.read(limits.file_bytes + 1)
+    if len(data) > limits.file_bytes:
+        raise Problem(413, "file_too_large", f"{name} has more than the {limits.file_bytes} bytes that are allowed.")
     try:
         # Naming the formats keeps Pillow's forty other parsers out of a stranger's reach.
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise _too_large(name, max_pixels) from None
+        raise _too_large(name, limits) from None
     except Exception as error:
         raise _invalid(name) from error
-    if image.width * image.height > max_pixels:
-        raise _too_large(name, max_pixels)
+    if image.width * image.height > limits.pixels:
+        raise _too_large(name, limits)
     try:
-        image.draft("RGB", (max_side, max_side))  # JPEG: decodes at 1/2, 1/4 or 1/8, where that is large enough still
-        image = upright_rgb(image, max_side)
+        # JPEG: decodes at 1/2, 1/4 or 1/8, where that is large enough still
+        image.draft("RGB", (limits.side, limits.side))
+        image = upright_rgb(image, limits.side)
     except MemoryError:
         raise
     except Exception as error:  # parsers of broken files raise whatever they stumble over
@@ -95,11 +104,11 @@ def _invalid(name: str) -> Problem:
     return Problem(422, "invalid_image", f"{name} is not a whole JPEG, PNG or WebP picture that can be read.")
 
 
-def _too_large(name: str, max_pixels: int) -> Problem:
+def _too_large(name: str, limits: PictureLimits) -> Problem:
     return Problem(
         422,
         "image_too_large",
-        f"{name} has more than the {max_pixels / 1e6:g} million pixels that are allowed; send a smaller copy.",
+        f"{name} has more than the {limits.pixels / 1e6:g} million pixels that are allowed; send a smaller copy.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its log line, its metrics, and how its path is read."""
+"""What surrounds every request: its id, its log line, its metrics, how its path is read, and the answer to HEAD."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.logs import facts, request_id
+from service.logs import request_fields, request_id
 from service.metrics import Metrics
 
 log = logging.getLogger("service.request")
@@ -24,7 +24,7 @@ QUIET = ("/health/", "/metrics")
 class RequestMiddleware:
     """Gives each request an id (the client's own `X-Request-ID`, if it is a plain one), one log line and metrics.
 
-    An error that nothing else has answered is logged with its traceback and answered with a bare 500.
+    An error that nothing else has answered is logged with its traceback and answered with `internal_error`.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, draining: asyncio.Event) -> None:
@@ -41,7 +41,7 @@ class RequestMiddleware:
         sent = Headers(scope=scope).get("x-request-id", "")
         current = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         path, about = scope["path"], dict[str, Any]()
-        tokens = request_id.set(current), facts.set(about)
+        tokens = request_id.set(current), request_fields.set(about)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -81,7 +81,7 @@ class RequestMiddleware:
                 },
             )
             request_id.reset(tokens[0])
-            facts.reset(tokens[1])
+            request_fields.reset(tokens[1])
 
 
 # Methods are the client's to invent; as labels they must not be.
@@ -113,7 +113,7 @@ class EscapedItemPathMiddleware:
     """Routes `/items/…` by the path as it was sent, still percent-encoded.
 
     A shop's id may hold slashes. Servers decode `/items/a%2Fimage` before routing, and then nothing tells it from the
-    picture of item `a`. Undecoded, an id is always one segment; `schemas.PathItemId` decodes it, once.
+    picture of item `a`. Undecoded, an id is always one segment; `field_types.PathItemId` decodes it, once.
     """
 
     def __init__(self, app: ASGIApp) -> None:

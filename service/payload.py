@@ -56,6 +56,11 @@ def lexical_text(payload: Payload) -> str:
     return " ".join(part for part in [text_of(payload), *payload["category"], *codes, payload["id"]] if part)
 
 
+def picture_files(payload: Payload) -> list[str]:
+    """The names of its pictures in the `MediaStore`."""
+    return [image["file"] for image in payload["images"]]
+
+
 def stored_inputs(media: MediaStore, payload: Payload, *lost: type[OSError]) -> list[ItemInput]:
     """What the model sees of it: its kept pictures, each with the text. Blocking.
 
@@ -66,12 +71,12 @@ def stored_inputs(media: MediaStore, payload: Payload, *lost: type[OSError]) -> 
         OSError: a picture cannot be read for another reason.
     """
     text, pictures = text_of(payload), []
-    for image in payload["images"]:
+    for name in picture_files(payload):
         try:
-            pictures.append(media.load(image["file"]))
+            pictures.append(media.load(name))
         except lost as error:
             # Replaced a moment ago, and whoever did that encodes the new one; or lost, and the words must do.
-            log.warning("item %r: its picture %s cannot be read: %s", payload["id"], image["file"], error)
+            log.warning("item %r: its picture %s cannot be read: %s", payload["id"], name, error)
     return [ItemInput(one, text or None) for one in pictures] or [ItemInput(text=text or payload["id"])]
 
 

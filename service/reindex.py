@@ -20,9 +20,16 @@ from retriever import Retriever
 from retriever.index import IndexInUse, IndexUnavailable, ItemIndex, Payload
 from retriever.index.generations import EdgeGenerations, Generation, Generations
 from service.data_folder import UnusableDataFolder, open_data_folder
-from service.disk import Disk
 from service.media import MediaStore
-from service.opening import device_of, generations_of, lasting_name, load_model
+from service.opening import (
+    device_of,
+    disk_of,
+    generations_of,
+    lasting_name,
+    load_model,
+    media_of,
+    served_generation,
+)
 from service.reindexing import Reindexing, count_pictures
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
 from service.settings import Settings, from_environment
@@ -74,9 +81,7 @@ async def _reindex(args: argparse.Namespace, settings: Settings) -> None:
     await asyncio.to_thread(open_data_folder, settings.data_dir)
     generations = generations_of(settings)
     try:
-        current = await generations.current()
-        if current is None or not current.model:
-            raise ValueError("there is no index yet, or it was never served by this version: start the service once")
+        current = await served_generation(generations)
         asked = current.previous_model if args.rollback else args.model
         if not asked:
             raise ValueError(f"the model {current.model} took over from no other: there is nothing to go back to")
@@ -130,8 +135,7 @@ async def _move(
             items, count = remote.payloads, remote.count
         else:
             items, count = source.every_item, source.count
-        disk = Disk(settings.data_dir, settings.min_free_bytes)
-        media = MediaStore(settings.data_dir / "media")
+        disk, media = disk_of(settings), media_of(settings)
         await _check_pictures(items(), media, args.force)
         reindexing = Reindexing(target, media, disk, model)
         there = await reindexing.begin()

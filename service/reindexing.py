@@ -14,7 +14,7 @@ from retriever.arrays import Floats
 from retriever.index import ItemIndex, Payload
 from service.disk import Disk
 from service.media import DamagedPicture, MediaStore
-from service.payload import indexed, lexical_text, stored_inputs
+from service.payload import indexed, lexical_text, picture_files, stored_inputs
 
 Stamp = tuple[int, str]
 
@@ -137,7 +137,7 @@ async def count_pictures(items: AsyncIterator[Payload], media: MediaStore) -> tu
     count = missing = 0
     names: list[str] = []
     async for payload in items:
-        names += [image["file"] for image in payload["images"]]
+        names += picture_files(payload)
         if len(names) >= _LOOKED_AT:
             count, missing = count + len(names), missing + await asyncio.to_thread(media.missing, names)
             names = []

@@ -7,7 +7,7 @@ import httpx
 
 from retriever.index import Payload
 from service.export import Exported, from_lines
-from service.settings import Settings, split
+from service.settings import Settings, comma_separated
 
 KEYS = "SEARCH_INGEST_KEYS"
 
@@ -23,7 +23,7 @@ def add_service_arguments(parser: argparse.ArgumentParser, settings: Settings) -
     parser.add_argument(
         "--url", default=f"http://{host}:{settings.port}", help="the service, if it runs (default: %(default)s)"
     )
-    keys = split(settings.ingest_keys)
+    keys = comma_separated(settings.ingest_keys)
     parser.add_argument("--key", default=keys[0] if keys else None, help=f"its ingest key (default: ${KEYS})")
 
 

@@ -1,4 +1,4 @@
-"""What goes over the wire: the fields of an item, of a search, and of their answers."""
+"""Items over the wire: what a shop sends, and what is answered."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

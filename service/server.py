@@ -30,6 +30,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, settings: Settings) -> None:
         app = create_app(settings)
+        # uvicorn makes the protocol itself, so settings travel as class attributes.
         bounds = {"head_seconds": settings.client_seconds, "most": most_connections(), "idle": {}}
         config = uvicorn.Config(
             app,

@@ -161,14 +161,19 @@ class Settings(BaseSettings):
     @field_validator("search_keys", "ingest_keys")
     @classmethod
     def _hard_to_guess(cls, keys: SecretStr | None) -> SecretStr | None:
-        for key in split(keys):
+        for key in comma_separated(keys):
             if not re.fullmatch(r"[!-~]{16,200}", key):  # the message must not repeat the key
                 raise ValueError("must be keys of 16 to 200 visible ASCII characters, joined by commas")
         return keys
 
     @model_validator(mode="after")
     def _no_stranger_without_a_key(self) -> "Settings":
-        if not (split(self.search_keys) or split(self.ingest_keys) or self.allow_no_keys or _is_loopback(self.host)):
+        if not (
+            comma_separated(self.search_keys)
+            or comma_separated(self.ingest_keys)
+            or self.allow_no_keys
+            or _is_loopback(self.host)
+        ):
             raise ValueError(
                 f"SEARCH_HOST ({self.host}) lets other machines in, and there are no keys: set SEARCH_SEARCH_KEYS and "
                 "SEARCH_INGEST_KEYS, or SEARCH_ALLOW_NO_KEYS=true if something else keeps strangers out"
@@ -216,7 +221,7 @@ def _variable(place: tuple[int | str, ...]) -> str:
     return name if not name or name.startswith("QDRANT_") else f"SEARCH_{name}"
 
 
-def split(joined: SecretStr | str | None) -> list[str]:
+def comma_separated(joined: SecretStr | str | None) -> list[str]:
     """The values of a setting that joins several by commas."""
     text = joined.get_secret_value() if isinstance(joined, SecretStr) else joined or ""
     return [part for part in (part.strip() for part in text.split(",")) if part]

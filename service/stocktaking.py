@@ -6,6 +6,7 @@ import logging
 from retriever.index import IndexUnavailable, ItemIndex, Payload
 from service.lexicon import Lexicon
 from service.media import MediaStore
+from service.payload import picture_files
 
 log = logging.getLogger(__name__)
 
@@ -18,15 +19,15 @@ class StockTaking:
         self._met: set[str] | None = set()  # ids; None: it is over
         self._replaced: set[str] = set()  # pictures that writes may have removed meanwhile
 
-    def meet(self, item_id: str, stored: Payload | None) -> None:
-        """Learns an item that is about to be written, as it is stored, if at all, unless it was met before.
+    def before_write(self, item_id: str, stored: Payload | None) -> None:
+        """Learns an item as it is stored, if at all, unless it was met before.
 
         Whoever writes it takes care of its words from then on, and what comes by later may be what was written.
         """
         if self._met is None:
             return
         if stored is not None:
-            self._replaced.update(_pictures(stored))
+            self._replaced.update(picture_files(stored))
         self._learn(item_id, stored)
 
     def _learn(self, item_id: str, stored: Payload | None) -> None:
@@ -46,7 +47,7 @@ class StockTaking:
                 self._learn(payload["id"], payload)
                 count += 1
                 if media:
-                    named.update(_pictures(payload))
+                    named.update(picture_files(payload))
             log.info("suggestions and spelling: learned from %d items", count)
             if media and named:  # an empty index says nothing of whose the pictures are
                 there = await asyncio.to_thread(media.names)
@@ -67,7 +68,3 @@ class StockTaking:
         finally:
             self._met = None
             self._replaced.clear()
-
-
-def _pictures(payload: Payload) -> list[str]:
-    return [image["file"] for image in payload["images"]]

@@ -153,7 +153,7 @@ class Takeover:
         self._retiring[task] = old
 
     async def _retire(self, old: "Services") -> None:
-        async with old.users.closed():
+        async with old.in_use.exclusive():
             await old.close()
         del self._retiring[asyncio.current_task()]  # type: ignore[arg-type]
         log.info("model %s is closed", old.encoder.retriever.model_id)

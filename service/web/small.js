@@ -1,11 +1,11 @@
 // A photograph made small: the model looks at fewer pixels still, and a telephone's would go out whole with each search.
 
 const LONGEST = 768; // pixels of the longer side
-const READ = new Set(["image/jpeg", "image/png", "image/webp"]); // by the service
+export const PICTURES = new Set(["image/jpeg", "image/png", "image/webp"]); // that the service reads
 
 // A JPEG of any picture that the browser can read, or the file itself where that is as good; null if it is no picture.
 export async function small(file) {
-  const asItIs = READ.has(file.type) ? file : null;
+  const asItIs = PICTURES.has(file.type) ? file : null;
   try {
     const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
     const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));

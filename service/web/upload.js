@@ -2,9 +2,8 @@
 
 import { ApiError, saveItem } from "./api.js";
 import { $, carriesFiles, closable, element, toast } from "./dom.js";
+import { PICTURES } from "./small.js";
 import { openOver } from "./steps.js";
-
-const PICTURES = new Set(["image/jpeg", "image/png", "image/webp"]);
 
 export function setUpUpload({ onSaved }) {
   const dialog = $("#upload");

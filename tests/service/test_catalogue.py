@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.catalogue import Catalogue, Precondition
+from service.media import PictureLimits
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
 from tests.service.helpers import picture_file, post_item
@@ -81,7 +82,7 @@ def test_what_was_to_hold_for_a_write_holds_where_another_catalogue_makes_it(cli
     services = client.app.state.services  # type: ignore[attr-defined]
     old: Catalogue = services.catalogue
     parts = (services.index, services.encoder, old.media, services.metrics, services.lexicon, old.disk)
-    new = Catalogue(*parts, max_pixels=10**6, max_file_bytes=10**6, picture_side=64)
+    new = Catalogue(*parts, PictureLimits(pixels=10**6, side=64, file_bytes=10**6))
 
     async def play() -> None:
         prepared = await old.prepare(ItemFields(id="mug", title="mug"))

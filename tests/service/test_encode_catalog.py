@@ -20,13 +20,14 @@ from fastapi.testclient import TestClient
 from retriever import ItemInput, Retriever, item_text
 from service import encode_catalog, load_catalog
 from service.app import create_app
-from service.encode_catalog import Limits, prepared
+from service.encode_catalog import prepared
 from service.encoded import SCHEMA, Folder, Manifest
+from service.media import PictureLimits
 from service.opening import open_index_of
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
-LIMITS = Limits(pictures=2, pixels=10_000, file_bytes=100_000, side=64)
+LIMITS = PictureLimits(pixels=10_000, side=64, file_bytes=100_000)
 
 
 class Ledger:
@@ -54,7 +55,7 @@ def write(folder: Path, rows: list[dict[str, Any]], name: str = "products") -> P
 
 def prepare(folder: Path, ledger: Ledger) -> dict[str, dict[str, Any]]:
     table = pq.read_table(folder / "products.parquet")
-    return {row["id"]: row for row in prepared(table, Folder.of(str(folder)), LIMITS, ledger).to_pylist()}
+    return {row["id"]: row for row in prepared(table, Folder.of(str(folder)), 2, LIMITS, ledger).to_pylist()}
 
 
 def test_a_picture_may_be_given_in_every_usual_way(tmp_path: Path, ledger: Ledger) -> None:

@@ -164,6 +164,23 @@ def test_who_goes_while_the_model_runs_leaves_the_others_their_answer(tiny_retri
     scenario(tiny_retriever, play)
 
 
+def test_whoever_waits_when_it_closes_is_cancelled(tiny_retriever: Retriever) -> None:
+    async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
+        running = asyncio.create_task(encoder.encode_query("a"))
+        await until(lambda: len(gated.batches) == 1)
+        waiting = asyncio.create_task(encoder.encode_query("b"))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(encoder.close())
+        await asyncio.sleep(0)
+        gated.gate.set()
+        await closing
+        await asyncio.wait([running, waiting], timeout=10)
+        assert running.cancelled()
+        assert waiting.cancelled()
+
+    scenario(tiny_retriever, play)
+
+
 def test_who_fails_or_goes_makes_room_in_the_queue(tiny_retriever: Retriever) -> None:
     async def play(encoder: Encoder, gated: Gated, metrics: Metrics) -> None:
         gone = asyncio.create_task(encoder.encode_query("a"))

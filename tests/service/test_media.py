@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.media import MediaStore, Picture, decode
+from service.media import MediaStore, Picture, PictureLimits, decode
 from service.problems import Problem
 from tests.service.helpers import picture_file
 
 
 def read(data: bytes, max_pixels: int = 40_000_000, max_side: int = 1024) -> Picture:
-    return decode(io.BytesIO(data), max_pixels=max_pixels, max_side=max_side)
+    return decode(io.BytesIO(data), PictureLimits(max_pixels, max_side, file_bytes=10**8))
 
 
 def pixel(picture: Picture, at: tuple[int, int] = (5, 5)) -> tuple[int, ...]:
@@ -204,14 +204,14 @@ def webp_bomb(side: int) -> bytes:
 MEASURE = """
 import io, pathlib, resource, sys
 from time import process_time
-from service.media import decode
+from service.media import PictureLimits, decode
 from service.problems import Problem
 
 for path in sys.argv[1:]:
     data = pathlib.Path(path).read_bytes()
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, process_time()
     try:
-        decode(io.BytesIO(data), max_pixels=40_000_000, max_side=1024)
+        decode(io.BytesIO(data), PictureLimits(40_000_000, 1024, 10**8))
     except Problem as problem:
         spent = process_time() - began
         print(problem.code, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, spent * 1000)
@@ -247,7 +247,7 @@ def test_a_file_of_too_many_bytes_is_not_read_to_its_end() -> None:
 
     file = Endless()
     with pytest.raises(Problem) as caught:
-        decode(file, max_pixels=100, max_side=10, max_bytes=1000)  # type: ignore[arg-type]
+        decode(file, PictureLimits(pixels=100, side=10, file_bytes=1000))  # type: ignore[arg-type]
     assert (caught.value.status, caught.value.code) == (413, "file_too_large")
     assert file.given == 1001
 

@@ -12,7 +12,7 @@ from retriever import ItemInput, Retriever
 from retriever.index import ItemIndex, Payload
 from retriever.index.server import ServerIndex
 from service.disk import Disk
-from service.media import MediaStore, decode
+from service.media import MediaStore, PictureLimits, decode
 from service.reindexing import Reindexing, count_pictures
 from tests.service.helpers import picture_file
 
@@ -144,7 +144,7 @@ async def test_a_picture_that_is_lost_is_left_out_and_one_that_cannot_be_read_st
     target: ItemIndex, tmp_path: Path, tiny_retriever: Retriever
 ) -> None:
     media = MediaStore(tmp_path / "media")
-    picture = decode(io.BytesIO(picture_file()), max_pixels=10**6, max_side=64)
+    picture = decode(io.BytesIO(picture_file()), PictureLimits(10**6, 64, 10**6))
     whole, gone, damaged, unreadable = media.save("a", [picture] * 4)
     media.path(gone).unlink()
     media.path(damaged).write_bytes(picture.jpeg[:200])

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from retriever.index.listing import Listing
 from service.app import create_app
 from service.lexicon import Lexicon
-from service.media import MediaStore, decode
+from service.media import MediaStore, PictureLimits, decode
 from service.settings import Settings
 from service.stocktaking import StockTaking
 from tests.service.helpers import picture_file, post_item
@@ -43,14 +43,14 @@ def test_pictures_that_are_replaced_meanwhile_are_not_gone(tmp_path: Path, caplo
     caplog.set_level("INFO")
     media = MediaStore(tmp_path)
     stock = StockTaking(Lexicon())
-    picture = decode(io.BytesIO(picture_file()), max_pixels=10**6, max_side=64)
+    picture = decode(io.BytesIO(picture_file()), PictureLimits(10**6, 64, 10**6))
     (old,) = media.save("a", [picture])
     stored = {"id": "a", "title": "mug", "description": "", "attributes": {}, "category": [], "images": [{"file": old}]}
 
     class Index:
         async def every_item(self) -> AsyncIterator[Any]:
             yield stored
-            stock.meet("a", stored)
+            stock.before_write("a", stored)
             media.keep_only("a", media.save("a", [picture]))
 
     asyncio.run(stock.run(Index(), media))  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ def test_searches_and_writes_go_on_while_a_model_takes_over(
 
     monkeypatch.setattr("service.remote.RemoteCatalogue.payloads", payloads)
     monkeypatch.setattr("service.remote.RemoteCatalogue.count", count)
-    with client.portal.wrap_async_context_manager(old.users.open()):
+    with client.portal.wrap_async_context_manager(old.in_use.shared()):
         waiting = client.portal.call(old.catalogue.prepare, ItemFields(id="waiting", title="lamp"))  # type: ignore[union-attr]
         statuses: list[int] = []
         over = threading.Event()
@@ -127,7 +127,7 @@ def test_searches_and_writes_go_on_while_a_model_takes_over(
     tokens = client.portal.call(services(client).index.tokens, ["waiting"])["waiting"]  # type: ignore[union-attr]
     assert tokens == pytest.approx(model.encode_items([retriever.ItemInput(text="lamp")])[0], abs=1e-2)
     assert current(settings).previous_id == old.encoder.retriever.model_id
-    with client.portal.wrap_async_context_manager(old.users.closed()):
+    with client.portal.wrap_async_context_manager(old.in_use.exclusive()):
         pass  # nobody works with the old model any more
     assert client.delete("/items/waiting").status_code == 204
     assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 0, "it serves already"

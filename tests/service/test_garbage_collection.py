@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service import collector
+from service import garbage_collection
+from service.garbage_collection import freeze_learned
 from service.lexicon import Lexicon
 
 pytestmark = pytest.mark.anyio
@@ -35,10 +36,10 @@ async def frozen_within(seconds: float, least: int) -> bool:
 
 
 async def test_what_was_learned_is_frozen_and_again_when_it_has_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector, "_EVERY", 0.01)
+    monkeypatch.setattr(garbage_collection, "_EVERY", 0.01)
     lexicon, learned = Lexicon(), asyncio.Event()
     learning = asyncio.create_task(learned.wait())
-    task = asyncio.create_task(collector.spare(lexicon, after=[learning]))
+    task = asyncio.create_task(freeze_learned(lexicon, after=[learning]))
     learn(lexicon, 0, 1000)
     assert not await frozen_within(0.1, 1), "it waits until all is learned"
 
@@ -64,7 +65,7 @@ async def test_garbage_is_still_collected() -> None:
         def __del__(self) -> None:
             Cycle.collected += 1
 
-    task = asyncio.create_task(collector.spare(Lexicon(), after=[]))
+    task = asyncio.create_task(freeze_learned(Lexicon(), after=[]))
     Cycle()
     assert await frozen_within(10, 1)
     assert Cycle.collected == 1, "what was garbage before"

@@ -14,7 +14,7 @@ from service.lexicon import Lexicon
 _EVERY = 60.0  # seconds
 
 
-async def spare(lexicon: Lexicon, after: Sequence[asyncio.Task[Any]]) -> None:
+async def freeze_learned(lexicon: Lexicon, after: Sequence[asyncio.Task[Any]]) -> None:
     """Freezes once `after` is done, and again whenever the lexicon has doubled. Runs until it is cancelled."""
     if after:
         await asyncio.wait(after)
