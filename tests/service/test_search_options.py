@@ -434,6 +434,12 @@ def test_a_refused_picture_search(shop: TestClient, files: Any, code: str) -> No
     assert (answer.status_code, answer.json()["code"]) == (422, code)
 
 
+@pytest.mark.parametrize("name", ["filter", "facets", "sort"])
+def test_options_beside_a_picture_that_are_nested_too_deep(shop: TestClient, name: str) -> None:
+    answer = shop.post("/search/image", files={"image": picture_file()}, data={name: "[" * 3000 + "]" * 3000})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, f"body.{name}")
+
+
 def test_similar_items(shop: TestClient) -> None:
     post_item(shop, "twin", picture_file((0, 0, 0)), title="Stoneware mug", category="Home > Kitchen", price=12)
     answer = shop.get("/items/mug-1/similar?limit=3").json()
