@@ -120,7 +120,7 @@ async def _items_of_form(body: AsyncIterator[bytes], content_type: str, longest:
             raise Problem(
                 400, "malformed_body", f"A part {part.name!r} is not expected here: send item, then its image."
             )
-        elif part.content is None or length > longest:
+        elif part.content is None or length > longest or item.line is None:
             item.line = None
             item.pictures.clear()
         else:
