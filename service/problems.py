@@ -226,8 +226,10 @@ async def _on_index_unavailable(request: Request, error: Exception) -> Response:
 
 def problem_of(error: HTTPException) -> Problem:
     """What the framework raises, in the service's own words."""
-    unread = error.detail == "There was an error parsing the body"  # FastAPI's, which leaves out why
-    detail = "The body could not be read: JSON must be text in UTF-8." if unread else error.detail
+    detail = error.detail
+    if detail == "There was an error parsing the body":  # FastAPI's, which leaves out why
+        deep = isinstance(error.__cause__, RecursionError)
+        detail = f"The body could not be read: {'it is nested too deep' if deep else 'JSON must be text in UTF-8'}."
     return _problem_of_status(error.status_code, detail, error.headers)
 
 

@@ -19,7 +19,7 @@ from retriever.index.selection import RELEVANCE_FLOOR
 from service import cursors, logs
 from service import query as shopper
 from service.catalogue import Catalogue
-from service.encoder import Encoder
+from service.encoder import EncodedQuery, Encoder
 from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
@@ -54,8 +54,7 @@ class _Asked:
     condition: Condition | None = None
     named: Condition | None = None  # what the few items have that are asked for by their number
     pin: Sequence[str] = ()  # ids of items that come before all others
-    queue_seconds: float = 0.0
-    encode_seconds: float = 0.0
+    encoded: EncodedQuery | None = None  # its words, where the model read some
     picture: str = ""  # the SHA-256 of one to search with
 
     @property
@@ -157,12 +156,12 @@ class Searcher:
         if not parsed.phrases:
             meant = self._rules.current().meaning(meant)
             text = self._lexicon.words.correct(meant)
-        words = (await self._encoder.encode_query(text)).embedding if text else None
-        rows = np.concatenate([beside.query_vectors(tokens, words, form.words), await self._away(parsed.excluded)])
+        words = await self._encoder.encode_query(text) if text else None
+        vectors = beside.query_vectors(tokens, words.embedding if words else None, form.words)
+        rows = np.concatenate([vectors, await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)
-        asked = _Asked(
-            rows, known, beside.lexical_weight(known, form.words), parsed.condition(), picture=picture.sha256
-        )
+        weight = beside.lexical_weight(known, form.words)
+        asked = _Asked(rows, known, weight, parsed.condition(), encoded=words, picture=picture.sha256)
         response = await self._answer(form, asked, started, search_id, explain=form.explain)
         if text != meant:
             response.corrected_query = text
@@ -211,15 +210,7 @@ class Searcher:
         if request.mode == "hybrid":
             named = await self._index.named(words)
             weight = weight_of(words, named=named is not None)
-        return _Asked(
-            rows,
-            words,
-            weight,
-            condition,
-            named,
-            queue_seconds=wanted.queue_seconds,
-            encode_seconds=wanted.encode_seconds,
-        )
+        return _Asked(rows, words, weight, condition, named, encoded=wanted)
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
         """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
@@ -281,8 +272,8 @@ class Searcher:
             else None,
             facets={name: FacetResult.from_facet(facet) for name, facet in facets.items()},
             took_ms=TookMs(
-                queue=round(asked.queue_seconds * 1000, 2),
-                encode=round(asked.encode_seconds * 1000, 2),
+                queue=round(asked.encoded.queue_seconds * 1000, 2) if asked.encoded else 0.0,
+                encode=round(asked.encoded.encode_seconds * 1000, 2) if asked.encoded else 0.0,
                 retrieve=round((ended - begun) * 1000, 2),
                 total=round((ended - started) * 1000, 2),
             ),

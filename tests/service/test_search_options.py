@@ -378,6 +378,8 @@ def test_a_picture_with_words_and_options(shop: TestClient) -> None:
     assert answer.status_code == 200, answer.text
     assert ids(answer.json()) == ["mug-2", "mug-1"]
     assert answer.json()["facets"]["brand"]["values"]
+    assert answer.json()["took_ms"]["encode"] > 0
+    assert shop.post("/search/image", files=parts).json()["took_ms"]["encode"] == 0, "the same words again"
 
 
 def test_why_a_picture_found_it(client: TestClient) -> None:
