@@ -1,6 +1,5 @@
 """`/search` and `/suggest`: what shoppers ask."""
 
-import asyncio
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -23,6 +22,7 @@ from service.search_schemas import (
     SuggestResponse,
 )
 from service.services import ServicesDep
+from service.tasks import gather_or_cancel
 
 _DOOR: dict[str, Any] = {
     "route_class": GuardedRoute,
@@ -60,16 +60,11 @@ async def search_batch(body: BatchRequest, request: Request, services: ServicesD
     """All are answered, or the first problem is. Counts as so many searches."""
     request.state.permit.charge(len(body.searches) - 1)
     searches = [services.searcher.search(one, f"body.searches.{n}") for n, one in enumerate(body.searches)]
-    together = asyncio.gather(*searches)
-
-    async def answers() -> BatchResponse:
-        return BatchResponse(results=await together)
-
-    response = await while_connected(request, answers())
+    results = await while_connected(request, gather_or_cancel(searches))
     if services.events is not None:
-        for asked, answer in zip(body.searches, response.results, strict=True):
+        for asked, answer in zip(body.searches, results, strict=True):
             services.events.searched(asked.query, asked, answer, "words" if asked.query else "nothing")
-    return response
+    return BatchResponse(results=results)
 
 
 @router.get("/suggest", responses=responses(422), summary="Suggestions while one types")

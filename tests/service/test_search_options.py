@@ -1,5 +1,6 @@
 """What POST /search and its sisters take beside a query, over the real index."""
 
+import asyncio
 import base64
 import io
 import json
@@ -15,6 +16,8 @@ from retriever.index.fields import BUILT_IN
 from retriever.index.fusion import CODE_WEIGHT, LEXICAL_WEIGHT
 from retriever.scoring import maxsim
 from service.app import create_app
+from service.search_schemas import SearchRequest, SearchResponse
+from service.searcher import Searcher
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -464,6 +467,24 @@ def test_many_searches_at_once(shop: TestClient) -> None:
         assert refused.json()["errors"][0]["field"] == f"body.searches.1.{place}"
     refused = shop.post("/search/batch", json={"searches": [{}, {"facets": ["nope"]}]})
     assert refused.json()["errors"][0]["field"] == "body.searches.1.facets"
+
+
+def test_a_refused_batch_ends_its_other_searches(shop: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    search, ended = Searcher.search, []
+
+    async def search_or_wait(self: Searcher, request: SearchRequest, place: str) -> SearchResponse:
+        if request.query == "lamp":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(place)
+        return await search(self, request, place)
+
+    monkeypatch.setattr(Searcher, "search", search_or_wait)
+    searches = [{"query": "lamp"}, {"query": "mug", "filter": {"nope": 1}}, {"query": "lamp"}]
+    assert shop.post("/search/batch", json={"searches": searches}).status_code == 422
+    assert shop.get("/health/live").status_code == 200  # by then they have heard of it
+    assert ended == ["body.searches.0", "body.searches.2"]
 
 
 def test_suggestions_follow_the_catalogue(shop: TestClient) -> None:
