@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -121,6 +121,19 @@ def filters_of(place: str) -> Iterator[None]:
     except FilterError as error:
         where = [{"field": f"{place}.{error.path}", "message": error.message}]
         raise Problem(422, error.code, f"{error}.", errors=where) from error
+
+
+@contextlib.contextmanager
+def field_errors_in(place: str) -> Iterator[None]:
+    """Answers what fields of this part of the request (`body`, `query`) cannot be together.
+
+    Raises:
+        RequestValidationError: of what pydantic refuses, with the fields' names as in the request.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise RequestValidationError([one | {"loc": (place, *one["loc"])} for one in error.errors()]) from error
 
 
 def internal_error() -> Problem:

@@ -9,15 +9,13 @@ from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from retriever.index import Payload, Sort, listing
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
 from service.catalogue import Precondition, PreparedItem
 from service.fetch import FetcherDep, PictureFetcher
 from service.field_types import MOST_FACET_VALUES, PathItemId
-from service.problems import Problem, filters_of, responses
+from service.problems import Problem, field_errors_in, filters_of, responses
 from service.requests import body_of, while_connected
 from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition
 from service.schemas import (
@@ -161,10 +159,8 @@ async def patch_item(
     if patch.images is not None or patch.image_urls is not None:
         sent = [io.BytesIO(picture) for picture in patch.images or ()]
         pictures = await fetcher.collect(sent, patch.image_urls or ())
-    try:
+    with field_errors_in("body"):  # old and new attributes together may be more than an item takes
         return _answer(await services.catalogue.change(item_id, patch, condition, pictures), response)
-    except ValidationError as error:  # old and new attributes together are more than an item takes
-        raise RequestValidationError(error.errors()) from error
 
 
 @router.get("/items", dependencies=ANY_KEY, responses={**_DOOR, **responses(422, 503)}, summary="List the catalogue")
