@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Query, Request
 from service.access import SEARCH_KEY, GuardedRoute
 from service.fetch import FetcherDep
 from service.field_types import PathItemId
-from service.problems import responses
+from service.problems import field_errors_in, responses
 from service.requests import body_of, while_connected
 from service.routes.parameters import Filter, condition_of
 from service.search_schemas import (
@@ -90,6 +90,9 @@ async def similar(
     services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 12,
     offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next_cursor` of the page before, in place of `offset`.")
+    ] = None,
     filter: Filter = None,
     group_by: Annotated[
         str | None,
@@ -98,7 +101,8 @@ async def similar(
 ) -> SearchResponse:
     """By what pictures and texts show and say together; the item itself is left out."""
     condition = await condition_of(services, filter)
-    page = Page(limit=limit, offset=offset, group_by=group_by)
+    with field_errors_in("query"):
+        page = Page(limit=limit, offset=offset, cursor=cursor, group_by=group_by)
     response = await while_connected(request, services.searcher.similar(item_id, page, condition))
     if services.events is not None:
         services.events.searched(item_id, page, response, "item")

@@ -457,6 +457,22 @@ def test_similar_items(shop: TestClient) -> None:
     assert shop.get("/items/nobody/similar").json()["code"] == "item_not_found"
 
 
+def test_similar_items_page_by_page(shop: TestClient) -> None:
+    everything, found, cursor = ids(shop.get("/items/mug-1/similar").json()), [], None
+    while not found or cursor:
+        answer = shop.get("/items/mug-1/similar", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+        found, cursor = found + ids(answer), answer["next_cursor"]
+        for path, more in (("mug-2", {}), ("mug-1", {"filter": '{"price": 8}'})):
+            other = shop.get(f"/items/{path}/similar", params={"cursor": cursor, **more}) if cursor else None
+            assert other is None or other.json()["code"] == "invalid_cursor"
+    assert found == everything
+    both = shop.get("/items/mug-1/similar?cursor=a&offset=2")
+    assert (both.status_code, both.json()["errors"][0]) == (
+        422,
+        {"field": "query", "message": "send cursor or offset, not both"},
+    )
+
+
 def test_many_searches_at_once(shop: TestClient) -> None:
     single = [ids(search(shop, query)) for query in ("mug", "lamp")]
     answer = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "lamp"}]})
