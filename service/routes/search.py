@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request
 
 from service.access import SEARCH_KEY, GuardedRoute
+from service.events import By
 from service.fetch import FetcherDep
 from service.field_types import PathItemId
 from service.problems import field_errors_in, responses
@@ -21,7 +22,7 @@ from service.search_schemas import (
     SuggestionResult,
     SuggestResponse,
 )
-from service.services import ServicesDep
+from service.services import Services, ServicesDep
 from service.tasks import gather_or_cancel
 
 _DOOR: dict[str, Any] = {
@@ -45,8 +46,7 @@ _FORM = body_of("multipart/form-data", "the picture a file, each option a part, 
 async def search(body: SearchRequest, request: Request, services: ServicesDep) -> SearchResponse:
     """Ranks the catalogue by what pictures and text together say about each item."""
     response = await while_connected(request, services.searcher.search(body))
-    if services.events is not None:
-        services.events.searched(body.query, body, response, "words" if body.query else "nothing")
+    _note(services, body.query, body, response)
     return response
 
 
@@ -61,9 +61,8 @@ async def search_batch(body: BatchRequest, request: Request, services: ServicesD
     request.state.permit.charge(len(body.searches) - 1)
     searches = [services.searcher.search(one, f"body.searches.{n}") for n, one in enumerate(body.searches)]
     results = await while_connected(request, gather_or_cancel(searches))
-    if services.events is not None:
-        for asked, answer in zip(body.searches, results, strict=True):
-            services.events.searched(asked.query, asked, answer, "words" if asked.query else "nothing")
+    for asked, answer in zip(body.searches, results, strict=True):
+        _note(services, asked.query, asked, answer)
     return BatchResponse(results=results)
 
 
@@ -104,8 +103,7 @@ async def similar(
     with field_errors_in("query"):
         page = Page(limit=limit, offset=offset, cursor=cursor, group_by=group_by)
     response = await while_connected(request, services.searcher.similar(item_id, page, condition))
-    if services.events is not None:
-        services.events.searched(item_id, page, response, "item")
+    _note(services, item_id, page, response, "item")
     return response
 
 
@@ -131,6 +129,11 @@ async def search_image(
         return await services.searcher.search_image(form, file)
 
     response = await while_connected(request, found())
-    if services.events is not None:
-        services.events.searched(form.query, form, response, "picture")
+    _note(services, form.query, form, response, "picture")
     return response
+
+
+def _note(services: Services, query: str, page: Page, response: SearchResponse, by: By | None = None) -> None:
+    """Into the event log, where there is one."""
+    if services.events is not None:
+        services.events.searched(query, page, response, by or ("words" if query else "nothing"))
