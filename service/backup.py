@@ -29,10 +29,10 @@ from service.archive import DamagedBackup, Manifest, Reader, Writer, remove_unfi
 from service.data_folder import RESTORING, UnusableDataFolder, open_data_folder
 from service.disk import Disk
 from service.export import Exported, export
+from service.index_copy import encode_stored
 from service.media import MediaStore
 from service.opening import device_of, generations_of, lasting_name, load_model, open_index_of
 from service.payload import indexed
-from service.reindexing import encode_stored
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
 from service.rules import Rules, read_rules, write_rules
 from service.settings import Settings, from_environment
