@@ -61,9 +61,7 @@ class EventLog:
             Problem: 429 `overloaded`, the disk does not keep up; 507 `storage_failed`, it is full or broken.
         """
         if self._bytes_waiting > _MOST_WAITING:
-            raise Problem(
-                429, "overloaded", "Events come faster than the disk takes them.", headers={"Retry-After": "1"}
-            )
+            raise Problem(429, "overloaded", "Events come faster than the disk takes them.", retry_after=1)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._put(_lines(records), future)
         try:

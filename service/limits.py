@@ -76,11 +76,11 @@ class Limiter:
         permit = self._permit(caller)
         if permit.running >= self._at_once:
             detail = f"{self._at_once} requests of yours are being answered; this service does no more at a time."
-            raise Problem(429, "too_many_at_once", detail, headers={"Retry-After": "1"})
+            raise Problem(429, "too_many_at_once", detail, retry_after=1)
         if permit.bucket is not None and (seconds := permit.bucket.take()):
             wait = math.ceil(seconds)
             detail = f"No more than {self._rate:g} {self._what} a second are allowed; try again in {wait} s."
-            raise Problem(429, "rate_limited", detail, headers={"Retry-After": str(wait)})
+            raise Problem(429, "rate_limited", detail, retry_after=wait)
         permit.running += 1
         try:
             yield permit

@@ -79,9 +79,11 @@ class Problem(Exception):
         *,
         errors: list[dict[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
+        retry_after: int | None = None,  # seconds
     ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail, self.errors, self.headers = status, code, detail, errors, headers
+        self.status, self.code, self.detail, self.errors = status, code, detail, errors
+        self.headers = dict(headers or {}) | ({} if retry_after is None else {"Retry-After": str(retry_after)})
 
     def response(self) -> Response:
         body: dict[str, Any] = {
@@ -95,7 +97,7 @@ class Problem(Exception):
             body["errors"] = self.errors
         # ASCII, since a refused field's name may hold what UTF-8 cannot (a lone surrogate).
         content = json.dumps(body, ensure_ascii=True).encode()
-        return Response(content, self.status, dict(self.headers or {}), media_type=MEDIA_TYPE)
+        return Response(content, self.status, self.headers, media_type=MEDIA_TYPE)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -232,9 +234,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 async def _on_index_unavailable(request: Request, error: Exception) -> Response:
     log.warning("index unavailable: %s", error)
-    return Problem(
-        503, "index_unavailable", f"The index does not answer: {error}", headers={"Retry-After": "2"}
-    ).response()
+    return Problem(503, "index_unavailable", f"The index does not answer: {error}", retry_after=2).response()
 
 
 def problem_of(error: HTTPException) -> Problem:
