@@ -28,7 +28,7 @@ from service.catalogue import Catalogue
 from service.fetch import PictureFetcher
 from service.limits import Permit
 from service.multipart import parts_of
-from service.problems import Problem, problem_of, told
+from service.problems import Problem, message_of, problem_of
 from service.schemas import BulkLine, BulkResult, PatchLine
 
 log = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ class BulkIngest:
         except ValidationError as error:
             item_id = _id_in(sent.line)
             first = error.errors()[0]
-            detail = f"{'.'.join(map(str, first['loc'])) or 'line'}: {told(first)}"
+            detail = f"{'.'.join(map(str, first['loc'])) or 'line'}: {message_of(first)}"
             return BulkResult(line=number, id=item_id, status=422, code="validation_failed", detail=detail)
         except Problem as problem:
             return _failed(number, problem, item_id)

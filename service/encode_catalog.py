@@ -41,7 +41,7 @@ from retriever.inference import Inference
 from retriever.retriever import find
 from service.encoded import DONE, ITEMS, SCHEMA, Folder, Manifest
 from service.media import decode
-from service.problems import Problem, told
+from service.problems import Problem, message_of
 from service.schemas import ItemFields
 from service.settings import Settings, from_environment
 
@@ -205,7 +205,7 @@ def prepared(batch: pa.Table, images: Folder, limits: Limits, ledger: Any) -> pa
             rows.append(_prepare(row, images, limits))
         except ValidationError as error:
             first = error.errors()[0]
-            rejected[str(row["id"])] = f"{'.'.join(map(str, first['loc']))}: {told(first)}"
+            rejected[str(row["id"])] = f"{'.'.join(map(str, first['loc']))}: {message_of(first)}"
         except Problem as problem:
             rejected[str(row["id"])] = str(problem.detail)
         except (ValueError, OSError) as error:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Literal
 import orjson
 
 from retriever.files import sync_folder
-from service.cursors import offset_in
+from service.cursors import decode_offset
 from service.problems import Problem
 from service.search_schemas import Page, SearchResponse
 
@@ -89,7 +89,7 @@ class EventLog:
             "search_id": response.search_id,
             "query": response.corrected_query or query,
             "model_id": response.model_id,
-            "offset": page.offset if page.cursor is None else offset_in(page.cursor),
+            "offset": page.offset if page.cursor is None else decode_offset(page.cursor),
             "items": [hit.id for hit in response.hits],
         }
         self._put(_lines([record]), None)

@@ -112,7 +112,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def filters_of(place: str) -> Iterator[None]:
+def filter_errors_in(place: str) -> Iterator[None]:
     """Answers what a filter, facet, sort or group in this part of the request (`body`, `query`) cannot be.
 
     Raises:
@@ -209,7 +209,7 @@ async def _on_wrong_method(request: Request, error: Exception) -> Response:
     return _problem_of_status(405, None, headers).response()
 
 
-def told(error: ErrorDetails) -> str:
+def message_of(error: ErrorDetails) -> str:
     """What one error of a validation says, in pydantic's words or ours."""
     match error["type"]:
         case "extra_forbidden":
@@ -227,7 +227,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         detail = f"The body is not JSON: {first['ctx']['error']} (at character {first['loc'][-1]})."
         return Problem(400, _CODES[400], detail).response()
     # The refused values are left out: they may be long, private, or impossible to write as JSON.
-    errors = [{"field": ".".join(map(str, entry["loc"])), "message": told(entry)} for entry in refused]
+    errors = [{"field": ".".join(map(str, entry["loc"])), "message": message_of(entry)} for entry in refused]
     detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in errors[:3])
     return Problem(422, _CODES[422], detail, errors=errors).response()
 

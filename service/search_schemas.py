@@ -7,7 +7,7 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from retriever.index import beside
+from retriever.index import picture_query
 from retriever.index.selection import RELEVANCE_FLOOR
 from service.field_types import MOST_FACET_VALUES, PictureUrl, Text, Word, parse_json, storable
 from service.schemas import FacetResult, Item, Strict
@@ -178,7 +178,7 @@ class ImageSearchForm(Page):
     )
     query: QueryText = Field(default="", description='Words to go with the picture, "in red"; -words as in `/search`.')
     words: float = Field(
-        default=beside.WORDS,
+        default=picture_query.WORDS,
         ge=0,
         le=1,
         description="How much the words count beside the picture: at 0 it alone decides, at 1 they do.",

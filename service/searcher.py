@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from retriever.arrays import Floats
-from retriever.index import Facet, Hit, ItemIndex, SearchResult, beside
+from retriever.index import Facet, Hit, ItemIndex, SearchResult, picture_query
 from retriever.index.fields import field_name, key, keyword
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import weight_of
@@ -24,7 +24,7 @@ from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
 from service.payload import lexical_text
-from service.problems import Problem, filters_of
+from service.problems import Problem, filter_errors_in
 from service.rules import RuleBook
 from service.schemas import FacetResult, Item
 from service.search_schemas import (
@@ -65,7 +65,7 @@ class _Asked:
         return self.rows is None and not self.lexical_weight
 
     @property
-    def told(self) -> tuple[str, str, str]:
+    def identity(self) -> tuple[str, str, str]:
         """What tells it from all else that may be looked for."""
         return self.text, repr(self.condition), self.picture
 
@@ -149,15 +149,15 @@ class Searcher:
         begun = _Begun()
         picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
         parsed = self._parsed(form.query)
-        text = meant = beside.change(parsed.text)
+        text = meant = picture_query.change(parsed.text)
         if not parsed.phrases:
             meant = self._rules.current().meaning(meant)
             text = self._lexicon.words.correct(meant)
         words = await self._encoder.encode_query(text) if text else None
-        vectors = beside.query_vectors(tokens, words.embedding if words else None, form.words)
+        vectors = picture_query.query_vectors(tokens, words.embedding if words else None, form.words)
         rows = np.concatenate([vectors, await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)
-        weight = beside.lexical_weight(known, form.words)
+        weight = picture_query.lexical_weight(known, form.words)
         asked = _Asked(
             rows, known, weight, parsed.condition(), encoded=words, picture=picture.sha256, explain=form.explain
         )
@@ -181,7 +181,7 @@ class Searcher:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
         others = Not(_one_of([item_id]))
         of_other_groups = await self._of_other_groups(item_id, page.group_by) if page.group_by else None
-        asked = _Asked(beside.query_vectors(tokens), "", 0.0, conjoin(others, of_other_groups, condition))
+        asked = _Asked(picture_query.query_vectors(tokens), "", 0.0, conjoin(others, of_other_groups, condition))
         return await self._answer(page, asked, begun, place="query")
 
     async def _of_other_groups(self, item_id: str, group_by: str) -> Condition | None:
@@ -194,7 +194,7 @@ class Searcher:
             same = parse({f"attributes.{group}": own}, fields) if own not in (None, [], "") else None
             return Not(same) if same else None
 
-        with filters_of("query"):
+        with filter_errors_in("query"):
             return await self._index.with_fields(others)
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
@@ -221,7 +221,7 @@ class Searcher:
 
     async def _answer(self, page: Page, asked: _Asked, begun: _Begun, place: str = "body") -> SearchResponse:
         retrieved_from = perf_counter()
-        offset = cursors.offset_of(page, asked.told)
+        offset = cursors.resolve(page, asked.identity)
         with self._metrics.stage("retrieve"):
             hits, result, facets = await self._retrieve(page, asked, offset, place)
         if asked.highlight:
@@ -233,7 +233,7 @@ class Searcher:
         response = SearchResponse(
             hits=hits,
             total=result.total,
-            next_cursor=cursors.written(page, asked.told, following) if more else None,
+            next_cursor=cursors.encode(page, asked.identity, following) if more else None,
             facets={name: FacetResult.from_facet(facet) for name, facet in facets.items()},
             took_ms=TookMs(
                 queue=_ms(asked.encoded.queue_seconds if asked.encoded else 0.0),
@@ -254,7 +254,7 @@ class Searcher:
         # Pages behind the re-ranked hits are as they were.
         again = asked.rerank if offset < asked.rerank and page.limit else 0
         limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
-        with filters_of(place):
+        with filter_errors_in(place):
             choice = await self._index.with_fields(
                 lambda fields: choice_of(page, asked.condition, fields, ranked=not asked.everything)
             )

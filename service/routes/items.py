@@ -15,9 +15,9 @@ from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
 from service.catalogue import Precondition, PreparedItem
 from service.fetch import FetcherDep, PictureFetcher
 from service.field_types import MOST_FACET_VALUES, PathItemId
-from service.problems import Problem, field_errors_in, filters_of, responses
-from service.requests import body_of, while_connected
+from service.problems import Problem, field_errors_in, filter_errors_in, responses
 from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition
+from service.routes.requests import body_of, while_connected
 from service.schemas import (
     BulkLine,
     Deleted,
@@ -186,7 +186,7 @@ async def list_items(
 ) -> ItemList:
     """Every item that the filter lets through, once: in a fixed order of the index's own, or by a field."""
     condition = await condition_of(services, filter)
-    with filters_of("query"):
+    with filter_errors_in("query"):
         order = await _order_of(services, sort) if sort else None
         counted = await services.index.facets(facets, condition, facet_size) if facets else {}
     try:

@@ -10,8 +10,8 @@ from service.events import By
 from service.fetch import FetcherDep
 from service.field_types import PathItemId
 from service.problems import field_errors_in, responses
-from service.requests import body_of, while_connected
 from service.routes.parameters import Filter, condition_of
+from service.routes.requests import body_of, while_connected
 from service.search_schemas import (
     BatchRequest,
     BatchResponse,
