@@ -28,6 +28,7 @@ from retriever.index.generations import Generation
 from service.archive import DamagedBackup, Manifest, Reader, Writer, remove_unfinished
 from service.data_folder import RESTORING, UnusableDataFolder, open_data_folder
 from service.export import Exported, export
+from service.index_copy import encode_stored
 from service.media import MediaStore
 from service.opening import (
     device_of,
@@ -40,7 +41,6 @@ from service.opening import (
     served_generation,
 )
 from service.payload import indexed
-from service.reindexing import encode_stored
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
 from service.rules import Rules, read_rules, write_rules
 from service.settings import Settings, from_environment

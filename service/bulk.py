@@ -28,7 +28,7 @@ from service.catalogue import Catalogue
 from service.fetch import PictureFetcher
 from service.limits import Permit
 from service.multipart import parts_of
-from service.problems import Problem, problem_of, told
+from service.problems import Problem, message_of, problem_of
 from service.schemas import BulkLine, BulkResult, PatchLine
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ async def _items_of_form(body: AsyncIterator[bytes], content_type: str, longest:
             raise Problem(
                 400, "malformed_body", f"A part {part.name!r} is not expected here: send item, then its image."
             )
-        elif part.content is None or length > longest:
+        elif part.content is None or length > longest or item.line is None:
             item.line = None
             item.pictures.clear()
         else:
@@ -172,8 +172,6 @@ class BulkIngest:
                         if number > 1:  # the first was counted when the request was let in
                             await permit.pace()
                         await under_way.put(asyncio.create_task(self._store(number, item, latest)))
-            except Problem as problem:
-                await under_way.put(asyncio.create_task(_refuse(number + 1, problem)))
             finally:
                 await under_way.put(None)
 
@@ -183,8 +181,7 @@ class BulkIngest:
                 yield await task
             await reader
         except (Problem, HTTPException) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
-            yield BulkResult(line=number + 1, id=None, status=problem.status, code=problem.code, detail=problem.detail)
+            yield _failed(number + 1, error if isinstance(error, Problem) else problem_of(error))
         finally:
             reader.cancel()
             while not under_way.empty():
@@ -211,10 +208,10 @@ class BulkIngest:
         except ValidationError as error:
             item_id = _id_in(sent.line)
             first = error.errors()[0]
-            detail = f"{'.'.join(map(str, first['loc'])) or 'line'}: {told(first)}"
+            detail = f"{'.'.join(map(str, first['loc'])) or 'line'}: {message_of(first)}"
             return BulkResult(line=number, id=item_id, status=422, code="validation_failed", detail=detail)
         except Problem as problem:
-            return BulkResult(line=number, id=item_id, status=problem.status, code=problem.code, detail=problem.detail)
+            return _failed(number, problem, item_id)
         except IndexUnavailable as error:
             return BulkResult(line=number, id=item_id, status=503, code="index_unavailable", detail=str(error))
         except Exception:
@@ -265,8 +262,8 @@ def _id_in(line: bytes) -> str | None:
     return item_id if isinstance(item_id, str) and len(item_id) <= 200 else None
 
 
-async def _refuse(number: int, problem: Problem) -> BulkResult:
-    return BulkResult(line=number, id=None, status=problem.status, code=problem.code, detail=problem.detail)
+def _failed(number: int, problem: Problem, item_id: str | None = None) -> BulkResult:
+    return BulkResult(line=number, id=item_id, status=problem.status, code=problem.code, detail=problem.detail)
 
 
 class NdjsonResponse(Response):

@@ -13,18 +13,18 @@ from service.search_schemas import Page
 _CHOOSING = {"filter", "sort", "relevance_floor", "min_score", "group_by", "rerank", "mode", "correct", "words"}
 
 
-def written(page: Page, looked_for: Sequence[str], offset: int) -> str:
+def encode(page: Page, looked_for: Sequence[str], offset: int) -> str:
     """The cursor of the page that begins at `offset` of a search for this."""
     place = f"{offset}:{_fingerprint(page, looked_for)}"
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 
-def offset_of(page: Page, looked_for: Sequence[str]) -> int:
+def resolve(page: Page, looked_for: Sequence[str]) -> int:
     """Where a page begins, by its cursor or its offset. Raises Problem (`invalid_cursor`)."""
     if page.cursor is None:
         return page.offset
     try:
-        offset, fingerprint = _read(page.cursor)
+        offset, fingerprint = _decode(page.cursor)
         if fingerprint == _fingerprint(page, looked_for):
             return offset
     except (binascii.Error, ValueError):
@@ -32,18 +32,18 @@ def offset_of(page: Page, looked_for: Sequence[str]) -> int:
     raise Problem(422, "invalid_cursor", "cursor must be the next_cursor of this very search.")
 
 
-def offset_in(cursor: str) -> int:
+def decode_offset(cursor: str) -> int:
     """Where the page of a cursor begins, counted from 0, of whatever search. Raises ValueError if it is none."""
-    return _read(cursor)[0]
+    return _decode(cursor)[0]
 
 
 def _fingerprint(page: Page, looked_for: Sequence[str]) -> str:
     """What must be the same for a cursor to go on: what is looked for and all that chooses and orders hits."""
-    told = json.dumps([page.model_dump(mode="json", include=_CHOOSING), *looked_for], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    choosing = json.dumps([page.model_dump(mode="json", include=_CHOOSING), *looked_for], sort_keys=True)
+    return hashlib.sha256(choosing.encode()).hexdigest()[:16]
 
 
-def _read(cursor: str) -> tuple[int, str]:
+def _decode(cursor: str) -> tuple[int, str]:
     text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     match = re.fullmatch(r"([0-9]{1,8}):([0-9a-f]+)", text)
     if not match:

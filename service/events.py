@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Literal
 import orjson
 
 from retriever.files import sync_folder
-from service.cursors import offset_in
+from service.cursors import decode_offset
 from service.problems import Problem
 from service.search_schemas import Page, SearchResponse
 
@@ -61,9 +61,7 @@ class EventLog:
             Problem: 429 `overloaded`, the disk does not keep up; 507 `storage_failed`, it is full or broken.
         """
         if self._bytes_waiting > _MOST_WAITING:
-            raise Problem(
-                429, "overloaded", "Events come faster than the disk takes them.", headers={"Retry-After": "1"}
-            )
+            raise Problem(429, "overloaded", "Events come faster than the disk takes them.", retry_after=1)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._put(_lines(records), future)
         try:
@@ -91,7 +89,7 @@ class EventLog:
             "search_id": response.search_id,
             "query": response.corrected_query or query,
             "model_id": response.model_id,
-            "offset": page.offset if page.cursor is None else offset_in(page.cursor),
+            "offset": page.offset if page.cursor is None else decode_offset(page.cursor),
             "items": [hit.id for hit in response.hits],
         }
         self._put(_lines([record]), None)

@@ -22,6 +22,7 @@ from fastapi import Depends, Request
 
 from service.lookup import Lookup, Unanswered
 from service.problems import Problem
+from service.tasks import gather_or_cancel
 
 log = logging.getLogger(__name__)
 
@@ -120,12 +121,7 @@ class PictureFetcher:
             detail = "This service takes no pictures by URL; SEARCH_IMAGE_URLS=true lets it fetch public ones."
             raise Problem(422, "image_urls_off", detail)
         allowance = _Allowance(self._max_item_bytes)
-        tasks = [asyncio.create_task(self._answered(url, allowance)) for url in urls]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:  # the first problem ends the others
-            for task in tasks:
-                task.cancel()
+        return await gather_or_cancel(self._answered(url, allowance) for url in urls)
 
     async def _answered(self, url: str, allowance: _Allowance) -> io.BytesIO:
         try:

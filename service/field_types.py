@@ -106,7 +106,7 @@ def parse_category(value: Any) -> Any:
         ValueError: a list of several paths.
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
-        value = _parse_json(value)
+        value = parse_json(value)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, list) and any(isinstance(step, str) and ">" in step for step in value):
@@ -115,7 +115,7 @@ def parse_category(value: Any) -> Any:
 
 
 def parse_attributes(value: Any) -> Any:
-    return few_attributes(_parse_json(value) if isinstance(value, str) else value)
+    return few_attributes(parse_json(value) if isinstance(value, str) else value)
 
 
 def few_attributes(value: Any) -> Any:
@@ -132,7 +132,8 @@ def few_fields(value: Any) -> Any:
     return value
 
 
-def _parse_json(text: str) -> Any:
+def parse_json(text: str) -> Any:
+    """Raises ValueError: it is none, or nested too deep."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

@@ -9,20 +9,20 @@ from retriever.index.lexical import embed_document, embed_query
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")  # embed_query leaves out a possessive's 's
 
 
-def stems(text: str) -> dict[str, frozenset[int]]:
-    """The words of a query, each with the numbers that BM25 knows it by; a word that says nothing is left out."""
-    found = {word: _numbers(word) for word in dict.fromkeys(_WORD.findall(text))}
-    return {word: numbers for word, numbers in found.items() if numbers}
+def token_ids_by_word(text: str) -> dict[str, frozenset[int]]:
+    """The words of a query, each with the ids that BM25 knows it by; a word that says nothing is left out."""
+    found = {word: _token_ids(word) for word in dict.fromkeys(_WORD.findall(text))}
+    return {word: ids for word, ids in found.items() if ids}
 
 
 def matched(query: str, text: str) -> list[str]:
     """The words of a query that BM25 finds in a text, as they stand in the query."""
     there = set(embed_document(text).indices)
-    return [word for word, numbers in stems(query).items() if numbers & there]
+    return [word for word, ids in token_ids_by_word(query).items() if ids & there]
 
 
 @lru_cache(maxsize=20_000)
-def _numbers(word: str) -> frozenset[int]:
+def _token_ids(word: str) -> frozenset[int]:
     """What BM25 knows a word by. Texts have the same words over and over."""
     vector = embed_query(word)
     return frozenset(vector.indices) if vector else frozenset()
@@ -30,10 +30,10 @@ def _numbers(word: str) -> frozenset[int]:
 
 def highlighted(query: str, text: str) -> str:
     """A text as HTML, with `<mark>` around the words that the query has, in any form ("mugs" for "mug")."""
-    wanted = set().union(*stems(query).values())
+    wanted = set().union(*token_ids_by_word(query).values())
     parts, last = [], 0
     for match in _WORD.finditer(text):
-        if not wanted.isdisjoint(_numbers(match.group())):
+        if not wanted.isdisjoint(_token_ids(match.group())):
             parts += [html.escape(text[last : match.start()]), f"<mark>{html.escape(match.group())}</mark>"]
             last = match.end()
     return "".join([*parts, html.escape(text[last:])])

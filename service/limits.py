@@ -27,8 +27,7 @@ class Bucket:
 
     def take(self, cost: float = 1) -> float:
         """Takes `cost` tokens and returns 0; or takes none, and returns the seconds until it would."""
-        now = self._clock()
-        self._tokens, self._at = min(self._most, self._tokens + (now - self._at) * self._rate), now
+        self._refill()
         if self._tokens < 1:
             return (1 - self._tokens) / self._rate
         self._tokens -= cost
@@ -36,9 +35,13 @@ class Bucket:
 
     def owe(self, cost: float = 1) -> float:
         """Takes `cost` tokens, there or not; returns the seconds until the debt is paid, if there is one."""
-        self.take(0)
+        self._refill()
         self._tokens -= cost
         return max(0.0, -self._tokens / self._rate)
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self._tokens, self._at = min(self._most, self._tokens + (now - self._at) * self._rate), now
 
 
 @dataclass
@@ -76,11 +79,11 @@ class Limiter:
         permit = self._permit(caller)
         if permit.running >= self._at_once:
             detail = f"{self._at_once} requests of yours are being answered; this service does no more at a time."
-            raise Problem(429, "too_many_at_once", detail, headers={"Retry-After": "1"})
+            raise Problem(429, "too_many_at_once", detail, retry_after=1)
         if permit.bucket is not None and (seconds := permit.bucket.take()):
             wait = math.ceil(seconds)
             detail = f"No more than {self._rate:g} {self._what} a second are allowed; try again in {wait} s."
-            raise Problem(429, "rate_limited", detail, headers={"Retry-After": str(wait)})
+            raise Problem(429, "rate_limited", detail, retry_after=wait)
         permit.running += 1
         try:
             yield permit

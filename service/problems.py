@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -79,9 +79,11 @@ class Problem(Exception):
         *,
         errors: list[dict[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
+        retry_after: int | None = None,  # seconds
     ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail, self.errors, self.headers = status, code, detail, errors, headers
+        self.status, self.code, self.detail, self.errors = status, code, detail, errors
+        self.headers = dict(headers or {}) | ({} if retry_after is None else {"Retry-After": str(retry_after)})
 
     def response(self) -> Response:
         body: dict[str, Any] = {
@@ -95,7 +97,7 @@ class Problem(Exception):
             body["errors"] = self.errors
         # ASCII, since a refused field's name may hold what UTF-8 cannot (a lone surrogate).
         content = json.dumps(body, ensure_ascii=True).encode()
-        return Response(content, self.status, dict(self.headers or {}), media_type=MEDIA_TYPE)
+        return Response(content, self.status, self.headers, media_type=MEDIA_TYPE)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -110,7 +112,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def filters_of(place: str) -> Iterator[None]:
+def filter_errors_in(place: str) -> Iterator[None]:
     """Answers what a filter, facet, sort or group in this part of the request (`body`, `query`) cannot be.
 
     Raises:
@@ -121,6 +123,19 @@ def filters_of(place: str) -> Iterator[None]:
     except FilterError as error:
         where = [{"field": f"{place}.{error.path}", "message": error.message}]
         raise Problem(422, error.code, f"{error}.", errors=where) from error
+
+
+@contextlib.contextmanager
+def field_errors_in(place: str) -> Iterator[None]:
+    """Answers what fields of this part of the request (`body`, `query`) cannot be together.
+
+    Raises:
+        RequestValidationError: of what pydantic refuses, with the fields' names as in the request.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise RequestValidationError([one | {"loc": (place, *one["loc"])} for one in error.errors()]) from error
 
 
 def internal_error() -> Problem:
@@ -194,7 +209,7 @@ async def _on_wrong_method(request: Request, error: Exception) -> Response:
     return _problem_of_status(405, None, headers).response()
 
 
-def told(error: ErrorDetails) -> str:
+def message_of(error: ErrorDetails) -> str:
     """What one error of a validation says, in pydantic's words or ours."""
     match error["type"]:
         case "extra_forbidden":
@@ -212,22 +227,22 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         detail = f"The body is not JSON: {first['ctx']['error']} (at character {first['loc'][-1]})."
         return Problem(400, _CODES[400], detail).response()
     # The refused values are left out: they may be long, private, or impossible to write as JSON.
-    errors = [{"field": ".".join(map(str, entry["loc"])), "message": told(entry)} for entry in refused]
+    errors = [{"field": ".".join(map(str, entry["loc"])), "message": message_of(entry)} for entry in refused]
     detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in errors[:3])
     return Problem(422, _CODES[422], detail, errors=errors).response()
 
 
 async def _on_index_unavailable(request: Request, error: Exception) -> Response:
     log.warning("index unavailable: %s", error)
-    return Problem(
-        503, "index_unavailable", f"The index does not answer: {error}", headers={"Retry-After": "2"}
-    ).response()
+    return Problem(503, "index_unavailable", f"The index does not answer: {error}", retry_after=2).response()
 
 
 def problem_of(error: HTTPException) -> Problem:
     """What the framework raises, in the service's own words."""
-    unread = error.detail == "There was an error parsing the body"  # FastAPI's, which leaves out why
-    detail = "The body could not be read: JSON must be text in UTF-8." if unread else error.detail
+    detail = error.detail
+    if detail == "There was an error parsing the body":  # FastAPI's, which leaves out why
+        deep = isinstance(error.__cause__, RecursionError)
+        detail = f"The body could not be read: {'it is nested too deep' if deep else 'JSON must be text in UTF-8'}."
     return _problem_of_status(error.status_code, detail, error.headers)
 
 

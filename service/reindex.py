@@ -20,6 +20,7 @@ from retriever import Retriever
 from retriever.index import IndexInUse, IndexUnavailable, ItemIndex, Payload
 from retriever.index.generations import EdgeGenerations, Generation, Generations
 from service.data_folder import UnusableDataFolder, open_data_folder
+from service.index_copy import IndexCopy, count_pictures
 from service.media import MediaStore
 from service.opening import (
     device_of,
@@ -30,7 +31,6 @@ from service.opening import (
     media_of,
     served_generation,
 )
-from service.reindexing import Reindexing, count_pictures
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
 from service.settings import Settings, from_environment
 from service.takeover import POLL_SECONDS
@@ -137,15 +137,15 @@ async def _move(
             items, count = source.every_item, source.count
         disk, media = disk_of(settings), media_of(settings)
         await _check_pictures(items(), media, args.force)
-        reindexing = Reindexing(target, media, disk, model)
-        there = await reindexing.begin()
+        copy = IndexCopy(target, media, disk, model)
+        there = await copy.begin()
         if there:
             print(f"Going on: {there} items are encoded already.", file=sys.stderr)
         for number in range(1, _PASSES + 1):
             title = "encoding" if number == 1 else f"catching up ({number})"
             with tqdm(total=await count(), desc=title, unit=" items", disable=args.quiet) as bar:
-                changed = await reindexing.run(items(), bar.update)
-            wrong = await reindexing.check(await count(), changed)
+                changed = await copy.run(items(), bar.update)
+            wrong = await copy.check(await count(), changed)
             if changed <= _ENOUGH and not wrong:
                 break
         if wrong and not args.force:
@@ -153,7 +153,8 @@ async def _move(
         if isinstance(generations, EdgeGenerations):
             await target.close()
             if source is None:
-                await _ask(generations, wanted)
+                await generations.ask(wanted)  # the service that has the index open
+                await _wait(generations, wanted)
             else:
                 await generations.promote(wanted)
         else:
@@ -162,7 +163,7 @@ async def _move(
                 while True:
                     await asyncio.sleep(_SETTLE_SECONDS)
                     # What a process wrote into the old collection before it noticed.
-                    if not await reindexing.run(items()):
+                    if not await copy.run(items()):
                         break
             except (OSError, RuntimeError, IndexUnavailable) as error:
                 raise Failed(
@@ -195,12 +196,6 @@ async def _open_source(generations: Generations, current: Generation) -> ItemInd
         return await generations.open(current.model_id, current.dim)
     except IndexInUse:
         return None
-
-
-async def _ask(generations: EdgeGenerations, wanted: Generation) -> None:
-    """Has the service that holds the index open move to the new one."""
-    await generations.ask(wanted)
-    await _wait(generations, wanted)
 
 
 async def _wait(generations: EdgeGenerations, wanted: Generation) -> None:

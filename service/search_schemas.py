@@ -1,6 +1,5 @@
 """What goes over the wire in a search and its answer."""
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -8,9 +7,9 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from retriever.index import beside
+from retriever.index import picture_query
 from retriever.index.selection import RELEVANCE_FLOOR
-from service.field_types import MOST_FACET_VALUES, PictureUrl, Text, Word, storable
+from service.field_types import MOST_FACET_VALUES, PictureUrl, Text, Word, parse_json, storable
 from service.schemas import FacetResult, Item, Strict
 
 QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
@@ -151,10 +150,7 @@ class SearchRequest(Page):
 
 
 def _parsed(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise ValueError(f"is not JSON: {error}") from None
+    return parse_json(value) if isinstance(value, str) else value
 
 
 def _parsed_list(value: Any) -> Any:
@@ -182,7 +178,7 @@ class ImageSearchForm(Page):
     )
     query: QueryText = Field(default="", description='Words to go with the picture, "in red"; -words as in `/search`.')
     words: float = Field(
-        default=beside.WORDS,
+        default=picture_query.WORDS,
         ge=0,
         le=1,
         description="How much the words count beside the picture: at 0 it alone decides, at 1 they do.",

@@ -3,28 +3,28 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import BinaryIO
 
 import numpy as np
 
 from retriever.arrays import Floats
-from retriever.index import FilterError, Hit, ItemIndex, SearchResult, Sort, beside
+from retriever.index import Facet, Hit, ItemIndex, SearchResult, picture_query
 from retriever.index.fields import field_name, key, keyword
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import weight_of
-from retriever.index.listing import order_of
 from retriever.index.selection import RELEVANCE_FLOOR
 from service import cursors, logs
 from service import query as shopper
 from service.catalogue import Catalogue
-from service.encoder import Encoder
+from service.choice import Choice, choice_of
+from service.encoder import EncodedQuery, Encoder
 from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
 from service.payload import lexical_text
-from service.problems import Problem, filters_of
+from service.problems import Problem, filter_errors_in
 from service.rules import RuleBook
 from service.schemas import FacetResult, Item
 from service.search_schemas import (
@@ -35,7 +35,6 @@ from service.search_schemas import (
     SearchHit,
     SearchRequest,
     SearchResponse,
-    SortBy,
     TookMs,
 )
 
@@ -46,7 +45,7 @@ UNWANTED = 0.3  # how strongly what is not wanted counts against an item that lo
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is looked for: rows `(M, D)` whose MaxSim add up, and words for BM25."""
+    """What is looked for, rows `(M, D)` whose MaxSim add up and words for BM25, and what is to be done with it."""
 
     rows: Floats | None
     text: str
@@ -54,9 +53,11 @@ class _Asked:
     condition: Condition | None = None
     named: Condition | None = None  # what the few items have that are asked for by their number
     pin: Sequence[str] = ()  # ids of items that come before all others
-    queue_seconds: float = 0.0
-    encode_seconds: float = 0.0
+    encoded: EncodedQuery | None = None  # its words, where the model read some
     picture: str = ""  # the SHA-256 of one to search with
+    rerank: int = 0
+    explain: bool = False
+    highlight: bool = False
 
     @property
     def everything(self) -> bool:
@@ -64,7 +65,7 @@ class _Asked:
         return self.rows is None and not self.lexical_weight
 
     @property
-    def told(self) -> tuple[str, str, str]:
+    def identity(self) -> tuple[str, str, str]:
         """What tells it from all else that may be looked for."""
         return self.text, repr(self.condition), self.picture
 
@@ -73,12 +74,11 @@ _EVERYTHING = _Asked(None, "", 0.0)
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """A page's filter, order and group, in the index's own terms."""
+class _Begun:
+    """A search that has begun: its id in the log, and since when."""
 
-    filter: Condition | None
-    sort: Sequence[Sort]
-    group: str | None
+    search_id: str = field(default_factory=logs.begin_search)
+    at: float = field(default_factory=perf_counter)
 
 
 class Searcher:
@@ -106,14 +106,14 @@ class Searcher:
             Problem: `empty_query`, `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`,
                 `cannot_rerank`.
         """
-        started, search_id = perf_counter(), logs.begin_search()
+        begun = _Begun()
         if request.rerank and not self._encoder.retriever.config.matching:
             detail = (
                 "The model was not trained to match (training.finetune --itm), so it cannot re-rank: leave rerank out."
             )
             raise Problem(422, "cannot_rerank", detail)
         if not request.query:
-            return await self._answer(request, _EVERYTHING, started, search_id, place=place)
+            return await self._answer(request, _EVERYTHING, begun, place)
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
@@ -124,20 +124,16 @@ class Searcher:
             text = self._lexicon.complete(text)
         if request.correct and not parsed.phrases:
             text = self._lexicon.words.correct(text)
-        asked = await self._asked(request, text, parsed)
+        asked = replace(
+            await self._asked(request, text, parsed),
+            rerank=request.rerank,
+            explain=request.explain,
+            highlight=request.highlight,
+        )
         if curation := rules.curation(parsed.text) or rules.curation(text):
             shown = Not(_one_of(curation.hide)) if curation.hide else None
             asked = replace(asked, condition=conjoin(asked.condition, shown), pin=curation.pin)
-        response = await self._answer(
-            request,
-            asked,
-            started,
-            search_id,
-            explain=request.explain,
-            highlight=request.highlight,
-            rerank=request.rerank,
-            place=place,
-        )
+        response = await self._answer(request, asked, begun, place)
         if text != meant:
             response.corrected_query = text
         if response.hits and not request.offset and not request.cursor and not request.complete:
@@ -150,20 +146,22 @@ class Searcher:
         Raises:
             Problem: as `search`, and `invalid_image`, `image_too_large`, `file_too_large`.
         """
-        started, search_id = perf_counter(), logs.begin_search()
+        begun = _Begun()
         picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
         parsed = self._parsed(form.query)
-        text = meant = beside.change(parsed.text)
+        text = meant = picture_query.change(parsed.text)
         if not parsed.phrases:
             meant = self._rules.current().meaning(meant)
             text = self._lexicon.words.correct(meant)
-        words = (await self._encoder.encode_query(text)).embedding if text else None
-        rows = np.concatenate([beside.query_vectors(tokens, words, form.words), await self._away(parsed.excluded)])
+        words = await self._encoder.encode_query(text) if text else None
+        vectors = picture_query.query_vectors(tokens, words.embedding if words else None, form.words)
+        rows = np.concatenate([vectors, await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)
+        weight = picture_query.lexical_weight(known, form.words)
         asked = _Asked(
-            rows, known, beside.lexical_weight(known, form.words), parsed.condition(), picture=picture.sha256
+            rows, known, weight, parsed.condition(), encoded=words, picture=picture.sha256, explain=form.explain
         )
-        response = await self._answer(form, asked, started, search_id, explain=form.explain)
+        response = await self._answer(form, asked, begun)
         if text != meant:
             response.corrected_query = text
         return response
@@ -177,14 +175,14 @@ class Searcher:
         Raises:
             Problem: `item_not_found`, and as `search`.
         """
-        started, search_id = perf_counter(), logs.begin_search()
+        begun = _Begun()
         tokens = (await self._index.tokens([item_id])).get(item_id)
         if tokens is None:
             raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
         others = Not(_one_of([item_id]))
         of_other_groups = await self._of_other_groups(item_id, page.group_by) if page.group_by else None
-        asked = _Asked(beside.query_vectors(tokens), "", 0.0, conjoin(others, of_other_groups, condition))
-        return await self._answer(page, asked, started, search_id, place="query")
+        asked = _Asked(picture_query.query_vectors(tokens), "", 0.0, conjoin(others, of_other_groups, condition))
+        return await self._answer(page, asked, begun, place="query")
 
     async def _of_other_groups(self, item_id: str, group_by: str) -> Condition | None:
         """Not an item's own variants, which are nothing new; None where it has no group."""
@@ -196,7 +194,7 @@ class Searcher:
             same = parse({f"attributes.{group}": own}, fields) if own not in (None, [], "") else None
             return Not(same) if same else None
 
-        with filters_of("query"):
+        with filter_errors_in("query"):
             return await self._index.with_fields(others)
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
@@ -211,15 +209,7 @@ class Searcher:
         if request.mode == "hybrid":
             named = await self._index.named(words)
             weight = weight_of(words, named=named is not None)
-        return _Asked(
-            rows,
-            words,
-            weight,
-            condition,
-            named,
-            queue_seconds=wanted.queue_seconds,
-            encode_seconds=wanted.encode_seconds,
-        )
+        return _Asked(rows, words, weight, condition, named, encoded=wanted)
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
         """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
@@ -229,76 +219,70 @@ class Searcher:
         away: Floats = -UNWANTED * np.mean([one.embedding for one in unwanted], axis=0, keepdims=True)
         return away
 
-    async def _answer(
-        self,
-        page: Page,
-        asked: _Asked,
-        started: float,
-        search_id: str,
-        *,
-        explain: bool = False,
-        highlight: bool = False,
-        rerank: int = 0,
-        place: str = "body",
-    ) -> SearchResponse:
-        begun = perf_counter()
+    async def _answer(self, page: Page, asked: _Asked, begun: _Begun, place: str = "body") -> SearchResponse:
+        retrieved_from = perf_counter()
+        offset = cursors.resolve(page, asked.identity)
         with self._metrics.stage("retrieve"):
-            offset = cursors.offset_of(page, asked.told)
-            again = rerank if offset < rerank and page.limit else 0  # pages behind the re-ranked hits are as they were
-            limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
-            with filters_of(place):
-                chosen = await self._index.with_fields(lambda fields: _choice(page, asked, fields))
-                ranking = self._ranked(page, asked, chosen, limit, start, explain)
-                if asked.everything or (asked.rows is not None and not _floors(page)):
-                    # All that the filter lets through is ranked, so that counting need not wait.
-                    counting = self._index.facets(page.facets, chosen.filter, page.facet_size)
-                    result, facets = await asyncio.gather(ranking, counting)
-                else:
-                    result = await ranking
-                    facets = await self._index.facets(page.facets, result.ranked, page.facet_size)
-            ranked = result.hits
-            matches: dict[str, float] = {}
-            if again:
-                with self._metrics.stage("rerank"):
-                    matches = await self._match(ranked[:again], asked)
-                first = [hit for hit in ranked[:again] if hit.id in asked.pin]
-                rest = sorted((hit for hit in ranked[:again] if hit not in first), key=lambda hit: -matches[hit.id])
-                ranked = first + rest + ranked[again:]
-                ranked = ranked[offset : offset + page.limit]
-            hits = [_hit(hit, matches, pinned=hit.id in asked.pin) for hit in ranked]
-            if explain:
-                await self._explain(hits, ranked, asked)
-        if highlight:
+            hits, result, facets = await self._retrieve(page, asked, offset, place)
+        if asked.highlight:
             await asyncio.to_thread(_highlight, hits, asked.text)  # long texts take their time
         ended = perf_counter()
         self._metrics.answers.labels("found" if result.total else "empty").inc()
         following = offset + page.limit
+        more = page.limit and following < result.total
         response = SearchResponse(
             hits=hits,
             total=result.total,
-            next_cursor=cursors.written(page, asked.told, following)
-            if page.limit and following < result.total
-            else None,
+            next_cursor=cursors.encode(page, asked.identity, following) if more else None,
             facets={name: FacetResult.from_facet(facet) for name, facet in facets.items()},
             took_ms=TookMs(
-                queue=round(asked.queue_seconds * 1000, 2),
-                encode=round(asked.encode_seconds * 1000, 2),
-                retrieve=round((ended - begun) * 1000, 2),
-                total=round((ended - started) * 1000, 2),
+                queue=_ms(asked.encoded.queue_seconds if asked.encoded else 0.0),
+                encode=_ms(asked.encoded.encode_seconds if asked.encoded else 0.0),
+                retrieve=_ms(ended - retrieved_from),
+                total=_ms(ended - begun.at),
             ),
             model_id=self._encoder.retriever.model_id,
-            search_id=search_id,
+            search_id=begun.search_id,
         )
         log.info("search", extra={"fields": {"hits": len(hits), **response.took_ms.model_dump()}})
         return response
 
-    async def _ranked(
-        self, page: Page, asked: _Asked, chosen: _Choice, limit: int, offset: int, explain: bool
-    ) -> SearchResult:
+    async def _retrieve(
+        self, page: Page, asked: _Asked, offset: int, place: str
+    ) -> tuple[list[SearchHit], SearchResult, Mapping[str, Facet]]:
+        """The page's hits, the ranking that they are of, and the facets."""
+        # Pages behind the re-ranked hits are as they were.
+        again = asked.rerank if offset < asked.rerank and page.limit else 0
+        limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
+        with filter_errors_in(place):
+            choice = await self._index.with_fields(
+                lambda fields: choice_of(page, asked.condition, fields, ranked=not asked.everything)
+            )
+            ranking = self._ranked(page, asked, choice, limit, start)
+            if asked.everything or (asked.rows is not None and not _floors(page)):
+                # All that the filter lets through is ranked, so that counting need not wait.
+                counting = self._index.facets(page.facets, choice.filter, page.facet_size)
+                result, facets = await asyncio.gather(ranking, counting)
+            else:
+                result = await ranking
+                facets = await self._index.facets(page.facets, result.ranked, page.facet_size)
+        ranked, matches = result.hits, dict[str, float]()
+        if again:
+            with self._metrics.stage("rerank"):
+                matches = await self._match(ranked[:again], asked)
+            first = [hit for hit in ranked[:again] if hit.id in asked.pin]
+            rest = sorted((hit for hit in ranked[:again] if hit not in first), key=lambda hit: -matches[hit.id])
+            ranked = [*first, *rest, *ranked[again:]][offset : offset + page.limit]
+        hits = [_hit(hit, matches, pinned=hit.id in asked.pin) for hit in ranked]
+        if asked.explain:
+            await self._explain(hits, ranked, asked)
+        return hits, result, facets
+
+    async def _ranked(self, page: Page, asked: _Asked, choice: Choice, limit: int, offset: int) -> SearchResult:
         if asked.everything:
-            (order,) = chosen.sort
+            (order,) = choice.sort
             return await self._index.browse(
-                sort=order, limit=limit, offset=offset, filter=chosen.filter, group_by=chosen.group
+                sort=order, limit=limit, offset=offset, filter=choice.filter, group_by=choice.group
             )
         floor = page.relevance_floor
         return await self._index.search(
@@ -309,12 +293,12 @@ class Searcher:
             lexical_weight=asked.lexical_weight,
             named=asked.named,
             pinned=asked.pin,
-            filter=chosen.filter,
-            sort=chosen.sort,
-            group_by=chosen.group,
+            filter=choice.filter,
+            sort=choice.sort,
+            group_by=choice.group,
             min_score=page.min_score,
             relevance_floor=RELEVANCE_FLOOR if page.sort and floor is None else floor,
-            explain=explain,
+            explain=asked.explain,
         )
 
     async def _match(self, ranked: Sequence[Hit], asked: _Asked) -> dict[str, float]:
@@ -366,6 +350,10 @@ def _hit(hit: Hit, matches: Mapping[str, float], *, pinned: bool) -> SearchHit:
     return SearchHit(id=hit.id, score=hit.score, item=item, pinned=pinned, match=matches.get(hit.id), group=group)
 
 
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)
+
+
 def _one_of(ids: Sequence[str]) -> Condition:
     return AnyOf(key("keyword", "id"), tuple(keyword("id", item_id) for item_id in ids))
 
@@ -373,33 +361,3 @@ def _one_of(ids: Sequence[str]) -> Condition:
 def _floors(page: Page) -> bool:
     """Whether some of what is ranked may be left out."""
     return bool(page.sort) or page.relevance_floor is not None or page.min_score is not None
-
-
-def _choice(page: Page, asked: _Asked, fields: Fields) -> _Choice:
-    """Raises FilterError."""
-    own = parse(page.filter, fields) if page.filter else None
-    if asked.everything:
-        sort = [_order(page.sort, fields)]
-    else:
-        sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]
-    return _Choice(conjoin(own, asked.condition), sort, _group(page.group_by, fields) if page.group_by else None)
-
-
-def _sorts(by: SortBy, fields: Fields, path: str) -> list[Sort]:
-    """Numbers or dates come first where a field has some, then its keywords: sizes may be 38, 40, M and S."""
-    name = resolve(by.field, fields, path)
-    kinds = [kind for kind in ("number", "date", "keyword", "boolean") if kind in fields[name]]
-    return [Sort(key(kind, name), by.order == "desc") for kind in kinds]
-
-
-def _order(sorts: Sequence[SortBy], fields: Fields) -> Sort:
-    """Of what is listed without a query: the engine has it ready, however many there are."""
-    if len(sorts) > 1:
-        raise FilterError("invalid_sort", "sort[1]", "is one too many: without a query there is one order")
-    asked = [order_of(one.field, fields, "sort[0].field", descending=one.order == "desc") for one in sorts]
-    return next(filter(None, asked), Sort(key("date", "created_at"), descending=True))
-
-
-def _group(name: str, fields: Fields) -> str | None:
-    field = resolve(name, fields, "group_by")
-    return next((key(kind, field) for kind in ("keyword", "number", "boolean", "date") if kind in fields[field]), None)

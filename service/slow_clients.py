@@ -147,6 +147,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
         503,
         "too_many_connections",
         "As many requests are being answered as this process may have open files.",
-        headers={"Retry-After": "1", "Connection": "close"},
+        headers={"Connection": "close"},
+        retry_after=1,
     )
     await problem.response()(scope, receive, send)

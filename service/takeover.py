@@ -21,8 +21,8 @@ from retriever import Retriever
 from retriever.index import IndexUnavailable, ItemIndex
 from retriever.index.generations import EdgeGenerations, Generation, Generations
 from retriever.inference import Inference
+from service.index_copy import IndexCopy
 from service.opening import load_model
-from service.reindexing import Reindexing
 
 if TYPE_CHECKING:
     from service.services import Services
@@ -95,7 +95,7 @@ class Takeover:
             return
         old = self._serving
         try:
-            copy = Reindexing(new.index, old.catalogue.media, old.catalogue.disk, new.encoder.retriever)
+            copy = IndexCopy(new.index, old.catalogue.media, old.catalogue.disk, new.encoder.retriever)
             await copy.begin()
             touched = await old.catalogue.watch()
             await copy.run(old.index.every_item())

@@ -22,7 +22,7 @@ from tqdm import tqdm
 import retriever
 from retriever import ItemInput, Retriever, item_text
 from retriever.arrays import Floats
-from retriever.index import IndexedItem, ItemIndex, beside, open_index
+from retriever.index import IndexedItem, ItemIndex, open_index, picture_query
 from training import catalogue
 from training.arguments import make_room
 from training.metrics import SHOWN, bootstrap_intervals, first_rank_metrics
@@ -104,11 +104,11 @@ async def measure(
                 ranks: dict[str, list[int]] = {"picture": [], "words": [], "both": []}
                 for change in tqdm(of_attribute, desc=attribute, unit="search"):
                     words = model.encode_queries([change.words])[0]  # (D,)
-                    both = beside.query_vectors(pictures[change.product], words, share)
+                    both = picture_query.query_vectors(pictures[change.product], words, share)
                     for name, rows, text, weight in (
-                        ("picture", beside.query_vectors(pictures[change.product]), "", 0.0),
+                        ("picture", picture_query.query_vectors(pictures[change.product]), "", 0.0),
                         ("words", words, change.words, None),
-                        ("both", both, change.words, beside.lexical_weight(change.words, share)),
+                        ("both", both, change.words, picture_query.lexical_weight(change.words, share)),
                     ):
                         ranks[name].append(await _first(index, rows, text, weight, change))
                 found[attribute] = {name: first_rank_metrics(np.array(own)) for name, own in ranks.items()}
@@ -156,7 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=Path, help="pictures by item id (images/ beside the items)")
     parser.add_argument("--model", default="compact", help="shipped name, checkpoint folder or hub name (compact)")
     parser.add_argument("--attributes", nargs="+", default=["colour", "gender", "brand", "pattern"], metavar="NAME")
-    parser.add_argument("--words", type=float, default=beside.WORDS, help=f"how much words count ({beside.WORDS})")
+    parser.add_argument(
+        "--words", type=float, default=picture_query.WORDS, help=f"how much words count ({picture_query.WORDS})"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the metrics of every search")
     options = parser.parse_args(arguments)
     if not 0 <= options.words <= 1:

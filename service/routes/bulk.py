@@ -10,8 +10,8 @@ from service.bulk import Action, BulkIngest, NdjsonResponse
 from service.fetch import FetcherDep
 from service.metrics import Metrics
 from service.problems import responses
-from service.requests import body_of
 from service.routes.parameters import no_precondition
+from service.routes.requests import body_of
 from service.schemas import BulkLine, BulkResult
 from service.services import ServicesDep
 

@@ -8,7 +8,7 @@ from service.access import SEARCH_KEY, GuardedRoute
 from service.event_schemas import EventBatch, EventsAccepted
 from service.events import EventLog, event_records
 from service.problems import Problem, responses
-from service.requests import body_of
+from service.routes.requests import body_of
 from service.services import ServicesDep
 
 router = APIRouter(tags=["events"], route_class=GuardedRoute)

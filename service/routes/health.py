@@ -33,12 +33,12 @@ async def live() -> Health:
 async def ready(request: Request, services: ServicesDep) -> Readiness:
     """If not, send it no requests. Runs the model once, asks the index, and whether the disk takes writes."""
     if request.app.state.draining.is_set():
-        raise Problem(503, "draining", "The service is about to close.", headers={"Retry-After": "2"})
+        raise Problem(503, "draining", "The service is about to close.", retry_after=2)
     try:
         await services.encoder.check()
     except Exception as error:
         log.warning("not ready: the model failed: %r", error)
-        raise Problem(503, "model_unavailable", "The model does not answer.", headers={"Retry-After": "2"}) from error
+        raise Problem(503, "model_unavailable", "The model does not answer.", retry_after=2) from error
     try:
         services.catalogue.disk.check()
         await asyncio.to_thread(services.catalogue.media.now)  # writes a file

@@ -9,17 +9,15 @@ from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from retriever.index import Payload, Sort, listing
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
 from service.catalogue import Precondition, PreparedItem
 from service.fetch import FetcherDep, PictureFetcher
 from service.field_types import MOST_FACET_VALUES, PathItemId
-from service.problems import Problem, filters_of, responses
-from service.requests import body_of, while_connected
+from service.problems import Problem, field_errors_in, filter_errors_in, responses
 from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition
+from service.routes.requests import body_of, while_connected
 from service.schemas import (
     BulkLine,
     Deleted,
@@ -161,10 +159,8 @@ async def patch_item(
     if patch.images is not None or patch.image_urls is not None:
         sent = [io.BytesIO(picture) for picture in patch.images or ()]
         pictures = await fetcher.collect(sent, patch.image_urls or ())
-    try:
+    with field_errors_in("body"):  # old and new attributes together may be more than an item takes
         return _answer(await services.catalogue.change(item_id, patch, condition, pictures), response)
-    except ValidationError as error:  # old and new attributes together are more than an item takes
-        raise RequestValidationError(error.errors()) from error
 
 
 @router.get("/items", dependencies=ANY_KEY, responses={**_DOOR, **responses(422, 503)}, summary="List the catalogue")
@@ -190,7 +186,7 @@ async def list_items(
 ) -> ItemList:
     """Every item that the filter lets through, once: in a fixed order of the index's own, or by a field."""
     condition = await condition_of(services, filter)
-    with filters_of("query"):
+    with filter_errors_in("query"):
         order = await _order_of(services, sort) if sort else None
         counted = await services.index.facets(facets, condition, facet_size) if facets else {}
     try:

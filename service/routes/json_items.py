@@ -10,9 +10,9 @@ from starlette.types import Scope
 from service.access import INGEST_KEY, GuardedRoute
 from service.fetch import FetcherDep
 from service.field_types import PathItemId
-from service.requests import media_type_of
 from service.routes.items import store
 from service.routes.parameters import PreconditionDep
+from service.routes.requests import media_type_of
 from service.schemas import BulkLine, Item, PutBody
 from service.services import ServicesDep
 

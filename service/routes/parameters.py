@@ -8,7 +8,7 @@ from fastapi import Depends, Header, Query
 
 from retriever.index.filters import Condition, parse
 from service.catalogue import ANY, Precondition
-from service.problems import Problem, filters_of
+from service.problems import Problem, filter_errors_in
 from service.services import ServicesDep
 
 Filter = Annotated[
@@ -55,5 +55,5 @@ async def condition_of(services: ServicesDep, text: str | None) -> Condition | N
         value = json.loads(text)
     except (ValueError, RecursionError):
         raise Problem(422, "invalid_filter", 'filter must be JSON, as in {"brand": "Nike"}.') from None
-    with filters_of("query"):
+    with filter_errors_in("query"):
         return await services.index.with_fields(lambda fields: parse(value, fields))

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from service.access import ANY_KEY, INGEST_KEY, GuardedRoute
 from service.problems import responses
-from service.requests import body_of
+from service.routes.requests import body_of
 from service.rules import Rules
 from service.services import ServicesDep
 

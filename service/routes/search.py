@@ -1,17 +1,17 @@
 """`/search` and `/suggest`: what shoppers ask."""
 
-import asyncio
 from time import perf_counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 
 from service.access import SEARCH_KEY, GuardedRoute
+from service.events import By
 from service.fetch import FetcherDep
 from service.field_types import PathItemId
-from service.problems import responses
-from service.requests import body_of, while_connected
+from service.problems import field_errors_in, responses
 from service.routes.parameters import Filter, condition_of
+from service.routes.requests import body_of, while_connected
 from service.search_schemas import (
     BatchRequest,
     BatchResponse,
@@ -22,7 +22,8 @@ from service.search_schemas import (
     SuggestionResult,
     SuggestResponse,
 )
-from service.services import ServicesDep
+from service.services import Services, ServicesDep
+from service.tasks import gather_or_cancel
 
 _DOOR: dict[str, Any] = {
     "route_class": GuardedRoute,
@@ -45,8 +46,7 @@ _FORM = body_of("multipart/form-data", "the picture a file, each option a part, 
 async def search(body: SearchRequest, request: Request, services: ServicesDep) -> SearchResponse:
     """Ranks the catalogue by what pictures and text together say about each item."""
     response = await while_connected(request, services.searcher.search(body))
-    if services.events is not None:
-        services.events.searched(body.query, body, response, "words" if body.query else "nothing")
+    _note(services, body.query, body, response)
     return response
 
 
@@ -60,16 +60,10 @@ async def search_batch(body: BatchRequest, request: Request, services: ServicesD
     """All are answered, or the first problem is. Counts as so many searches."""
     request.state.permit.charge(len(body.searches) - 1)
     searches = [services.searcher.search(one, f"body.searches.{n}") for n, one in enumerate(body.searches)]
-    together = asyncio.gather(*searches)
-
-    async def answers() -> BatchResponse:
-        return BatchResponse(results=await together)
-
-    response = await while_connected(request, answers())
-    if services.events is not None:
-        for asked, answer in zip(body.searches, response.results, strict=True):
-            services.events.searched(asked.query, asked, answer, "words" if asked.query else "nothing")
-    return response
+    results = await while_connected(request, gather_or_cancel(searches))
+    for asked, answer in zip(body.searches, results, strict=True):
+        _note(services, asked.query, asked, answer)
+    return BatchResponse(results=results)
 
 
 @router.get("/suggest", responses=responses(422), summary="Suggestions while one types")
@@ -95,6 +89,9 @@ async def similar(
     services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 12,
     offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next_cursor` of the page before, in place of `offset`.")
+    ] = None,
     filter: Filter = None,
     group_by: Annotated[
         str | None,
@@ -103,10 +100,10 @@ async def similar(
 ) -> SearchResponse:
     """By what pictures and texts show and say together; the item itself is left out."""
     condition = await condition_of(services, filter)
-    page = Page(limit=limit, offset=offset, group_by=group_by)
+    with field_errors_in("query"):
+        page = Page(limit=limit, offset=offset, cursor=cursor, group_by=group_by)
     response = await while_connected(request, services.searcher.similar(item_id, page, condition))
-    if services.events is not None:
-        services.events.searched(item_id, page, response, "item")
+    _note(services, item_id, page, response, "item")
     return response
 
 
@@ -132,6 +129,11 @@ async def search_image(
         return await services.searcher.search_image(form, file)
 
     response = await while_connected(request, found())
-    if services.events is not None:
-        services.events.searched(form.query, form, response, "picture")
+    _note(services, form.query, form, response, "picture")
     return response
+
+
+def _note(services: Services, query: str, page: Page, response: SearchResponse, by: By | None = None) -> None:
+    """Into the event log, where there is one."""
+    if services.events is not None:
+        services.events.searched(query, page, response, by or ("words" if query else "nothing"))

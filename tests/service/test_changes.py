@@ -94,6 +94,7 @@ def test_a_refused_change_changes_nothing(client: TestClient, item_id: str, body
     answer = client.patch(f"/items/{item_id}", json=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert client.get("/items/mug").json() == before
+    assert all(error["field"].startswith("body.") for error in answer.json().get("errors", ()))
 
 
 def test_put_stores_under_its_address(client: TestClient) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from service.bulk import Sent, items_of
 from service.multipart import Part, parts_of
 from service.problems import Problem
 
@@ -71,3 +72,14 @@ def test_what_was_whole_before_a_broken_end_is_given(size: int, rest: str, whole
         read(part("first", "a") + part("second", "b") + rest, size, given=given)
     assert (refused.value.status, refused.value.code) == (400, "malformed_body")
     assert given == [Part("first", b"a"), Part("second", b"b")][:whole]
+
+
+def test_of_an_item_that_is_too_long_nothing_is_kept() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        content = part("item", "a" * 6) + part("image", "x" * 6) + part("image", "x") + part("item", "b") + "--b--\r\n"
+        yield content.encode()
+
+    async def found() -> list[Sent | None]:
+        return [item async for item in items_of(body(), FORM, 10)]
+
+    assert asyncio.run(found()) == [Sent(None), Sent(b"b")]

@@ -175,6 +175,8 @@ def test_bounds_in_quotes_say_that_quotes_are_wrong(client: TestClient) -> None:
     assert "without quotes" in check(answer, 422, "wrong_type")["detail"]
     latin = client.post("/search", content='{"query": "é"}'.encode("latin-1"), headers=JSON)
     assert "UTF-8" in check(latin, 400, "malformed_body")["detail"]
+    deep = client.post("/search", content=b"[" * 60_000, headers=JSON)
+    assert check(deep, 400, "malformed_body")["detail"] == "The body could not be read: it is nested too deep."
 
 
 @pytest.mark.parametrize("path", ["/items", "/search"])

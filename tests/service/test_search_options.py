@@ -1,5 +1,6 @@
 """What POST /search and its sisters take beside a query, over the real index."""
 
+import asyncio
 import base64
 import io
 import json
@@ -15,6 +16,8 @@ from retriever.index.fields import BUILT_IN
 from retriever.index.fusion import CODE_WEIGHT, LEXICAL_WEIGHT
 from retriever.scoring import maxsim
 from service.app import create_app
+from service.search_schemas import SearchRequest, SearchResponse
+from service.searcher import Searcher
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -378,6 +381,8 @@ def test_a_picture_with_words_and_options(shop: TestClient) -> None:
     assert answer.status_code == 200, answer.text
     assert ids(answer.json()) == ["mug-2", "mug-1"]
     assert answer.json()["facets"]["brand"]["values"]
+    assert answer.json()["took_ms"]["encode"] > 0
+    assert shop.post("/search/image", files=parts).json()["took_ms"]["encode"] == 0, "the same words again"
 
 
 def test_why_a_picture_found_it(client: TestClient) -> None:
@@ -434,6 +439,12 @@ def test_a_refused_picture_search(shop: TestClient, files: Any, code: str) -> No
     assert (answer.status_code, answer.json()["code"]) == (422, code)
 
 
+@pytest.mark.parametrize("name", ["filter", "facets", "sort"])
+def test_options_beside_a_picture_that_are_nested_too_deep(shop: TestClient, name: str) -> None:
+    answer = shop.post("/search/image", files={"image": picture_file()}, data={name: "[" * 3000 + "]" * 3000})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, f"body.{name}")
+
+
 def test_similar_items(shop: TestClient) -> None:
     post_item(shop, "twin", picture_file((0, 0, 0)), title="Stoneware mug", category="Home > Kitchen", price=12)
     answer = shop.get("/items/mug-1/similar?limit=3").json()
@@ -446,6 +457,22 @@ def test_similar_items(shop: TestClient) -> None:
     assert shop.get("/items/nobody/similar").json()["code"] == "item_not_found"
 
 
+def test_similar_items_page_by_page(shop: TestClient) -> None:
+    everything, found, cursor = ids(shop.get("/items/mug-1/similar").json()), [], None
+    while not found or cursor:
+        answer = shop.get("/items/mug-1/similar", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+        found, cursor = found + ids(answer), answer["next_cursor"]
+        for path, more in (("mug-2", {}), ("mug-1", {"filter": '{"price": 8}'})):
+            other = shop.get(f"/items/{path}/similar", params={"cursor": cursor, **more}) if cursor else None
+            assert other is None or other.json()["code"] == "invalid_cursor"
+    assert found == everything
+    both = shop.get("/items/mug-1/similar?cursor=a&offset=2")
+    assert (both.status_code, both.json()["errors"][0]) == (
+        422,
+        {"field": "query", "message": "send cursor or offset, not both"},
+    )
+
+
 def test_many_searches_at_once(shop: TestClient) -> None:
     single = [ids(search(shop, query)) for query in ("mug", "lamp")]
     answer = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "lamp"}]})
@@ -456,6 +483,24 @@ def test_many_searches_at_once(shop: TestClient) -> None:
         assert refused.json()["errors"][0]["field"] == f"body.searches.1.{place}"
     refused = shop.post("/search/batch", json={"searches": [{}, {"facets": ["nope"]}]})
     assert refused.json()["errors"][0]["field"] == "body.searches.1.facets"
+
+
+def test_a_refused_batch_ends_its_other_searches(shop: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    search, ended = Searcher.search, []
+
+    async def search_or_wait(self: Searcher, request: SearchRequest, place: str) -> SearchResponse:
+        if request.query == "lamp":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(place)
+        return await search(self, request, place)
+
+    monkeypatch.setattr(Searcher, "search", search_or_wait)
+    searches = [{"query": "lamp"}, {"query": "mug", "filter": {"nope": 1}}, {"query": "lamp"}]
+    assert shop.post("/search/batch", json={"searches": searches}).status_code == 422
+    assert shop.get("/health/live").status_code == 200  # by then they have heard of it
+    assert ended == ["body.searches.0", "body.searches.2"]
 
 
 def test_suggestions_follow_the_catalogue(shop: TestClient) -> None:

@@ -21,8 +21,8 @@ from retriever.index.edge_opening import LOCK
 from retriever.index.generations import EdgeGenerations, Generation
 from service import reindex, takeover
 from service.app import create_app
+from service.index_copy import IndexCopy
 from service.opening import generations_of
-from service.reindexing import Reindexing
 from service.schemas import ItemFields
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
@@ -259,15 +259,15 @@ def test_a_server_that_fails_after_the_move_leaves_nobody_in_doubt_about_what_se
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = settings.model_copy(update={"qdrant_url": memory_server})
-    copy, new = Reindexing.run, retriever.identify(other_checkpoint)
+    copy, new = IndexCopy.run, retriever.identify(other_checkpoint)
 
-    async def copy_or_fail(self: Reindexing, *args: Any) -> int:
+    async def copy_or_fail(self: IndexCopy, *args: Any) -> int:
         serving = await generations_of(settings).current()
         if serving is not None and serving.model_id == new:
             raise IndexUnavailable("the Qdrant server: gone")
         return await copy(self, *args)
 
-    monkeypatch.setattr(Reindexing, "run", copy_or_fail)
+    monkeypatch.setattr(IndexCopy, "run", copy_or_fail)
     with TestClient(create_app(settings)) as client:
         post_item(client, "a", title="red mug")
         assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 1
@@ -354,7 +354,7 @@ def test_a_command_that_is_started_again_while_the_service_moves_waits_for_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     moving, go = threading.Event(), threading.Event()
-    begin, wait = takeover.Reindexing.begin, reindex._wait
+    begin, wait = takeover.IndexCopy.begin, reindex._wait
 
     async def held(self: Any) -> int:
         moving.set()
@@ -365,7 +365,7 @@ def test_a_command_that_is_started_again_while_the_service_moves_waits_for_it(
         go.set()
         await wait(*asked)
 
-    monkeypatch.setattr(takeover.Reindexing, "begin", held)
+    monkeypatch.setattr(takeover.IndexCopy, "begin", held)
     monkeypatch.setattr(reindex, "_wait", waited)
     with TestClient(create_app(settings)) as client:
         new = retriever.identify(other_checkpoint)

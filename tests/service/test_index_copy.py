@@ -12,8 +12,8 @@ from retriever import ItemInput, Retriever
 from retriever.index import ItemIndex, Payload
 from retriever.index.server import ServerIndex
 from service.disk import Disk
+from service.index_copy import IndexCopy, count_pictures
 from service.media import MediaStore, PictureLimits, decode
-from service.reindexing import Reindexing, count_pictures
 from tests.service.helpers import picture_file
 
 pytestmark = pytest.mark.anyio
@@ -60,8 +60,8 @@ async def source(items: list[Payload]) -> AsyncIterator[Payload]:
         yield one
 
 
-def make(target: ItemIndex, tmp_path: Path, retriever: Any) -> Reindexing:
-    return Reindexing(target, MediaStore(tmp_path / "media"), Disk(tmp_path, 0), retriever)
+def make(target: ItemIndex, tmp_path: Path, retriever: Any) -> IndexCopy:
+    return IndexCopy(target, MediaStore(tmp_path / "media"), Disk(tmp_path, 0), retriever)
 
 
 async def titles(index: ItemIndex) -> dict[str, str]:
@@ -72,25 +72,25 @@ async def test_a_pass_copies_what_changed_and_removes_what_is_gone(
     target: ItemIndex, tmp_path: Path, tiny_retriever: Retriever
 ) -> None:
     counting = Counting(tiny_retriever)
-    reindexing = make(target, tmp_path, counting)
-    assert await reindexing.begin() == 0
+    copy = make(target, tmp_path, counting)
+    assert await copy.begin() == 0
     shown: list[int] = []
-    assert await reindexing.run(source([item(str(n)) for n in range(40)]), shown.append) == 40
+    assert await copy.run(source([item(str(n)) for n in range(40)]), shown.append) == 40
     assert (counting.encoded, sum(shown)) == (40, 40)
-    assert await reindexing.check(40, 0) is None
-    assert await reindexing.check(45, 3) is None
-    wrong = await reindexing.check(60, 3)
+    assert await copy.check(40, 0) is None
+    assert await copy.check(45, 3) is None
+    wrong = await copy.check(60, 3)
     assert wrong is not None
     assert "the old one 60" in wrong
 
     later = [item(str(n)) for n in range(1, 40)]
     later[6] = item("7", version=2, title="cup")
-    assert await reindexing.run(source([*later, item("new")])) == 3
+    assert await copy.run(source([*later, item("new")])) == 3
     assert counting.encoded == 42
     found = await titles(target)
     assert len(found) == 40
     assert (found["7"], found["new"], "0" in found) == ("cup 7", "mug new", False)
-    assert await reindexing.run(source([*later, item("new")])) == 0
+    assert await copy.run(source([*later, item("new")])) == 0
 
 
 async def test_it_goes_on_where_it_was_killed(target: ItemIndex, tmp_path: Path, tiny_retriever: Retriever) -> None:
@@ -109,33 +109,33 @@ async def test_what_others_wrote_into_the_new_index_stays(
     target: ItemIndex, tmp_path: Path, tiny_retriever: Retriever
 ) -> None:
     """On a server, other processes have moved on already, while the last writes to the old index are copied."""
-    reindexing = make(target, tmp_path, tiny_retriever)
-    await reindexing.run(source([item("a"), item("b"), item("c")]))
+    copy = make(target, tmp_path, tiny_retriever)
+    await copy.run(source([item("a"), item("b"), item("c")]))
     elsewhere = make(target, tmp_path, tiny_retriever)
     await elsewhere.begin()
     await elsewhere.run(source([item("a", 3, "newest"), item("b", 3, "newest"), item("c")]))
-    await reindexing.run(source([item("a", 2, "late"), item("c", 2, "late")]))
+    await copy.run(source([item("a", 2, "late"), item("c", 2, "late")]))
     assert await titles(target) == {"a": "newest a", "b": "newest b", "c": "late c"}
 
 
 async def test_an_index_that_does_not_find_its_items_is_refused(
     target: ItemIndex, tmp_path: Path, tiny_retriever: Retriever, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reindexing = make(target, tmp_path, tiny_retriever)
-    await reindexing.run(source([item(str(n), title=f"mug{n}") for n in range(30)]))
-    assert await reindexing.check(30, 0) is None
+    copy = make(target, tmp_path, tiny_retriever)
+    await copy.run(source([item(str(n), title=f"mug{n}") for n in range(30)]))
+    assert await copy.check(30, 0) is None
     search = target.search
 
     async def others(query: Any, text: str, *, limit: int) -> Any:
         return await search(query, "", limit=1)
 
     monkeypatch.setattr(target, "search", others)
-    wrong = await reindexing.check(30, 0)
+    wrong = await copy.check(30, 0)
     assert wrong is not None
     assert "own words" in wrong
     monkeypatch.undo()
     await target.delete(["3"])
-    wrong = await reindexing.check(30, 0)
+    wrong = await copy.check(30, 0)
     assert wrong is not None
     assert "29 items" in wrong
 
@@ -149,13 +149,13 @@ async def test_a_picture_that_is_lost_is_left_out_and_one_that_cannot_be_read_st
     media.path(gone).unlink()
     media.path(damaged).write_bytes(picture.jpeg[:200])
     payload = item("a") | {"images": [{"file": name} for name in (whole, gone, damaged)]}
-    reindexing = make(target, tmp_path, tiny_retriever)
+    copy = make(target, tmp_path, tiny_retriever)
     assert await count_pictures(source([payload, item("b")]), media) == (3, 1)
-    assert await reindexing.run(source([payload])) == 1
+    assert await copy.run(source([payload])) == 1
     assert (await target.tokens(["a"]))["a"].shape[0] == tiny_retriever.config.num_query_tokens
 
     media.path(unreadable).unlink()
     media.path(unreadable).mkdir()
     with pytest.raises(IsADirectoryError):
-        await reindexing.run(source([payload, item("c") | {"images": [{"file": unreadable}]}]))
+        await copy.run(source([payload, item("c") | {"images": [{"file": unreadable}]}]))
     assert (await titles(target)).keys() == {"a"}

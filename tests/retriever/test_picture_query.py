@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from retriever.index import beside
+from retriever.index import picture_query
 from retriever.index.fusion import CODE_WEIGHT, LEXICAL_WEIGHT
 from retriever.scoring import maxsim_sum
 
@@ -20,18 +20,18 @@ def test_picture_and_words_share_the_score() -> None:
         assert vectors.dtype == np.float32  # what an index takes
         return maxsim_sum(torch.from_numpy(vectors), torch.from_numpy(items)).numpy()
 
-    alike, said = score(beside.query_vectors(picture)), score(words[None])
-    assert score(beside.query_vectors(picture, words, 0.3)) == pytest.approx(0.7 * alike + 0.3 * said, abs=1e-6)
-    assert score(beside.query_vectors(picture, words, 1)) == pytest.approx(said, abs=1e-6)
-    itself = maxsim_sum(torch.from_numpy(beside.query_vectors(picture)), torch.from_numpy(picture[None]))
+    alike, said = score(picture_query.query_vectors(picture)), score(words[None])
+    assert score(picture_query.query_vectors(picture, words, 0.3)) == pytest.approx(0.7 * alike + 0.3 * said, abs=1e-6)
+    assert score(picture_query.query_vectors(picture, words, 1)) == pytest.approx(said, abs=1e-6)
+    itself = maxsim_sum(torch.from_numpy(picture_query.query_vectors(picture)), torch.from_numpy(picture[None]))
     assert itself.item() == pytest.approx(1)
 
 
 def test_words_in_common_count_less_than_alone_but_for_article_numbers() -> None:
-    assert beside.lexical_weight("") == 0
-    assert 0 < beside.lexical_weight("in red", 1) < LEXICAL_WEIGHT
-    assert beside.lexical_weight("in red", 0.5) == pytest.approx(beside.lexical_weight("in red", 1) / 2)
-    assert beside.lexical_weight("AB-1234", 1) == CODE_WEIGHT
+    assert picture_query.lexical_weight("") == 0
+    assert 0 < picture_query.lexical_weight("in red", 1) < LEXICAL_WEIGHT
+    assert picture_query.lexical_weight("in red", 0.5) == pytest.approx(picture_query.lexical_weight("in red", 1) / 2)
+    assert picture_query.lexical_weight("AB-1234", 1) == CODE_WEIGHT
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_words_in_common_count_less_than_alone_but_for_article_numbers() -> None
     ],
 )
 def test_the_picture_says_what_this_is(said: str) -> None:
-    assert beside.change(said) == "in red"
+    assert picture_query.change(said) == "in red"
 
 
 @pytest.mark.parametrize("said", ["", "this is it", "this", "same but", "same day", "Only This", "sameness in red"])
 def test_a_text_of_its_own_stays_as_it_is(said: str) -> None:
-    assert beside.change(said) == said
+    assert picture_query.change(said) == said

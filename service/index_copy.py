@@ -29,7 +29,7 @@ def stamp(payload: Payload) -> Stamp:
     return payload["version"], payload["updated_at"]
 
 
-class Reindexing:
+class IndexCopy:
     """Copies a source's items into `target`."""
 
     def __init__(self, target: ItemIndex, media: MediaStore, disk: Disk, retriever: Retriever) -> None:

@@ -1,0 +1,54 @@
+"""A page's filter, order and group, in the index's own terms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retriever.index import FilterError, Sort
+from retriever.index.fields import key
+from retriever.index.filters import Condition, Fields, conjoin, parse, resolve
+from retriever.index.listing import order_of
+from service.search_schemas import Page, SortBy
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which items a page is of, and how they stand."""
+
+    filter: Condition | None
+    sort: Sequence[Sort]
+    group: str | None
+
+
+def choice_of(page: Page, condition: Condition | None, fields: Fields, *, ranked: bool) -> Choice:
+    """Raises FilterError.
+
+    Args:
+        condition: What holds beside the page's own filter.
+        ranked: By likeness to what is looked for; else listed, by one order, for which the engine is ready.
+    """
+    own = parse(page.filter, fields) if page.filter else None
+    if ranked:
+        sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]
+    else:
+        sort = [_order(page.sort, fields)]
+    return Choice(conjoin(own, condition), sort, _group(page.group_by, fields) if page.group_by else None)
+
+
+def _sorts(by: SortBy, fields: Fields, path: str) -> list[Sort]:
+    """Numbers or dates come first where a field has some, then its keywords: sizes may be 38, 40, M and S."""
+    name = resolve(by.field, fields, path)
+    kinds = [kind for kind in ("number", "date", "keyword", "boolean") if kind in fields[name]]
+    return [Sort(key(kind, name), by.order == "desc") for kind in kinds]
+
+
+def _order(sorts: Sequence[SortBy], fields: Fields) -> Sort:
+    """Of what is listed without a query: the engine has it ready, however many there are."""
+    if len(sorts) > 1:
+        raise FilterError("invalid_sort", "sort[1]", "is one too many: without a query there is one order")
+    asked = [order_of(one.field, fields, "sort[0].field", descending=one.order == "desc") for one in sorts]
+    return next(filter(None, asked), Sort(key("date", "created_at"), descending=True))
+
+
+def _group(name: str, fields: Fields) -> str | None:
+    field = resolve(name, fields, "group_by")
+    return next((key(kind, field) for kind in ("keyword", "number", "boolean", "date") if kind in fields[field]), None)
