@@ -59,6 +59,14 @@ def test_a_curation_holds_for_the_corrected_query_too(shop: TestClient) -> None:
     assert found(shop, "stonewear", correct=False)[0] != "tv"
 
 
+def test_a_curation_holds_for_a_query_as_it_was_typed(shop: TestClient) -> None:
+    typed = ["What is it?", "mug!", '"stoneware mug"', "mug -black"]
+    pins = [{"query": query, "pin": ["mug-0"]} for query in typed]
+    put(shop, curations=[*pins, {"query": "mug", "pin": ["mug-3"]}])
+    assert [found(shop, query, limit=1) for query in typed] == [["mug-0"]] * 4
+    assert found(shop, "mug", limit=1) == ["mug-3"]
+
+
 def test_synonyms_are_searched_for_in_their_place(shop: TestClient) -> None:
     assert "tv" not in found(shop, "telly set", mode="lexical")
     put(shop, synonyms=[{"words": ["telly", "Telly set"], "means": "television"}])
