@@ -55,6 +55,12 @@ def test_the_only_article_number_that_begins_so_is_completed(lexicon: Lexicon, t
     assert lexicon.complete(typed) == whole
 
 
+def test_an_article_number_that_is_a_title_too_is_suggested_once(lexicon: Lexicon) -> None:
+    lexicon.learn(learned("KC-2001"))
+    lexicon.learn(learned("Tray", article="kc-2001"))
+    assert texts(lexicon, "kc-200") == ["KC-2001"]
+
+
 def test_the_number_of_an_item_that_is_gone_is_gone(lexicon: Lexicon) -> None:
     lexicon.forget(learned("Striped mug", article="KC-1764", sizes=["350 ml", "1639C Black"]))
     assert lexicon.complete("kc-1") == "kc-1801"
