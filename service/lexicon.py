@@ -39,7 +39,8 @@ class Lexicon:
         """What a shopper may be about to type; where nothing begins so, for what is corrected."""
         found = self.suggester.suggest(typed, limit)
         if _begins_number(typed.strip()):
-            found += [one for one in self._numbers.suggest(typed, limit) if one not in found]
+            shown = {one.text.casefold() for one in found}  # as titles
+            found += [one for one in self._numbers.suggest(typed, limit) if one.text.casefold() not in shown]
         if not found and (meant := self.words.correct(typed)) != typed:
             found = self.suggester.suggest(meant, limit)
         return found[:limit]

@@ -130,7 +130,8 @@ class Searcher:
             explain=request.explain,
             highlight=request.highlight,
         )
-        if curation := rules.curation(parsed.text) or rules.curation(text):
+        said = (request.query, parsed.text, text)  # as it was typed, and as it was meant
+        if curation := next(filter(None, map(rules.curation, said)), None):
             shown = Not(_one_of(curation.hide)) if curation.hide else None
             asked = replace(asked, condition=conjoin(asked.condition, shown), pin=curation.pin)
         response = await self._answer(request, asked, begun, place)
