@@ -395,6 +395,8 @@ async def test_pinned_items_come_first_in_their_order_on_every_page(index: ItemI
     assert [hit.id for page in pages for hit in page.hits] == expected
     assert {page.total for page in pages} == {30}
     assert (await index.search(query(1), "mug", limit=1, pinned=pinned)).hits[0].id == last
+    worst = plain[:-13:-1]
+    assert ids((await index.search(query(1), "mug", limit=12, pinned=worst)).hits) == worst
 
 
 async def test_pinned_items_keep_to_filters_but_not_to_floors(index: ItemIndex) -> None:

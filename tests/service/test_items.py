@@ -66,6 +66,18 @@ def test_an_item_as_json_is_the_same_as_one_of_a_form(client: TestClient) -> Non
     assert refused.json()["code"] == "already_exists"
 
 
+def test_json_is_json_whatever_else_its_header_says_and_other_methods_do_not_mind(client: TestClient) -> None:
+    red, blue = (base64.b64encode(picture_file(colour)).decode() for colour in ("red", "blue"))
+    utf8 = {"Content-Type": "application/json; charset=utf-8"}
+    body = json.dumps({"id": "a", "title": "tasse à thé", "images": [red, blue]}, ensure_ascii=False).encode()
+    stored = client.post("/items", content=body, headers=utf8).json()
+    assert (stored["title"], len(stored["images"])) == ("tasse à thé", 2)
+    assert client.put("/items/a", content=b'{"title": "mug"}', headers=utf8).status_code == 200
+    assert client.get("/items", headers=utf8).json()["total"] == 1
+    assert client.get("/items/a", headers=utf8).json()["title"] == "mug"
+    assert client.delete("/items/a", headers=utf8).status_code == 204
+
+
 @pytest.mark.parametrize(
     ("body", "code", "field"),
     [

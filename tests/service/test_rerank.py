@@ -79,6 +79,15 @@ def test_pages_of_a_reranked_search_join(shop: TestClient) -> None:
     assert refused.json()["code"] == "invalid_cursor"
 
 
+def test_pinned_items_stay_first_whatever_they_match(shop: TestClient) -> None:
+    matching = ids(search(shop, rerank=6))
+    pins = [matching[-1], matching[2]]
+    assert shop.put("/rules", json={"curations": [{"query": "red mug", "pin": pins}]}).status_code == 200
+    answer = search(shop, rerank=6)
+    assert ids(answer) == pins + [one for one in matching if one not in pins]
+    assert [hit["pinned"] for hit in answer["hits"]] == [True, True, False, False, False, False]
+
+
 def test_it_works_beside_filters_and_reasons(shop: TestClient) -> None:
     post_item(shop, "two", picture_file("red"), picture_file("blue"), title="blue mug")
     answer = search(shop, rerank=10, explain=True, filter={"id": ["two", "green"]})

@@ -60,11 +60,23 @@ def test_a_curation_holds_for_the_corrected_query_too(shop: TestClient) -> None:
 
 
 def test_a_curation_holds_for_a_query_as_it_was_typed(shop: TestClient) -> None:
-    typed = ["What is it?", "mug!", '"stoneware mug"', "mug -black"]
+    typed = ["What is it?", "mug!", '"stoneware mug"', "mug -black", "Stoneware   Mug"]
     pins = [{"query": query, "pin": ["mug-0"]} for query in typed]
     put(shop, curations=[*pins, {"query": "mug", "pin": ["mug-3"]}])
-    assert [found(shop, query, limit=1) for query in typed] == [["mug-0"]] * 4
+    assert [found(shop, query, limit=1) for query in typed] == [["mug-0"]] * 5
     assert found(shop, "mug", limit=1) == ["mug-3"]
+    assert "tv" not in found(shop, '"stoneware mug"'), "what it asks for still holds"
+
+
+def test_a_curation_holds_for_a_synonym_and_for_what_it_means(shop: TestClient) -> None:
+    known = [{"words": ["telly", "goggle box"], "means": "television"}]
+    put(
+        shop,
+        synonyms=known,
+        curations=[{"query": "telly", "pin": ["mug-0"]}, {"query": "television", "pin": ["mug-1"]}],
+    )
+    assert found(shop, "telly", limit=1) == ["mug-0"]
+    assert found(shop, "goggle box", limit=1) == ["mug-1"]
 
 
 def test_synonyms_are_searched_for_in_their_place(shop: TestClient) -> None:
@@ -84,7 +96,7 @@ def test_synonyms_are_searched_for_in_their_place(shop: TestClient) -> None:
     ("query", "meant"),
     [
         ("tv", "television"),
-        ("black TV stand", "black television stand"),
+        ("Black TV stand", "Black television stand"),
         ("flat screen tv", "television"),
         ("tvs", "tvs"),
         ("couch and tv", "sofa and television"),
@@ -139,6 +151,9 @@ def test_the_rules_of_another_process_are_seen(tmp_path: Path, monkeypatch: pyte
     (tmp_path / FILE).write_text("{")
     assert other.current() == content, "searches go on by what is known"
     (tmp_path / FILE).unlink()
+    (tmp_path / FILE).mkdir()
+    assert other.current() == content
+    (tmp_path / FILE).rmdir()
     assert other.current() == Rules()
 
 
