@@ -143,7 +143,7 @@ class Vocabulary:
         return self._own[word] >= max(_NAME, _MUCH * self._all)
 
     def _plural(self, word: str) -> bool:
-        return any(word.endswith(end) and self.knows(word[: -len(end)]) for end in ("s", "es", "'s"))
+        return any(word.endswith(end) and self.knows(word[: -len(end)]) for end in ("s", "es"))
 
 
 def folded(text: str) -> str:

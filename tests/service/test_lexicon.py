@@ -45,6 +45,7 @@ def test_an_article_number_is_suggested_by_its_beginning(lexicon: Lexicon, typed
         ("mug kc-17", "mug kc-1764"),
         ("4245", "424522-100"),
         ("1639", "1639c black"),
+        ("1639c b", "1639c black"),
         ("kc-1", "kc-1"),  # two begin so
         ("mug 1639", "mug 1639"),  # nobody said that it is black
         ("mug 12", "mug 12"),
@@ -70,3 +71,19 @@ def test_the_number_of_an_item_that_is_gone_is_gone(lexicon: Lexicon) -> None:
 def test_a_typing_error_is_forgiven_in_another_order(lexicon: Lexicon) -> None:
     assert texts(lexicon, "stripes gery") == ["Grey stripes"]
     assert texts(lexicon, "gum striepd") == []
+
+
+def test_what_is_being_typed_is_no_typing_error(lexicon: Lexicon) -> None:
+    lexicon.learn(learned("Porcelain plate"))
+    assert texts(lexicon, "porcel") == ["Porcelain plate"], "and is not meant to be a parcel"
+
+
+def test_a_value_that_is_a_whole_sentence_is_not_suggested(lexicon: Lexicon) -> None:
+    lexicon.learn(learned("Bowl", care="Velvet cloths alone, please, and neither soap nor water"))
+    lexicon.learn(learned("Sofa", cover="Velvet"))
+    assert texts(lexicon, "velv") == ["Velvet"]
+
+
+def test_the_words_of_a_category_are_the_shops_own(lexicon: Lexicon) -> None:
+    lexicon.learn({**learned("Bowl"), "category": ["Home", "Glimware"]})
+    assert lexicon.complete("glim") == "glimware"

@@ -219,7 +219,7 @@ def test_only_queries_in_the_catalogues_words_are_suggested() -> None:
     """What a visitor types is shown to others: neither their names nor what they think of the shop."""
     lexicon = Lexicon()
     lexicon.learn({"title": "Red mug", "description": "A gift for men.", "category": [], "attributes": {}})
-    for query in ("gift for men", "mug by eve@shop.example", "red mug of a scam", "red mug 4711"):
+    for query in ("gift for men", "mug by eve@shop.example", "red mug of a scam", "red mug 4711", "red mug 42"):
         lexicon.searched(query)
         lexicon.searched(query)
     suggested = [one.text for typed in ("gift", "mug", "red") for one in lexicon.suggester.suggest(typed, 9)]

@@ -32,6 +32,30 @@ def test_the_s_of_another_word_counts(suggester: Suggester, typed: str) -> None:
     assert texts(suggester, typed) == []
 
 
+def test_a_word_with_an_ending_finds_those_without_beside_its_own(suggester: Suggester) -> None:
+    suggester.add([Suggestion("Mens Belt", "title")])
+    assert sorted(texts(suggester, "mens")) == ["Men Analog Watch", "Mens Belt"]
+
+
+def test_two_letters_are_too_few_to_be_mistyped(suggester: Suggester) -> None:
+    assert texts(suggester, "rad") == ["Women's Red Shirt"]
+    assert texts(suggester, "rz") == []
+
+
+def test_texts_too_long_or_short_to_be_typed_are_not_suggested(suggester: Suggester) -> None:
+    long = Suggestion("Lamp " + "of oak " * 20, "title")
+    suggester.add([long, Suggestion("b", "attribute")])
+    assert texts(suggester, "lamp") == ["Blue Lamp, Oak"]
+    assert sorted(texts(suggester, "b")) == ["Blue Lamp, Oak", "Brass Buttons"]
+    suggester.remove([long])
+    assert texts(suggester, "lamp") == ["Blue Lamp, Oak"]
+
+
+def test_a_title_is_known_however_it_is_written(suggester: Suggester) -> None:
+    assert "men  ANALOG watch " in suggester
+    assert "analog watch" not in suggester
+
+
 def test_the_only_phrase_that_begins_so(suggester: Suggester) -> None:
     suggester.add([Suggestion("BR-901", "attribute"), Suggestion("BR-901 Red", "attribute")])
     assert suggester.only("br-9") == "br-901", "with red or without"

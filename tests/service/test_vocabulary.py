@@ -9,9 +9,9 @@ from service.vocabulary import Vocabulary
 def shop() -> Vocabulary:
     """Most is about shirts, mugs and gifts."""
     vocabulary = Vocabulary()
-    for _ in range(2000):
+    for _ in range(5000):
         vocabulary.learn("Black shirt, ceramic mug, leather wallet, gift set with ring", "of the best that there is")
-    vocabulary.learn("Barilla by Dina", "a talisman")
+    vocabulary.learn("Barilla by Zorn", "a talisman")
     return vocabulary
 
 
@@ -26,7 +26,7 @@ def test_words_that_other_shops_say_are_no_errors(shop: Vocabulary, word: str) -
         ("Kartell", "martell"),  # begins otherwise
         ("Hongli", "hong"),  # two edits, to a short word
         ("Perilla", "barilla"),
-        ("Dana", "dina"),  # four letters, and one item has the other
+        ("Zorr", "zorn"),  # four letters, and one item has the other
         ("talismon", "talisman"),  # no item is called so
     ],
 )
@@ -73,3 +73,34 @@ def test_a_rare_word_that_begins_a_common_one_is_completed() -> None:
     assert vocabulary.complete("leathe") == "leather"
     assert vocabulary.complete("shoe") == "shoe", "a common word is whole"
     assert vocabulary.complete("line") == "line", "and so is one that nothing much commoner begins with"
+    for title in ("Lace", "Laces", "Laces"):
+        vocabulary.learn(title)
+    assert vocabulary.complete("lace") == "lace"
+
+
+def test_of_completions_that_are_as_common_the_shortest_wins() -> None:
+    vocabulary = Vocabulary()
+    vocabulary.learn("Stool, stools, stoolless")
+    assert vocabulary.complete("stoo") == "stool"
+
+
+def test_the_words_of_a_small_shop_of_another_language_are_no_english_ones() -> None:
+    vocabulary = Vocabulary()
+    vocabulary.learn("Stiefel")
+    assert vocabulary.correct("lampe decke") == "lampe decke"
+
+
+def test_plurals_of_the_shops_own_words_are_no_errors() -> None:
+    vocabulary = Vocabulary()
+    vocabulary.learn("Pravox")
+    assert vocabulary.correct("pravoxs pravoxes") == "pravoxs pravoxes"
+    assert vocabulary.correct("pravoxe") == "pravox"
+
+
+def test_a_letter_is_the_same_however_its_accent_is_written() -> None:
+    vocabulary = Vocabulary()
+    vocabulary.learn("Cafe\u0301 table, İstanbul tray")
+    assert vocabulary.complete("caf") == "café"
+    assert vocabulary.complete("istan") == "istanbul"
+    assert vocabulary.is_its_own("cafe\u0301 table")
+    assert vocabulary.is_its_own("café table")
