@@ -137,7 +137,7 @@ class RuleBook:
                 await asyncio.to_thread(write_rules, self._path.parent, rules)
             except OSError as error:
                 raise Problem(507, "storage_failed", f"The rules could not be stored: {error.strerror}.") from error
-            self._rules, self._stamp = rules, self._stamp_now()
+            self._rules, self._stamp = rules, None  # read again: another process may have written right after
 
     def _read_if_changed(self) -> None:
         try:

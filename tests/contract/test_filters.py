@@ -205,6 +205,16 @@ async def test_items_are_stored_though_their_fields_are_too_many(
     assert sum("'zip'" in record.message for record in caplog.records) == 1, "said once"
 
 
+async def test_each_kind_of_a_field_counts_among_those_that_may_be(
+    index: ItemIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_fields, "MAX_FIELDS", 3)
+    await index.upsert([product("0", size="L"), product("1", size=3)])
+    await index.upsert([product("2", colour="red", weight=2, size="M")])
+    assert await index.fields() == {"size": {"keyword", "number"}, "colour": {"keyword"}}
+    assert await through(index, {"size": ["m", 3]}) == ["1", "2"]
+
+
 async def test_sorting_keeps_to_what_is_relevant(index: ItemIndex) -> None:
     """Ten items point where the query does, ten away from it; the cheapest are among the latter."""
     near, away = np.eye(DIM, dtype=np.float32)[:2]

@@ -249,6 +249,8 @@ def test_without_keys_a_caller_is_an_address_and_of_ipv6_a_network() -> None:
     assert name("2001:db8:1:2::5") == name("2001:db8:1:2:ffff::1")
     assert name("2001:db8:1:2::5") != name("2001:db8:1:3::5")
     assert name("testclient") == "testclient"
+    behind_a_socket = {**request(), "client": None}
+    assert Gate(Settings(), Metrics()).caller(behind_a_socket).name == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -260,12 +262,16 @@ def test_a_page_of_another_site_writes_where_it_is_named(allowed: str, let_in: b
     gate = Gate(Settings(cors_origins=allowed), metrics)
     page = {"origin": "https://shop.example", "sec_fetch_site": "cross-site"}
     assert gate.caller(request("GET", **page)).name == "192.0.2.1"
-    if let_in:
-        assert gate.caller(request("POST", **page)).name == "192.0.2.1"
-    else:
-        with pytest.raises(Problem, match="SEARCH_CORS_ORIGINS"):
-            gate.caller(request("POST", **page))
-        assert metrics.registry.get_sample_value("search_http_refused_total", {"code": "other_site"}) == 1
+    for site in ("same-origin", "same-site", "none"):
+        assert gate.caller(request("POST", sec_fetch_site=site)).name == "192.0.2.1"
+    for refused, method in enumerate(("POST", "PUT", "DELETE"), start=1):
+        if let_in:
+            assert gate.caller(request(method, **page)).name == "192.0.2.1"
+        else:
+            with pytest.raises(Problem, match="SEARCH_CORS_ORIGINS"):
+                gate.caller(request(method, **page))
+            counted = metrics.registry.get_sample_value("search_http_refused_total", {"code": "other_site"})
+            assert counted == refused
 
 
 @pytest.mark.parametrize(("key", "code"), [("", "key_required"), ("x" * 16, "key_unknown"), (SEARCH, "wrong_scope")])

@@ -74,8 +74,9 @@ def test_a_typing_error_is_forgiven_in_another_order(lexicon: Lexicon) -> None:
 
 
 def test_what_is_being_typed_is_no_typing_error(lexicon: Lexicon) -> None:
-    lexicon.learn(learned("Porcelain plate"))
-    assert texts(lexicon, "porcel") == ["Porcelain plate"], "and is not meant to be a parcel"
+    lexicon.learn(learned("Terracotta pot"))
+    lexicon.learn(learned("Terrace chair"))
+    assert texts(lexicon, "terraco") == ["Terracotta pot"], "and is not meant to be a terrace"
 
 
 def test_a_value_that_is_a_whole_sentence_is_not_suggested(lexicon: Lexicon) -> None:

@@ -157,6 +157,24 @@ def test_the_rules_of_another_process_are_seen(tmp_path: Path, monkeypatch: pyte
     assert other.current() == Rules()
 
 
+def test_the_rules_of_another_process_that_wrote_right_after_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "_LOOK_EVERY", 0)
+    ours = Rules.model_validate({"curations": [{"query": "mug", "pin": ["a"]}]})
+    theirs = Rules.model_validate({"curations": [{"query": "mug", "pin": ["b"]}]})
+    write = rules.write_rules
+
+    def overtaken(folder: Path, content: Rules) -> None:
+        write(folder, content)
+        write(folder, theirs)
+
+    monkeypatch.setattr(rules, "write_rules", overtaken)
+    book = RuleBook(tmp_path)
+    asyncio.run(book.replace(ours))
+    assert book.current() == theirs
+
+
 def test_a_damaged_file_stops_the_start(settings: Settings) -> None:
     settings.data_dir.mkdir()
     (settings.data_dir / FILE).write_text("{")

@@ -107,8 +107,17 @@ def test_a_cursor_belongs_to_what_was_chosen_with_it(client: TestClient) -> None
     for n in range(3):
         post_item(client, str(n), title="mug", attributes='{"brand": "Kiln"}')
     cursor = search(client, "mug", limit=1)["next_cursor"]
-    assert search(client, "mug", limit=1, cursor=cursor)["hits"]
-    for more in ({"filter": {"brand": "Kiln"}}, {"exclude": ["steel"]}, {"min_score": -1}):
+    shown: dict[str, Any] = {"limit": 2, "facets": ["brand"], "facet_size": 3, "explain": True, "highlight": True}
+    assert len(search(client, "mug", cursor=cursor, **shown)["hits"]) == 2, "what is shown of them may differ"
+    others: list[dict[str, Any]] = [
+        {"filter": {"brand": "Kiln"}},
+        {"exclude": ["steel"]},
+        {"min_score": -1},
+        {"relevance_floor": 0.1},
+        {"sort": [{"field": "updated_at"}]},
+        {"group_by": "brand"},
+    ]
+    for more in others:
         answer = client.post("/search", json={"query": "mug", "limit": 1, "cursor": cursor, **more})
         assert answer.json()["code"] == "invalid_cursor", more
 
