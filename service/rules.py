@@ -177,7 +177,8 @@ def write_rules(data_dir: Path, rules: Rules) -> None:
 
 
 def _folded(text: str) -> str:
-    return " ".join(fold(text).split())
+    """The form in which two queries are the same: marks at the ends of words do not count, nor does letter case."""
+    return " ".join(word.rstrip(",.;:!?") or word for word in fold(text).split())
 
 
 def _first_repeated(values: Sequence[str]) -> str | None:

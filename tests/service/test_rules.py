@@ -100,12 +100,15 @@ def test_synonyms_are_searched_for_in_their_place(shop: TestClient) -> None:
         ("flat screen tv", "television"),
         ("tvs", "tvs"),
         ("couch and tv", "sofa and television"),
+        ("tv, black", "television black"),
+        ("yahoo mug", "portal mug"),
     ],
 )
 def test_whole_words_are_replaced_the_longest_first(query: str, meant: str) -> None:
     known = [
         {"words": ["TV", "flat screen", "flat screen TV"], "means": "television"},
         {"words": ["couch"], "means": "sofa"},
+        {"words": ["Yahoo!"], "means": "portal"},
     ]
     assert Rules.model_validate({"synonyms": known}).meaning(query) == meant
 
