@@ -190,9 +190,10 @@ class ItemIndex(Listing):
     ) -> tuple[list[selection.Chosen], int, Condition | None]:
         """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
         words_decide = asked.vectors is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
-        items = await self.count(asked.filter)
-        for tier, depth in enumerate(selection.POOL, start=1):
-            tiers, ideal = await self._tiers(asked, selection.POOL[:tier])
+        items, tiers = await self.count(asked.filter), list[fusion.Candidates]()
+        for depth in selection.POOL:
+            deeper, ideal = await self._tiers(asked, [depth])
+            tiers += deeper
             ranked = fusion.rank(tiers, asked.lexical_weight, depth, ideal)
             left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide, pinned=asked.pinned)
             chosen = await self._select(left, sort, group_by)
