@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
@@ -12,8 +13,8 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
 
 from retriever.index import Payload, Sort, listing
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
-from service.catalogue import Precondition, PreparedItem
-from service.fetch import FetcherDep, PictureFetcher
+from service.catalogue import PreparedItem
+from service.fetch import FetcherDep
 from service.field_types import MOST_FACET_VALUES, PathItemId
 from service.problems import Problem, field_errors_in, filter_errors_in, responses
 from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition
@@ -32,7 +33,7 @@ from service.schemas import (
     PutBody,
     PutForm,
 )
-from service.services import Services, ServicesDep
+from service.services import ServicesDep
 
 router = APIRouter(tags=["items"], route_class=GuardedRoute)
 
@@ -65,6 +66,35 @@ def _answer(payload: Payload, response: Response) -> Item:
     return Item.from_payload(payload)
 
 
+@dataclass(frozen=True)
+class Storing:
+    """What a route that stores an item works with, whatever its body is."""
+
+    request: Request
+    response: Response
+    services: ServicesDep
+    fetcher: FetcherDep
+    condition: PreconditionDep
+
+    async def store(self, fields: ItemFields, pictures: Sequence[BinaryIO], urls: Sequence[str]) -> Item:
+        """Stores an item with its pictures, and those to be fetched; sets the answer's status and headers."""
+        catalogue = self.services.catalogue
+
+        async def prepared() -> PreparedItem:
+            return await catalogue.prepare(fields, await self.fetcher.collect(pictures, urls))
+
+        item = await while_connected(self.request, prepared())
+        payload, created = await catalogue.store(item, self.condition)
+        if created:
+            self.response.headers["Location"] = f"/items/{quote(fields.id, safe='')}"
+        else:
+            self.response.status_code = status.HTTP_200_OK
+        return _answer(payload, self.response)
+
+
+StoringDep = Annotated[Storing, Depends()]
+
+
 @router.post(
     "/items",
     status_code=status.HTTP_201_CREATED,
@@ -73,47 +103,14 @@ def _answer(payload: Payload, response: Response) -> Item:
     openapi_extra=_json_too(BulkLine, {"id": "mug-17", **_EXAMPLE}),
     summary="Add or replace an item",
 )
-async def post_item(
-    form: Annotated[ItemForm, Form(media_type="multipart/form-data")],
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    fetcher: FetcherDep,
-    condition: PreconditionDep,
-) -> Item:
+async def post_item(form: Annotated[ItemForm, Form(media_type="multipart/form-data")], storing: StoringDep) -> Item:
     """Stores an item under the shop's own id: 201 when it is new, 200 when it replaces one.
 
     An item needs a picture or some text. It is found by the next search, and survives a crash of the service, as soon
     as this answers.
     """
     fields = ItemFields.model_validate(form.model_dump(exclude={"image", "image_url"}))
-    pictures = [upload.file for upload in form.image]
-    return await store(fields, pictures, form.image_url, request, response, services, fetcher, condition)
-
-
-async def store(
-    fields: ItemFields,
-    pictures: Sequence[BinaryIO],
-    urls: Sequence[str],
-    request: Request,
-    response: Response,
-    services: Services,
-    fetcher: PictureFetcher,
-    condition: Precondition,
-) -> Item:
-    """Stores an item with its pictures, and those to be fetched; sets the answer's status and headers."""
-
-    async def prepared() -> PreparedItem:
-        files = await fetcher.collect(pictures, urls)
-        return await services.catalogue.prepare(fields, files)
-
-    item = await while_connected(request, prepared())
-    payload, created = await services.catalogue.store(item, condition)
-    if created:
-        response.headers["Location"] = f"/items/{quote(fields.id, safe='')}"
-    else:
-        response.status_code = status.HTTP_200_OK
-    return _answer(payload, response)
+    return await storing.store(fields, [upload.file for upload in form.image], form.image_url)
 
 
 @router.put(
@@ -127,15 +124,11 @@ async def store(
 async def put_item(
     item_id: PathItemId,
     form: Annotated[PutForm, Form(media_type="multipart/form-data")],
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    fetcher: FetcherDep,
-    condition: PreconditionDep,
+    storing: StoringDep,
 ) -> Item:
     """As `POST /items`, with the id in the address alone."""
     whole = ItemForm.model_construct(**dict(form), id=item_id)  # both are validated
-    return await post_item(whole, request, response, services, fetcher, condition)
+    return await post_item(whole, storing)
 
 
 @router.patch(

@@ -2,19 +2,16 @@
 
 import io
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, status
 from starlette.datastructures import Headers
 from starlette.routing import Match
 from starlette.types import Scope
 
 from service.access import INGEST_KEY, GuardedRoute
-from service.fetch import FetcherDep
 from service.field_types import PathItemId
-from service.routes.items import store
-from service.routes.parameters import PreconditionDep
+from service.routes.items import StoringDep
 from service.routes.requests import media_type_of
 from service.schemas import BulkLine, Item, PutBody
-from service.services import ServicesDep
 
 
 class JsonRoute(GuardedRoute):
@@ -30,27 +27,11 @@ router = APIRouter(route_class=JsonRoute, include_in_schema=False)
 
 
 @router.post("/items", status_code=status.HTTP_201_CREATED, dependencies=INGEST_KEY)
-async def post_json_item(
-    line: BulkLine,
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    fetcher: FetcherDep,
-    condition: PreconditionDep,
-) -> Item:
-    pictures = [io.BytesIO(picture) for picture in line.images]
-    return await store(line.content, pictures, line.image_urls, request, response, services, fetcher, condition)
+async def post_json_item(line: BulkLine, storing: StoringDep) -> Item:
+    return await storing.store(line.content, [io.BytesIO(picture) for picture in line.images], line.image_urls)
 
 
 @router.put("/items/{item_id}", status_code=status.HTTP_201_CREATED, dependencies=INGEST_KEY)
-async def put_json_item(
-    item_id: PathItemId,
-    body: PutBody,
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    fetcher: FetcherDep,
-    condition: PreconditionDep,
-) -> Item:
+async def put_json_item(item_id: PathItemId, body: PutBody, storing: StoringDep) -> Item:
     line = BulkLine.model_construct(**dict(body), id=item_id)  # both are validated
-    return await post_json_item(line, request, response, services, fetcher, condition)
+    return await post_json_item(line, storing)
