@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from retriever import item_text
+from retriever.index.fields import steps
 from training.formats import read_valid, write_train
 from training.json_records import FormatError
 from training.picture_folder import PictureFolder
@@ -139,8 +140,7 @@ _FIELDS = (
 def category_of(value: Any) -> list[str]:
     """A category as its steps, the widest first: of a path (`Home > Kitchen`), a list, or its narrowest name alone."""
     written = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    steps = [step.strip() for part in written if isinstance(part, str) for step in part.split(" > ")]
-    return [step for step in steps if step]
+    return [step for part in written if isinstance(part, str) for step in steps(part)]
 
 
 def items(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:

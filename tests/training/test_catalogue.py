@@ -64,7 +64,9 @@ def test_kinds_are_singular(category: str, kind: str) -> None:
     assert kind in {query for query, _ in pairs({"title": "Acme thing", "category": ["Shop", category]})}
 
 
-@pytest.mark.parametrize("category", ["Home > Kitchen > Mugs", ["Home > Kitchen > Mugs"], ["Home", "Kitchen", "Mugs"]])
+@pytest.mark.parametrize(
+    "category", ["Home > Kitchen > Mugs", "Home>Kitchen>Mugs", ["Home > Kitchen > Mugs"], ["Home", "Kitchen", "Mugs"]]
+)
 def test_a_category_is_a_path_however_it_is_written(category: str | list[str]) -> None:
     mug = {"title": "Kiln 17", "category": category, "attributes": {"colour": "Red"}}
     assert [query for query, _ in pairs(mug)][:3] == ["Kiln 17", "mug", "red mug"]

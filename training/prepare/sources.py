@@ -227,7 +227,6 @@ def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any] | Broken]]:
                 yield where, Broken("broken_row", where, str(error))
                 continue
             record: dict[str, Any] = {name: value for name, value in row.items() if name in own and value}
-            record["category"] = [step.strip() for step in (row.get("category") or "").split(">") if step.strip()]
             record["attributes"] = {name: value for name, value in row.items() if name and name not in own and value}
             if row.get("queries"):
                 record["queries"] = [one.strip() for one in row["queries"].split("|") if one.strip()]
