@@ -35,7 +35,7 @@ class Synonym(Strict):
 
 
 class Curation(Strict):
-    query: _Phrase = Field(description="The whole query; letter case and spaces around do not count.")
+    query: _Phrase = Field(description="The whole query; letter case and marks at the ends of words do not count.")
     pin: list[ItemId] = Field(default_factory=list, max_length=50, description="Items that come first, in this order.")
     hide: list[ItemId] = Field(default_factory=list, max_length=500, description="Items that are not shown.")
 
