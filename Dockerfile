@@ -25,9 +25,10 @@ ARG TORCH_INDEX=
 RUN /opt/app/bin/pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt -r requirements.txt
 COPY . .
 # The shipped model's graphs for ONNX Runtime: a CPU runs them several times faster than torch, which is then not even
-# imported. What installs packages is not needed to run them.
+# imported. Both precisions: where the image is built is not where it runs. What installs packages is not needed to run
+# them.
 RUN /opt/app/bin/pip install --no-deps . \
-    && XDG_CACHE_HOME=/opt/app/cache /opt/app/bin/python -m retriever.export \
+    && XDG_CACHE_HOME=/opt/app/cache /opt/app/bin/python -m retriever.export --precision int8 fp32 \
     && /opt/app/bin/pip uninstall --yes setuptools pip \
     && rm -f /opt/app/bin/[Aa]ctivate*
 

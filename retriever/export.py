@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
+from retriever import cpu
 from retriever.onnx_cache import Precision
 from retriever.onnx_export import export
 from retriever.retriever import find
@@ -17,10 +18,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "into the user's cache (XDG_CACHE_HOME), and SEARCH_INFERENCE=auto finds them there.",
     )
     parser.add_argument("--model", default="compact", help="shipped name, checkpoint folder or hub name (compact)")
-    parser.add_argument("--precision", choices=get_args(Precision), default="int8", help="of the Q-Former (int8)")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=get_args(Precision),
+        default=[cpu.quickest()[0]],
+        help=f"of the Q-Former (what this processor is quickest at: {cpu.quickest()[0]})",
+    )
     options = parser.parse_args(arguments)
     try:
-        print(export(find(options.model), options.precision))
+        for precision in options.precision:
+            print(export(find(options.model), precision))
     except (OSError, ValueError) as error:
         sys.exit(f"retriever.export: {error}")
 

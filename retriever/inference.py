@@ -7,7 +7,7 @@ go in and come out, so that a process whose model ONNX Runtime runs never import
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-from retriever import checkpoint_folder, onnx_cache
+from retriever import checkpoint_folder, cpu, onnx_cache
 from retriever.arrays import Floats, Ids
 
 Inference = Literal["auto", "torch", "bf16", "graphs", "onnx", "int8"]
@@ -27,7 +27,7 @@ class Backend(Protocol):
 
 
 def resolve(asked: Inference, folder: Path, device: str) -> Inference:
-    """What `auto` means for a checkpoint folder here: graphs on CUDA; on a CPU int8, if it has been exported.
+    """What `auto` means for a checkpoint folder here: graphs on CUDA; on a CPU what it is quickest at and was exported.
 
     Raises:
         ValueError: ONNX Runtime is asked for on a GPU, or CUDA graphs where there is no CUDA.
@@ -39,9 +39,12 @@ def resolve(asked: Inference, folder: Path, device: str) -> Inference:
         if asked in ("onnx", "int8"):
             raise ValueError(f"inference by ONNX Runtime ({asked!r}) runs on the CPU, not on {device}")
         return ("graphs" if cuda else "bf16") if asked == "auto" else asked
-    if asked == "auto":
-        return "int8" if onnx_cache.is_exported(folder, "int8") else "torch"
-    return asked
+    if asked != "auto":
+        return asked
+    for precision in cpu.quickest():
+        if onnx_cache.is_exported(folder, precision):
+            return "int8" if precision == "int8" else "onnx"
+    return "torch"
 
 
 def open_backend(folder: Path, inference: Inference, device: str) -> Backend:

@@ -46,7 +46,7 @@ class TrainArgs:
     gradient_checkpointing: Annotated[bool, "less memory for a second forward"] = False
     # Frozen by default: words that this shop never uses keep their meaning.
     train_vocabulary: Annotated[bool, "the embeddings of words learn too"] = False
-    precision: Annotated[str, "bf16, or no for float32"] = "bf16"
+    precision: Annotated[str, "bf16, or no for float32; auto: bf16 where the hardware computes in it"] = "auto"
     storage: Annotated[str, "of the weights: full, or int8, a quarter of the size"] = "full"
     features: Annotated[str, "folder where frozen picture features are kept between runs"] = "runs/features"
     save_every: Annotated[int, "steps until the run is saved, and measured with --valid, again"] = 200
@@ -77,7 +77,7 @@ class TrainArgs:
             raise ValueError(f"--patches is a share, above 0 and at most 1, not {self.patches}")
         if not (self.drop_picture >= 0 and self.drop_text >= 0 and self.drop_picture + self.drop_text <= 1):
             raise ValueError("--drop-picture and --drop-text are shares, together at most 1")
-        for name, allowed in (("precision", ("bf16", "no")), ("storage", ("full", "int8"))):
+        for name, allowed in (("precision", ("auto", "bf16", "no")), ("storage", ("full", "int8"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"--{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
 

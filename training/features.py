@@ -22,6 +22,7 @@ from retriever.processor import Processor
 from retriever.vision import PictureFeatures, VisionEncoder
 from training.picture_folder import open_picture
 from training.pictures import crop
+from training.precision import autocast
 
 BLOCK = 256  # pictures between two commits of the index
 
@@ -136,7 +137,7 @@ class FeatureCache:
 @torch.inference_mode()
 def _encode(encoder: VisionEncoder, images: Tensor) -> PictureFeatures:
     images = images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, torch.bfloat16):
+    with autocast(images.device):
         return encoder(images)  # type: ignore[no-any-return]
 
 

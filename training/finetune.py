@@ -33,6 +33,7 @@ from training.losses import distillation, itc, itm
 from training.matching import draw_itm_pairs
 from training.pairs import Pairs
 from training.pictures import PictureReader
+from training.precision import mixed_precision
 from training.processes import average_gradients, gather
 from training.trainable import freeze, parameter_groups
 from training.validation import open_validations
@@ -105,7 +106,7 @@ def train(
         OSError: one of the files or the teacher cannot be read.
     """
     accelerator = Accelerator(
-        mixed_precision=args.precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
+        mixed_precision=mixed_precision(args.precision), kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
     )
     if args.batch_size % accelerator.num_processes:
         raise ValueError(f"--batch-size {args.batch_size} is no multiple of the {accelerator.num_processes} processes")

@@ -39,6 +39,7 @@ from training.data import Augmentation, BatchSampler, Source
 from training.formats import ValidQuery, gallery_of, in_digest_order, read_valid
 from training.losses import Likelihoods, itc
 from training.metrics import SHOWN, positive_ranks, query_metrics
+from training.precision import autocast, computes_bf16
 
 TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
 MAX_LENGTH = 64  # word pieces that are read of a text
@@ -83,7 +84,7 @@ class TextTeacher:
     def embed(self, strings: Sequence[str], progress: bool = False) -> Tensor:
         """Unit vectors `(N, E)`; on the CPU."""
         if new := [string for string in dict.fromkeys(strings) if string not in self._known]:
-            with torch.autocast(self.encoder.device.type, torch.bfloat16):
+            with autocast(self.encoder.device):
                 vectors = self.encoder.encode(new, convert_to_tensor=True, show_progress_bar=progress)
             self._known.update(zip(new, F.normalize(vectors.float(), dim=-1).cpu(), strict=True))
         return torch.stack([self._known[string] for string in strings])
@@ -113,7 +114,8 @@ class FusedTeacher:
     """
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
-        self.model = retriever.load(name, str(device), "bf16")
+        quick = computes_bf16(torch.device(device))
+        self.model = retriever.load(name, str(device), "bf16" if quick else "torch")
         self._queries: dict[str, Floats] = {}
         self._texts: dict[str, Floats] = {}
 
@@ -201,7 +203,7 @@ def measure(teacher: Teacher, queries: list[ValidQuery]) -> dict[str, float]:
 
 def _forward(encoder: SentenceTransformer, strings: Sequence[str]) -> Tensor:
     features = batch_to_device(encoder.preprocess(list(strings)), encoder.device)
-    with torch.autocast(encoder.device.type, torch.bfloat16):
+    with autocast(encoder.device):
         embedded = encoder(features)["sentence_embedding"]
     return F.normalize(embedded.float(), dim=-1)
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import retriever
-from retriever import ItemInput, Retriever, checkpoint, onnx_cache, onnx_export, onnx_model
+from retriever import ItemInput, Retriever, checkpoint, cpu, onnx_cache, onnx_export, onnx_model
 from retriever.arrays import Floats
 from retriever.inference import Inference, resolve
 from retriever.model import FusedRetriever
@@ -81,15 +81,43 @@ def test_the_same_checkpoint_keeps_its_model_id(tiny_retriever: Retriever, other
     assert other.model_id == tiny_retriever.model_id
 
 
-def test_auto_takes_int8_once_it_is_exported_and_graphs_on_cuda(
-    tiny_checkpoint: Path, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_auto_takes_graphs_on_cuda(tiny_checkpoint: Path) -> None:
+    assert resolve("auto", tiny_checkpoint, "cuda:1") == "graphs"
+    assert resolve("auto", tiny_checkpoint, "mps") == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("flags", "first", "second"),
+    [
+        ("fpu avx2 avx512f avx512_vnni", "int8", "onnx"),
+        ("fpu avx2 avx_vnni", "int8", "onnx"),
+        ("fp asimd asimddp", "int8", "onnx"),
+        ("fpu avx2 avx512f", "onnx", "int8"),
+        (None, "int8", "onnx"),  # no Linux
+    ],
+)
+def test_auto_takes_what_the_processor_is_quickest_at_of_what_is_exported(
+    flags: str | None,
+    first: Inference,
+    second: Inference,
+    tiny_checkpoint: Path,
+    tiny_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(cpu, "_CPUINFO", cpuinfo)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert resolve("auto", tiny_checkpoint, "cpu") == "torch"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_cache))
-    assert resolve("auto", tiny_checkpoint, "cpu") == "int8"
-    assert resolve("auto", tiny_checkpoint, "cuda:1") == "graphs"
-    assert resolve("auto", tiny_checkpoint, "mps") == "bf16"
+    assert resolve("auto", tiny_checkpoint, "cpu") == first
+    graphs = onnx_cache.cache_folder(retriever.identify(tiny_checkpoint), "int8" if first == "int8" else "fp32")
+    cache = shutil.copytree(tiny_cache, tmp_path / "cache")
+    shutil.rmtree(cache / graphs.relative_to(tiny_cache))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    assert resolve("auto", tiny_checkpoint, "cpu") == second
 
 
 def test_cuda_graphs_are_refused_without_cuda(tiny_checkpoint: Path) -> None:
