@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from retriever.index import fusion, lexical, selection
+from retriever.index import boost, fusion, lexical, selection
 from retriever.index.fields import EXACT, WORDS_KEY, Kind, fold, key, merged
 from retriever.index.filters import Among, AnyOf, Condition, Fields, conjoin, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
 from retriever.index.known_fields import KnownFields, Schema
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, make_points, point_id
-from retriever.index.question import Question
+from retriever.index.question import Boost, Question
 from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Sort
 from retriever.index.word_counts import WordCounts
@@ -106,6 +106,7 @@ class ItemIndex(Listing):
         lexical_weight: float | None = None,
         named: Condition | None = None,
         pinned: Sequence[str] = (),
+        boosts: Sequence[Boost] = (),
         filter: Condition | None = None,
         sort: Sequence[Sort] = (),
         group_by: str | None = None,
@@ -118,6 +119,7 @@ class ItemIndex(Listing):
         Candidates are the items whose `dense` vector is nearest to the query and those that BM25 puts first; MaxSim
         over their tokens ranks them, with `lexical_weight` × their share of the query's words added (0: meaning
         alone; see `fusion`). Pages of one query join without gaps or repeats for as long as the items stay as they are.
+        Boosts then order the best 1,000 of what the floors leave.
 
         With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best 1,000 candidates, or
         10,000 (`selection.POOL`) where the floors leave out none of these, or where a page of groups is not full.
@@ -130,6 +132,7 @@ class ItemIndex(Listing):
             named: What the few items have that it names by their number, as `named` says; these come first.
             pinned: Ids of items that come before all others, in this order: those that are there, that the filter lets
                 through and, if words rank alone, that have one of them. Floors do not hold for them.
+            boosts: What is added to the scores of some items, for which floors do not look at it.
             filter: Only items that it lets through are ranked.
             sort: An order by fields in place of relevance, within what the floors leave.
             group_by: The payload key of a field: one item, the first, for each of its values.
@@ -154,13 +157,14 @@ class ItemIndex(Listing):
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
         points = tuple(map(point_id, pinned))
-        asked, wanted = Question(vectors, text, words, lexical_weight, named, filter, points), offset + limit
+        asked = Question(vectors, text, words, lexical_weight, named, filter, points, tuple(boosts))
+        wanted = offset + limit
         if sort or group_by or min_score is not None or relevance_floor is not None:
             chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
         elif not limit:
             return SearchResult([], await self.count(filter), filter)
         else:
-            if vectors is not None and not (offset or explain or named or pinned):
+            if vectors is not None and not (offset or explain or named or pinned or boosts):
                 first = await self._first_page(asked, limit)
                 if first is not None:
                     return first
@@ -170,14 +174,16 @@ class ItemIndex(Listing):
 
     async def _best(self, asked: Question, offset: int, wanted: int) -> tuple[list[selection.Chosen], int]:
         """The `wanted` best, and how many the filter lets through; none if there are not even `offset`."""
-        if wanted > fusion.CANDIDATES:  # how deep to look depends on how many there are
+        first = selection.POOL[0] if asked.boosts else fusion.CANDIDATES
+        if wanted > first:  # how deep to look depends on how many there are
             items = await self.count(asked.filter)
             if offset >= items:
                 return [], items
             wanted = min(wanted, items)
-        found = self._tiers(asked, fusion.depths(wanted))
+        found = self._tiers(asked, fusion.depths(wanted, first))
         total, (tiers, ideal) = await asyncio.gather(self.count(asked.filter), found)
-        return [selection.Chosen(one) for one in fusion.rank(tiers, asked.lexical_weight, wanted, ideal)], total
+        ranked = fusion.rank(tiers, asked.lexical_weight, max(wanted, first) if asked.boosts else wanted, ideal)
+        return [selection.Chosen(one) for one in await self._boosted(ranked, asked)], total
 
     async def _of_pool(
         self,
@@ -189,14 +195,15 @@ class ItemIndex(Listing):
         relevance_floor: float | None,
     ) -> tuple[list[selection.Chosen], int, Condition | None]:
         """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
-        words_decide = asked.vectors is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
         items, tiers = await self.count(asked.filter), list[fusion.Candidates]()
         for depth in selection.POOL:
             deeper, ideal = await self._tiers(asked, [depth])
             tiers += deeper
             ranked = fusion.rank(tiers, asked.lexical_weight, depth, ideal)
-            left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide, pinned=asked.pinned)
-            chosen = await self._select(left, sort, group_by)
+            left = selection.above(
+                ranked, min_score, relevance_floor, words_decide=_words_decide(asked), pinned=asked.pinned
+            )
+            chosen = await self._select(await self._boosted(left, asked), sort, group_by)
             cut = len(left) < len(ranked)
             # Sorted pages are of one order, so where they are does not say how deep it goes.
             if cut or len(ranked) >= items or (group_by and not sort and len(chosen) > wanted):
@@ -231,6 +238,7 @@ class ItemIndex(Listing):
                 payload,
                 one.ranked.semantic if explain else None,
                 one.ranked.lexical if explain else None,
+                one.ranked.boost if explain else None,
                 one.group,
                 one.group_size,
             )
@@ -269,13 +277,25 @@ class ItemIndex(Listing):
     async def _ideal(self, asked: Question) -> float:
         return 0.0 if asked.words is None else await self._words.ideal(asked.text, asked.words)
 
+    async def _boosted(self, ranked: list[fusion.Ranked], asked: Question) -> list[fusion.Ranked]:
+        """The best of them in the order that boosts give; the others follow as they were."""
+        if not asked.boosts or not ranked:
+            return ranked
+        best, others = ranked[: selection.POOL[0]], ranked[selection.POOL[0] :]
+        values = await self._values_of(best, sorted(boost.keys(asked.boosts)))
+        decide = _words_decide(asked)
+        return [*boost.boosted(best, asked.boosts, values, words_decide=decide, pinned=asked.pinned), *others]
+
+    async def _values_of(self, ranked: Sequence[fusion.Ranked], keys: Sequence[str]) -> selection.Values:
+        values: dict[str, Mapping[str, list[Any]]] = {}
+        for start in range(0, len(ranked) if keys else 0, _READ_AT_ONCE):  # other searches go in between
+            values.update(await self._values([one.point_id for one in ranked[start : start + _READ_AT_ONCE]], keys))
+        return values
+
     async def _select(
         self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
     ) -> list[selection.Chosen]:
-        keys = [*(one.key for one in sort), *([group_by] if group_by else [])]
-        values: dict[str, Mapping[str, list[Any]]] = {}
-        for start in range(0, len(left) if keys else 0, _READ_AT_ONCE):  # other searches go in between
-            values.update(await self._values([one.point_id for one in left[start : start + _READ_AT_ONCE]], keys))
+        values = await self._values_of(left, [*(one.key for one in sort), *([group_by] if group_by else [])])
         left = selection.ordered(left, sort, values)
         return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
 
@@ -354,3 +374,8 @@ class ItemIndex(Listing):
     @abstractmethod
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
         """How many items have each keyword, the most common first."""
+
+
+def _words_decide(asked: Question) -> bool:
+    """Whether the best is the one with the best whole score: the words of some items are no mere addition to it."""
+    return asked.vectors is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))

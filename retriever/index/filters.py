@@ -8,7 +8,7 @@ its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,14 @@ class Range:
     gte: float | None = None
     lt: float | None = None
     lte: float | None = None
+
+    def contains(self, value: float) -> bool:
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.gte is None or value >= self.gte)
+            and (self.lt is None or value < self.lt)
+            and (self.lte is None or value <= self.lte)
+        )
 
 
 @dataclass(frozen=True)
@@ -223,6 +231,23 @@ def keys_of(condition: Condition | None) -> set[str]:
         case AnyOf() | Range():
             return {condition.key}
     return set()
+
+
+def holds(condition: Condition, point: str, values: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether an engine's filter would let a point with these values, by payload key, through."""
+    match condition:
+        case And(parts):
+            return all(holds(part, point, values) for part in parts)
+        case Or(parts):
+            return any(holds(part, point, values) for part in parts)
+        case Not(part):
+            return not holds(part, point, values)
+        case Among(point_ids):
+            return point in point_ids
+        case AnyOf():
+            return not {*condition.values}.isdisjoint(values.get(condition.key, ()))
+        case Range():
+            return any(condition.contains(value) for value in values.get(condition.key, ()))
 
 
 def word_for_word(phrase: str) -> Condition | None:

@@ -49,6 +49,7 @@ class Ranked:
     score: float
     semantic: float
     lexical: float
+    boost: float = 0.0
 
 
 def candidates(asked: Question, answers: Sequence[Mapping[int, float]]) -> list[Candidates]:
@@ -61,14 +62,14 @@ def candidates(asked: Question, answers: Sequence[Mapping[int, float]]) -> list[
     return [Candidates(semantic, words) for semantic, words in pairs]
 
 
-def depths(wanted: int) -> list[int]:
+def depths(wanted: int, first: int = CANDIDATES) -> list[int]:
     """Depths of candidate search, each twice the one before, until `wanted` items are sure to be ranked.
 
     A deeper search may find an item that belongs before some already shown. Were a later page ranked from it alone,
     that item would push another over the page's edge a second time. So depth grows in tiers, and what only a deeper
     tier finds follows all of the tiers before.
     """
-    found = [CANDIDATES]
+    found = [first]
     while found[-1] < wanted:
         found.append(2 * found[-1])
     return found

@@ -8,6 +8,17 @@ from retriever.index.points import Vector
 
 
 @dataclass(frozen=True)
+class Boost:
+    """What a shop would rather sell: `weight` × the best likeness is added to the score of what has the most of it.
+
+    Below 0 it is taken off.
+    """
+
+    by: str | Condition  # the payload key of a field of numbers or dates, whose greatest value is the most; or a filter
+    weight: float
+
+
+@dataclass(frozen=True)
 class Question:
     """By what items are ranked, and which of them."""
 
@@ -18,3 +29,4 @@ class Question:
     named: Condition | None  # what those few items have that come first: their article number
     filter: Condition | None
     pinned: tuple[str, ...] = ()  # points that come before all others, in this order
+    boosts: tuple[Boost, ...] = ()  # for what is about as relevant as others

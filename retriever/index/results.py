@@ -20,13 +20,14 @@ class ModelMismatch(Exception):
 
 @dataclass(frozen=True)
 class Hit:
-    """A ranked item: `score = semantic + lexical_weight × lexical`. The two parts are there if they were asked for."""
+    """A ranked item: `score = semantic + lexical_weight × lexical + boost`. The parts are there if asked for."""
 
     id: str
     score: float
     payload: Payload
     semantic: float | None = None  # MaxSim of the query and the tokens, as in `retriever.scoring`; 0 without a query
     lexical: float | None = None  # how much of what the query says its text holds, by BM25: 0 (no word) to 1
+    boost: float | None = None  # what boosts add
     group: str | None = None  # the value of `group_by` that it stands for
     group_size: int = 1  # ranked items that have this value
 

@@ -53,11 +53,20 @@ def above(
     would push those out: one "black kurta" so named would leave no other. Where words decide (no query vector, or an
     article number), the best is that of the whole score. Points that are `pinned` stay whatever they score.
     """
-    best = max((one.score if words_decide else one.semantic for one in ranked), default=0.0)
     floor = -math.inf if min_score is None else min_score
     if relevance_floor:
-        floor = max(floor, best - (1 - relevance_floor) * max(best, _LEAST_BEST))
+        most = _most(ranked, words_decide=words_decide)
+        floor = max(floor, most - (1 - relevance_floor) * max(most, _LEAST_BEST))
     return [one for one in ranked if one.score >= floor or one.point_id in pinned]
+
+
+def best_of(ranked: Sequence[Ranked], *, words_decide: bool = False) -> float:
+    """The likeness of the best, or that of hits that are like the query at all: what shares of it are taken of."""
+    return max(_most(ranked, words_decide=words_decide), _LEAST_BEST)
+
+
+def _most(ranked: Sequence[Ranked], *, words_decide: bool) -> float:
+    return max((one.score if words_decide else one.semantic for one in ranked), default=0.0)
 
 
 def ordered(ranked: Sequence[Ranked], sorts: Sequence[Sort], values: Values) -> list[Ranked]:

@@ -1,0 +1,148 @@
+"""What a shop would rather sell comes first among what is about as relevant: the same on every engine."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retriever.index import Boost, IndexedItem, ItemIndex, SearchResult, Sort, selection
+from retriever.index.fields import FieldValue, key
+from retriever.index.filters import Condition, parse
+from retriever.index.points import Vector
+from tests.contract.helpers import DIM, PRECISION
+from tests.contract.test_filters import SHOP
+
+pytestmark = pytest.mark.anyio
+
+NEAR, AWAY = np.eye(DIM, dtype=np.float32)[:2]
+SOLD = key("number", "sold")
+
+
+def look(likeness: float) -> Vector:
+    """Tokens `(1, D)` whose MaxSim with `NEAR` is this."""
+    tokens: Vector = (likeness * NEAR + (1 - likeness) * AWAY)[None]
+    return tokens
+
+
+def product(item_id: str, likeness: float, text: str = "", **fields: FieldValue) -> IndexedItem:
+    return IndexedItem(item_id, look(likeness), text, {}, fields)
+
+
+def ids(found: SearchResult) -> list[str]:
+    return [hit.id for hit in found.hits]
+
+
+async def test_a_boost_overtakes_what_is_more_relevant_by_less_than_its_weight(index: ItemIndex) -> None:
+    """The best scores 0.8, so that a weight of 0.1 is worth 0.08."""
+    await index.upsert(
+        [product("best", 0.8, sold=1), product("near", 0.76, sold=900), product("far", 0.7, sold=1_000_000)]
+    )
+    order = {}
+    for weight in (0.0, 0.04, 0.1, 0.2, -0.1):
+        order[weight] = ids(await index.search(NEAR, "", limit=3, boosts=[Boost(SOLD, weight)]))
+    assert order[0.0] == order[0.04] == ["best", "near", "far"]
+    # "near" has the middle one of three values: half of the weight.
+    assert order[0.1] == ["best", "near", "far"]
+    assert order[0.2] == ["far", "near", "best"]
+    assert order[-0.1] == ["best", "near", "far"]
+    (first, *_) = (await index.search(NEAR, "", limit=3, boosts=[Boost(SOLD, 0.2)], explain=True)).hits
+    assert (first.boost, first.score) == pytest.approx((0.16, 0.86), abs=PRECISION)
+    assert first.semantic == pytest.approx(0.7, abs=PRECISION)
+
+
+async def test_what_lacks_the_field_gets_nothing(index: ItemIndex) -> None:
+    await index.upsert([product("lacks", 0.8), product("least", 0.79, sold=0), product("most", 0.78, sold=5)])
+    assert ids(await index.search(NEAR, "", limit=3, boosts=[Boost(SOLD, 0.1)])) == ["most", "lacks", "least"]
+    assert ids(await index.search(NEAR, "", limit=3, boosts=[Boost(SOLD, -0.1)])) == ["lacks", "least", "most"]
+
+
+async def test_values_that_are_all_the_same_change_nothing(index: ItemIndex) -> None:
+    await index.upsert([product("a", 0.7, sold=3), product("b", 0.8, sold=3)])
+    found = await index.search(NEAR, "", limit=2, boosts=[Boost(SOLD, 0.5)], explain=True)
+    assert [(hit.id, hit.boost) for hit in found.hits] == [("b", 0), ("a", 0)]
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        {"colour": "red"},
+        {"colour": ["WHITE", "red"]},
+        {"price": {"gte": 12, "lt": 60}},
+        {"price": {"gt": 12, "lte": 60}},
+        {"price": 12},
+        {"category": "Home > Kitchen"},
+        {"available": True},
+        {"updated": {"gte": "2026-06-01"}},
+        {"colour": "blue", "price": {"lt": 50}},
+        {"or": [{"colour": "blue"}, {"price": {"lt": 10}}]},
+        {"not": {"or": [{"colour": "blue"}, {"colour": "red"}]}},
+        {"colour": "green"},
+    ],
+)
+async def test_a_boost_by_a_filter_lifts_what_the_engine_lets_through(index: ItemIndex, filter: dict[str, Any]) -> None:
+    await index.upsert(SHOP)
+    condition = await condition_of(index, filter)
+    through = await index.search(NEAR, "", limit=9, filter=condition)
+    lifted = await index.search(NEAR, "", limit=9, boosts=[Boost(condition, 1.0)], explain=True)
+    assert {hit.id for hit in lifted.hits if hit.boost} == set(ids(through))
+    assert len(lifted.hits) == lifted.total == len(SHOP)
+    both = await index.search(NEAR, "", limit=9, boosts=[Boost(condition, 0.3), Boost(condition, -0.3)], explain=True)
+    assert [hit.boost for hit in both.hits] == pytest.approx([0] * len(SHOP))
+
+
+async def condition_of(index: ItemIndex, filter: dict[str, Any]) -> Condition:
+    condition = await index.with_fields(lambda fields: parse(filter, fields))
+    assert condition is not None
+    return condition
+
+
+async def test_floors_do_not_look_at_boosts(index: ItemIndex) -> None:
+    await index.upsert([product("best", 0.8, sold=1), product("near", 0.7, sold=2), product("junk", 0.4, sold=9)])
+    boosts = [Boost(SOLD, 1.0)]
+    assert ids(await index.search(NEAR, "", limit=3, boosts=boosts)) == ["junk", "near", "best"]
+    relevant = await index.search(NEAR, "", limit=3, boosts=boosts, relevance_floor=0.75)
+    assert (ids(relevant), relevant.total) == (["near", "best"], 2)
+    # Of two values that are left, the greater is the most.
+    assert relevant.hits[0].score == pytest.approx(0.7 + 0.8, abs=PRECISION)
+    scored = await index.search(NEAR, "", limit=3, boosts=boosts, min_score=0.75)
+    assert ids(scored) == ["best"]
+
+
+async def test_pinned_items_stay_first_and_groups_show_their_boosted_best(index: ItemIndex) -> None:
+    await index.upsert(
+        [
+            product("plain", 0.8, sold=1, style="shirt"),
+            product("sold", 0.75, sold=50, style="shirt"),
+            product("other", 0.7, sold=2, style="dress"),
+        ]
+    )
+    boosts = [Boost(SOLD, 0.2)]
+    pinned = await index.search(NEAR, "", limit=3, boosts=boosts, pinned=["other", "plain"])
+    assert ids(pinned) == ["other", "plain", "sold"]
+    groups = await index.search(NEAR, "", limit=3, boosts=boosts, group_by=key("keyword", "style"))
+    assert [(hit.group, hit.id, hit.group_size) for hit in groups.hits] == [("shirt", "sold", 2), ("dress", "other", 1)]
+    by_price = Sort(SOLD, descending=False)
+    assert ids(await index.search(NEAR, "", limit=3, boosts=boosts, sort=[by_price])) == ["plain", "other", "sold"]
+
+
+async def test_boosts_hold_where_words_rank_alone(index: ItemIndex) -> None:
+    await index.upsert([product("long", 0.1, "red mug of clay", sold=9), product("short", 0.9, "red mug", sold=1)])
+    plain = await index.search(None, "red mug", limit=2, lexical_weight=1.0)
+    lifted = await index.search(None, "red mug", limit=2, lexical_weight=1.0, boosts=[Boost(SOLD, 1.0)])
+    assert ids(plain) == ["short", "long"]
+    assert ids(lifted) == ["long", "short"]
+    assert lifted.total == 2
+
+
+async def test_pages_of_a_boosted_ranking_join(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six are boosted; what follows them does so in its own order, however deep a page looks."""
+    monkeypatch.setattr(selection, "POOL", (6, 12))
+    await index.upsert([product(f"{n:02}", 0.9 - n / 50, sold=n) for n in range(24)])
+    boosts = [Boost(SOLD, 1.0)]
+    expected = [*(f"{n:02}" for n in reversed(range(6))), *(f"{n:02}" for n in range(6, 24))]
+    for size in (1, 5, 7, 24):
+        pages = [await index.search(NEAR, "", limit=size, offset=at, boosts=boosts) for at in range(0, 24, size)]
+        assert [one for page in pages for one in ids(page)] == expected
+        assert {page.total for page in pages} == {24}
+    assert ids(await index.search(NEAR, "", limit=3, offset=30, boosts=boosts)) == []
+    assert (await index.search(NEAR, "", limit=0, boosts=boosts)).total == 24
