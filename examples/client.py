@@ -67,6 +67,7 @@ class Options(TypedDict, total=False):
     facets: list[str]
     facet_size: int
     sort: list[dict[str, str]]
+    boost: list[dict[str, Any]]
     relevance_floor: float
     min_score: float
     group_by: str

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retriever.index import FilterError, Sort
+from retriever.index import Boost, FilterError, Sort
 from retriever.index.fields import key
 from retriever.index.filters import Condition, Fields, conjoin, parse, resolve
 from retriever.index.listing import order_of
-from service.search_schemas import Page, SortBy
+from service.search_schemas import BoostBy, Page, SortBy
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Choice:
 
     filter: Condition | None
     sort: Sequence[Sort]
+    boosts: Sequence[Boost]
     group: str | None
 
 
@@ -31,7 +32,17 @@ def choice_of(page: Page, condition: Condition | None, fields: Fields, *, ranked
         sort = [part for n, one in enumerate(page.sort) for part in _sorts(one, fields, f"sort[{n}].field")]
     else:
         sort = [_order(page.sort, fields)]
-    return Choice(conjoin(own, condition), sort, _group(page.group_by, fields) if page.group_by else None)
+    boosts = [boost for n, one in enumerate(page.boost or ()) for boost in boosts_of(one, fields, f"boost[{n}]")]
+    return Choice(conjoin(own, condition), sort, boosts, _group(page.group_by, fields) if page.group_by else None)
+
+
+def boosts_of(by: BoostBy, fields: Fields, path: str) -> list[Boost]:
+    """The boost that is meant, if any item has the field. Raises FilterError."""
+    if by.field is not None:
+        order = order_of(by.field, fields, f"{path}.field", descending=True)
+        return [Boost(order.key, by.weight)] if order else []
+    condition = parse(by.filter, fields, f"{path}.filter")
+    return [Boost(condition, by.weight)] if condition else []
 
 
 def _sorts(by: SortBy, fields: Fields, path: str) -> list[Sort]:

@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from service.problems import Problem
 from service.search_schemas import Page
 
-_CHOOSING = {"filter", "sort", "relevance_floor", "min_score", "group_by", "rerank", "mode", "correct", "words"}
+_CHOOSING = {
+    "filter",
+    "sort",
+    "boost",
+    "relevance_floor",
+    "min_score",
+    "group_by",
+    "rerank",
+    "mode",
+    "correct",
+    "words",
+}
 
 
 def encode(page: Page, looked_for: Sequence[str], offset: int) -> str:

@@ -1,7 +1,8 @@
 """Search rules: what the shop's own people say about certain queries, whatever the model thinks of them.
 
-Two kinds, as search engines for shops have them: synonyms (what shoppers call it, and what the catalogue does) and
-curations (items that come first or never for one query). They lie in one small file of the data folder, which service
+Three kinds, as search engines for shops have them: synonyms (what shoppers call it, and what the catalogue does),
+curations (items that come first or never for one query) and boosts (what comes first of hits that are about as
+relevant). They lie in one small file of the data folder, which service
 processes that share the folder share too.
 """
 
@@ -20,6 +21,7 @@ from retriever.index.fields import fold
 from service.field_types import ItemId, Text
 from service.problems import Problem
 from service.schemas import Strict
+from service.search_schemas import BoostBy
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class Rules(Strict):
                 {
                     "synonyms": [{"words": ["tv", "telly"], "means": "television"}],
                     "curations": [{"query": "gift", "pin": ["mug-17", "candle-3"], "hide": ["card-1"]}],
+                    "boost": [{"field": "sold", "weight": 0.1}],
                 }
             ]
         },
@@ -67,6 +70,11 @@ class Rules(Strict):
 
     synonyms: list[Synonym] = Field(default_factory=list, max_length=1000)
     curations: list[Curation] = Field(default_factory=list, max_length=1000)
+    boost: list[BoostBy] = Field(
+        default_factory=list,
+        max_length=10,
+        description="For each search that sends neither a `boost` of its own nor a `sort`.",
+    )
 
     @model_validator(mode="after")
     def _each_once(self) -> "Rules":

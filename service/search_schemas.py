@@ -24,6 +24,37 @@ class SortBy(Strict):
     order: Literal["asc", "desc"] = "asc"
 
 
+class BoostBy(Strict):
+    """What a shop would rather sell, of hits that are about as relevant: by a field, or by a filter."""
+
+    field: Word | None = Field(
+        default=None,
+        description=(
+            "Numbers or dates: of all values of the best 1,000 hits the greatest brings the whole weight, the least "
+            "none, and the others by their place among them."
+        ),
+        examples=["sold"],
+    )
+    filter: Annotated[dict[str, Any], Field(min_length=1)] | None = Field(
+        default=None, description="In place of `field`: what it lets through has the whole weight.", examples=[None]
+    )
+    weight: float = Field(
+        ge=-1,
+        le=1,
+        description=(
+            "A share of the best likeness: at 0.1 a hit passes others that are more like the query by up to a tenth "
+            "of that. Below 0 hits move down."
+        ),
+        examples=[0.1],
+    )
+
+    @model_validator(mode="after")
+    def _one_reason(self) -> "BoostBy":
+        if (self.field is None) == (self.filter is None):
+            raise ValueError("send field or filter: one of them")
+        return self
+
+
 class Page(Strict):
     """Which hits, and what they may be; the same for words and for a picture."""
 
@@ -54,6 +85,15 @@ class Page(Strict):
         max_length=3,
         description="An order in place of relevance; only what is relevant is sorted (`relevance_floor`).",
     )
+    boost: list[BoostBy] | None = Field(
+        default=None,
+        max_length=10,
+        description=(
+            "What comes first of hits that are about as relevant; `[]`: not even what `/rules` lifts. Floors do not "
+            "look at it. Without a query it does nothing."
+        ),
+        examples=[[{"field": "sold", "weight": 0.1}, {"filter": {"available": False}, "weight": -0.2}]],
+    )
     relevance_floor: float | None = Field(
         default=None,
         ge=0,
@@ -72,6 +112,8 @@ class Page(Strict):
     def _one_way_to_page(self) -> "Page":
         if self.cursor is not None and self.offset:
             raise ValueError("send cursor or offset, not both")
+        if self.boost and self.sort:
+            raise ValueError("boost orders by relevance and sort by fields: send one of them")
         return self
 
 
@@ -186,6 +228,7 @@ class ImageSearchForm(Page):
     filter: Annotated[dict[str, Any], BeforeValidator(_parsed)] = Field(default_factory=dict)
     facets: Annotated[list[Word], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=20)
     sort: Annotated[list[SortBy], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=3)
+    boost: Annotated[list[BoostBy] | None, BeforeValidator(_parsed_list)] = Field(default=None, max_length=10)
     explain: bool = Field(default=False, description="Say for each hit how its score came about.")
 
     @model_validator(mode="after")
@@ -196,7 +239,7 @@ class ImageSearchForm(Page):
 
 
 class Explanation(BaseModel):
-    """`score` = `semantic` + `lexical_weight` × `lexical`."""
+    """`score` = `semantic` + `lexical_weight` × `lexical` + `boost`."""
 
     semantic: float = Field(
         description="Likeness of what is looked for and the item's picture and text together.", examples=[0.38]
@@ -205,6 +248,7 @@ class Explanation(BaseModel):
         description="How much of what the query says the text holds, by BM25: 0 to 1.", examples=[0.92]
     )
     lexical_weight: float = Field(examples=[0.4])
+    boost: float = Field(default=0.0, description="What boosts add, of the search or of the rules.", examples=[0.0])
     words: list[str] = Field(description="Words of the query that the item's text has.", examples=[["mug"]])
     picture: int | None = Field(description="Which of the item's pictures matched best, counted from 0.", examples=[0])
 

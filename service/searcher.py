@@ -1,16 +1,18 @@
 """A search from its request to its answer: parse, correct, encode, rank, count, explain."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import BinaryIO
 
 import numpy as np
 
 from retriever.arrays import Floats
-from retriever.index import Facet, Hit, ItemIndex, SearchResult, picture_query
+from retriever.index import Boost, Facet, FilterError, Hit, ItemIndex, SearchResult, picture_query
 from retriever.index.fields import field_name, key, keyword
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import weight_of
@@ -18,7 +20,7 @@ from retriever.index.selection import RELEVANCE_FLOOR
 from service import cursors, logs
 from service import query as shopper
 from service.catalogue import Catalogue
-from service.choice import Choice, choice_of
+from service.choice import Choice, boosts_of, choice_of
 from service.encoder import EncodedQuery, Encoder
 from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
@@ -53,6 +55,7 @@ class _Asked:
     condition: Condition | None = None
     named: Condition | None = None  # what the few items have that are asked for by their number
     pin: Sequence[str] = ()  # ids of items that come before all others
+    boosts: Sequence[Boost] = ()  # beside those that the request itself asks for
     encoded: EncodedQuery | None = None  # its words, where the model read some
     picture: str = ""  # the SHA-256 of one to search with
     rerank: int = 0
@@ -65,9 +68,9 @@ class _Asked:
         return self.rows is None and not self.lexical_weight
 
     @property
-    def identity(self) -> tuple[str, str, str]:
+    def identity(self) -> tuple[str, ...]:
         """What tells it from all else that may be looked for."""
-        return self.text, repr(self.condition), self.picture
+        return self.text, repr(self.condition), self.picture, repr(self.boosts)
 
 
 _EVERYTHING = _Asked(None, "", 0.0)
@@ -126,6 +129,7 @@ class Searcher:
             text = self._lexicon.words.correct(text)
         asked = replace(
             await self._asked(request, text, parsed),
+            boosts=await self._standing_boosts(request),
             rerank=request.rerank,
             explain=request.explain,
             highlight=request.highlight,
@@ -160,7 +164,14 @@ class Searcher:
         known = await self._index.with_known_codes(text)
         weight = picture_query.lexical_weight(known, form.words)
         asked = _Asked(
-            rows, known, weight, parsed.condition(), encoded=words, picture=picture.sha256, explain=form.explain
+            rows,
+            known,
+            weight,
+            parsed.condition(),
+            boosts=await self._standing_boosts(form),
+            encoded=words,
+            picture=picture.sha256,
+            explain=form.explain,
         )
         response = await self._answer(form, asked, begun)
         if text != meant:
@@ -211,6 +222,17 @@ class Searcher:
             named = await self._index.named(words)
             weight = weight_of(words, named=named is not None)
         return _Asked(rows, words, weight, condition, named, encoded=wanted)
+
+    async def _standing_boosts(self, page: Page) -> list[Boost]:
+        """What the rules lift, where a search says nothing of its own about that.
+
+        Their fields were there when the rules were put; one that has gone since lifts nothing.
+        """
+        found: list[Boost] = []
+        for one in self._rules.current().boost if page.boost is None and not page.sort else ():
+            with contextlib.suppress(FilterError):
+                found += await self._index.with_fields(partial(boosts_of, one, path="boost"))
+        return found
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
         """A row `(1, D)` that counts against what looks like what is not wanted; none, `(0, D)`, if all is welcome."""
@@ -294,6 +316,7 @@ class Searcher:
             lexical_weight=asked.lexical_weight,
             named=asked.named,
             pinned=asked.pin,
+            boosts=[*choice.boosts, *asked.boosts],
             filter=choice.filter,
             sort=choice.sort,
             group_by=choice.group,
@@ -333,6 +356,7 @@ class Searcher:
                 semantic=one.semantic or 0.0,
                 lexical=one.lexical or 0.0,
                 lexical_weight=asked.lexical_weight,
+                boost=one.boost or 0.0,
                 words=found,
                 picture=best.get(hit.id),
             )

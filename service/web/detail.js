@@ -107,9 +107,10 @@ export function setUpDetail({ onEdit, onDeleted }) {
 // How its score came about, in a line.
 function why(item, { score, explanation }) {
   if (!explanation) return "";
-  const { semantic, lexical, lexical_weight: weight, words, picture: best } = explanation;
+  const { semantic, lexical, lexical_weight: weight, words, boost, picture: best } = explanation;
   const parts = [`meaning ${semantic.toFixed(2)}`];
   if (words.length) parts.push(`words ${(weight * lexical).toFixed(2)} (${words.join(", ")})`);
+  if (boost) parts.push(`boost ${boost.toFixed(2)}`);
   if (item.images.length > 1 && best !== null) parts.push(`picture ${best + 1} of ${item.images.length} fits best`);
   return `Found with a score of ${score.toFixed(2)}: ${parts.join(" + ").replace(" + picture", "; picture")}.`;
 }

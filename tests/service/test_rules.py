@@ -137,9 +137,9 @@ def test_rules_that_cannot_be_change_nothing(shop: TestClient, content: dict[str
 
 
 def test_rules_survive_the_process_and_are_given_as_they_were_put(settings: Settings) -> None:
-    content = {"synonyms": [{"words": ["tv"], "means": "television"}], "curations": []}
+    content = {"synonyms": [{"words": ["tv"], "means": "television"}], "curations": [], "boost": []}
     with TestClient(create_app(settings)) as client:
-        assert client.get("/rules").json() == {"synonyms": [], "curations": []}
+        assert client.get("/rules").json() == {"synonyms": [], "curations": [], "boost": []}
         put(client, **content)
     with TestClient(create_app(settings)) as client:
         assert client.get("/rules").json() == content
