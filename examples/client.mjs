@@ -17,11 +17,11 @@
  * @typedef {{ hits: Hit[], total: number, next_cursor: string | null, facets: Record<string, object>,
  *   corrected_query: string | null, took_ms: Record<string, number>, model_id: string, search_id: string }} Results
  * @typedef {{ limit?: number, offset?: number, cursor?: string, filter?: object, facets?: string[],
- *   facet_size?: number, sort?: { field: string, order?: "asc" | "desc" }[],
- *   boost?: { field?: string, filter?: object, weight: number }[], relevance_floor?: number,
- *   min_score?: number, group_by?: string, mode?: "hybrid" | "semantic" | "lexical", exclude?: string[],
- *   correct?: boolean, complete?: boolean, explain?: boolean, highlight?: boolean, rerank?: number,
- *   signal?: AbortSignal }} Options
+ *   facet_size?: number, facet_ranges?: Record<string, number[] | string[]>,
+ *   sort?: { field: string, order?: "asc" | "desc" }[],
+ *   boost?: { field?: string, filter?: object, weight: number }[], relevance_floor?: number, min_score?: number,
+ *   group_by?: string, mode?: "hybrid" | "semantic" | "lexical", exclude?: string[], correct?: boolean,
+ *   complete?: boolean, explain?: boolean, highlight?: boolean, rerank?: number, signal?: AbortSignal }} Options
  */
 
 const RETRIES = 5; // after an overload or an outage

@@ -66,6 +66,7 @@ class Options(TypedDict, total=False):
     filter: dict[str, Any]
     facets: list[str]
     facet_size: int
+    facet_ranges: dict[str, list[float] | list[str]]
     sort: list[dict[str, str]]
     boost: list[dict[str, Any]]
     relevance_floor: float

@@ -159,10 +159,23 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(min(max(seconds, _FIRST_MOMENT), _LAST_MOMENT), UTC).isoformat()
 
 
+class FacetRange(BaseModel):
+    """A filter by `gte` and `lt`, as they stand, lets these through."""
+
+    gte: float | str | None = Field(default=None, description="null: from the least on.", examples=[10])
+    lt: float | str | None = Field(default=None, description="null: to the greatest.", examples=[20])
+    count: int = Field(examples=[7])
+
+    @property
+    def bounds(self) -> dict[str, float | str]:
+        return {name: value for name, value in (("gte", self.gte), ("lt", self.lt)) if value is not None}
+
+
 class FacetResult(BaseModel):
     values: list[FacetValue] = Field(default_factory=list, description="The most common values, with their items.")
     min: float | str | None = Field(default=None, description="Of numbers, or of dates as ISO times.")
     max: float | str | None = None
+    ranges: list[FacetRange] = Field(default_factory=list, description="With `facet_ranges`, from below upwards.")
 
     @classmethod
     def from_facet(cls, facet: Facet) -> "FacetResult":

@@ -1,6 +1,7 @@
 """What goes over the wire in a search and its answer."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
@@ -14,7 +15,20 @@ from service.schemas import FacetResult, Item, Strict
 
 QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
 
+Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[str, Field(max_length=40)]
+
 Mode = Literal["hybrid", "semantic", "lexical"]
+
+
+def _upwards(bounds: list[Bound]) -> list[Bound]:
+    """Numbers, or ISO dates of one form, whose order is that of their letters."""
+    texts = {isinstance(one, str) for one in bounds}
+    if len(texts) > 1 or any(first >= second for first, second in pairwise(bounds)):  # type: ignore[operator]
+        raise ValueError("bounds go up, and are all numbers or all dates")
+    return bounds
+
+
+FacetRanges = dict[Word, Annotated[list[Bound], Field(min_length=1, max_length=20), AfterValidator(_upwards)]]
 
 
 class SortBy(Strict):
@@ -79,6 +93,12 @@ class Page(Strict):
     )
     facet_size: int = Field(
         default=20, ge=1, le=MOST_FACET_VALUES, description="How many values of each facet, the most common first."
+    )
+    facet_ranges: FacetRanges = Field(
+        default_factory=dict,
+        max_length=20,
+        description="Fields of numbers or dates, and the bounds between which their hits are counted.",
+        examples=[{"price": [10, 20, 50]}],
     )
     sort: list[SortBy] = Field(
         default_factory=list,
@@ -227,6 +247,7 @@ class ImageSearchForm(Page):
     )
     filter: Annotated[dict[str, Any], BeforeValidator(_parsed)] = Field(default_factory=dict)
     facets: Annotated[list[Word], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=20)
+    facet_ranges: Annotated[FacetRanges, BeforeValidator(_parsed)] = Field(default_factory=dict, max_length=20)
     sort: Annotated[list[SortBy], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=3)
     boost: Annotated[list[BoostBy] | None, BeforeValidator(_parsed_list)] = Field(default=None, max_length=10)
     explain: bool = Field(default=False, description="Say for each hit how its score came about.")

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from retriever.arrays import Floats
-from retriever.index import Boost, Facet, FilterError, Hit, ItemIndex, SearchResult, picture_query
+from retriever.index import Boost, FilterError, Hit, ItemIndex, SearchResult, picture_query
 from retriever.index.fields import field_name, key, keyword
 from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import weight_of
@@ -22,6 +22,7 @@ from service import query as shopper
 from service.catalogue import Catalogue
 from service.choice import Choice, boosts_of, choice_of
 from service.encoder import EncodedQuery, Encoder
+from service.facets import facets_of
 from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
@@ -257,7 +258,7 @@ class Searcher:
             hits=hits,
             total=result.total,
             next_cursor=cursors.encode(page, asked.identity, following) if more else None,
-            facets={name: FacetResult.from_facet(facet) for name, facet in facets.items()},
+            facets=facets,
             took_ms=TookMs(
                 queue=_ms(asked.encoded.queue_seconds if asked.encoded else 0.0),
                 encode=_ms(asked.encoded.encode_seconds if asked.encoded else 0.0),
@@ -272,7 +273,7 @@ class Searcher:
 
     async def _retrieve(
         self, page: Page, asked: _Asked, offset: int, place: str
-    ) -> tuple[list[SearchHit], SearchResult, Mapping[str, Facet]]:
+    ) -> tuple[list[SearchHit], SearchResult, dict[str, FacetResult]]:
         """The page's hits, the ranking that they are of, and the facets."""
         # Pages behind the re-ranked hits are as they were.
         again = asked.rerank if offset < asked.rerank and page.limit else 0
@@ -284,11 +285,11 @@ class Searcher:
             ranking = self._ranked(page, asked, choice, limit, start)
             if asked.everything or (asked.rows is not None and not _floors(page)):
                 # All that the filter lets through is ranked, so that counting need not wait.
-                counting = self._index.facets(page.facets, choice.filter, page.facet_size)
+                counting = facets_of(self._index, page, choice.filter)
                 result, facets = await asyncio.gather(ranking, counting)
             else:
                 result = await ranking
-                facets = await self._index.facets(page.facets, result.ranked, page.facet_size)
+                facets = await facets_of(self._index, page, result.ranked)
         ranked, matches = result.hits, dict[str, float]()
         if again:
             with self._metrics.stage("rerank"):

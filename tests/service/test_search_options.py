@@ -160,7 +160,7 @@ def test_an_items_own_fields_are_known_before_any_item_has_them(client: TestClie
     for query in ("", "mug"):
         answer = search(client, query, **always)
         assert (answer["hits"], answer["total"]) == ([], 0)
-        assert answer["facets"] == {name: {"values": [], "min": None, "max": None} for name in BUILT_IN}
+        assert answer["facets"] == {name: {"values": [], "min": None, "max": None, "ranges": []} for name in BUILT_IN}
     for asked in ({"category": "Home>Mugs"}, {"available": True}, {"created_at": {"lt": "2026-01-01"}}):
         assert client.get("/items", params={"filter": json.dumps(asked)}).json()["total"] == 0
     post_item(client, "mug", title="mug")

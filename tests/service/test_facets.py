@@ -1,0 +1,92 @@
+"""`facet_ranges`: how many hits lie in each range of a field."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.service.helpers import picture_file, post_item
+from tests.service.test_problems import check
+
+PRICES = [4, 8, 12, 12, 20, 99.5, None]
+
+
+@pytest.fixture
+def shop(client: TestClient) -> TestClient:
+    for n, price in enumerate(PRICES):
+        attributes = f'{{"made": "2026-0{n + 1}-01", "brand": "{"Kiln" if n % 2 else "Nord"}"}}'
+        more = {} if price is None else {"price": price}
+        assert post_item(client, f"{n}", title="stoneware mug", attributes=attributes, **more).status_code == 201
+    return client
+
+
+def ranges(client: TestClient, asked: dict[str, Any], field: str = "price") -> list[tuple[Any, Any, int]]:
+    answer = client.post("/search", json=asked)
+    assert answer.status_code == 200, answer.text
+    return [(one["gte"], one["lt"], one["count"]) for one in answer.json()["facets"][field]["ranges"]]
+
+
+@pytest.mark.parametrize("query", ["", "mug"])
+def test_each_range_goes_from_its_bound_to_below_the_next(shop: TestClient, query: str) -> None:
+    asked = {"query": query, "facet_ranges": {"price": [8, 12, 20]}}
+    assert ranges(shop, asked) == [(None, 8, 1), (8, 12, 1), (12, 20, 2), (20, None, 2)]
+    assert ranges(shop, asked | {"limit": 0}) == ranges(shop, asked)
+    assert ranges(shop, asked | {"facet_ranges": {"price": [10]}}) == [(None, 10, 2), (10, None, 4)]
+    answer = shop.post("/search", json=asked | {"facets": ["brand"]}).json()["facets"]
+    assert set(answer) == {"brand", "price"}
+    assert (answer["price"]["min"], answer["price"]["max"]) == (4, 99.5)
+    assert answer["brand"]["ranges"] == []
+
+
+def test_ranges_count_under_filters_and_floors(shop: TestClient) -> None:
+    asked = {"query": "mug", "filter": {"brand": "Kiln"}, "facet_ranges": {"price": [12]}}
+    assert ranges(shop, asked) == [(None, 12, 1), (12, None, 2)]
+    assert ranges(shop, {"query": "mug", "min_score": 100.0, "facet_ranges": {"price": [12]}}) == [
+        (None, 12, 0),
+        (12, None, 0),
+    ]
+
+
+def test_a_range_is_a_filter_as_it_stands(shop: TestClient) -> None:
+    for low, high, count in ranges(shop, {"query": "mug", "facet_ranges": {"price": [8, 20]}}):
+        bounds = {name: bound for name, bound in (("gte", low), ("lt", high)) if bound is not None}
+        assert shop.post("/search", json={"query": "mug", "filter": {"price": bounds}}).json()["total"] == count
+
+
+def test_ranges_of_dates(shop: TestClient) -> None:
+    asked = {"query": "mug", "facet_ranges": {"made": ["2026-02-01", "2026-06-15"]}}
+    assert ranges(shop, asked, "made") == [
+        (None, "2026-02-01", 1),
+        ("2026-02-01", "2026-06-15", 5),
+        ("2026-06-15", None, 1),
+    ]
+
+
+def test_a_form_takes_ranges_too(shop: TestClient) -> None:
+    image = {"image": ("a.png", picture_file("red"), "image/png")}
+    answer = shop.post("/search/image", files=image, data={"facet_ranges": '{"price": [12]}'})
+    assert [one["count"] for one in answer.json()["facets"]["price"]["ranges"]] == [2, 4]
+
+
+def test_an_empty_shop_has_empty_ranges(client: TestClient) -> None:
+    assert ranges(client, {"facet_ranges": {"price": [8]}}) == [(None, 8, 0), (8, None, 0)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "says"),
+    [
+        ({"pric": [8]}, "unknown_field", "price"),
+        ({"brand": [8]}, "wrong_type", "facet_ranges.brand"),
+        ({"price": ["8"]}, "wrong_type", "numbers"),
+        ({"price": []}, "validation_failed", "at least 1"),
+        ({"price": [8, 8]}, "validation_failed", "go up"),
+        ({"price": [9, 8]}, "validation_failed", "go up"),
+        ({"price": [8, "9"]}, "validation_failed", "go up"),
+        ({"price": [True]}, "validation_failed", "facet_ranges.price"),
+        ({"price": list(range(21))}, "validation_failed", "at most 20"),
+    ],
+)
+def test_bounds_that_cannot_be_are_refused(shop: TestClient, asked: dict[str, Any], code: str, says: str) -> None:
+    answer = shop.post("/search", json={"query": "mug", "facet_ranges": asked})
+    check(answer, 422, code)
+    assert says in answer.text
