@@ -11,7 +11,7 @@ _BYTE_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}  # instructions for eigh
 def quickest() -> tuple[Precision, Precision]:
     """The quickest first: eight bits where the processor has instructions for them, else full precision.
 
-    Without these instructions eight bits take about twice as long as full precision: docs/performance.md.
+    Without these instructions eight bits take 1.5 to 2.4 times as long as full precision: docs/performance.md.
     """
     try:
         flags = set(_CPUINFO.read_text().split())

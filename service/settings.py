@@ -64,8 +64,8 @@ class Settings(BaseSettings):
     )
     inference: Inference = Field(
         default="auto",
-        description="How the model runs: `torch`, `bf16`, `graphs` (CUDA), `onnx`, `int8` (ONNX Runtime); "
-        "`auto` takes the fastest that is ready; `python -m retriever.export` makes `int8`.",
+        description="How the model runs: `torch`, `bf16`, `graphs` (CUDA), `onnx`, `int8` (ONNX Runtime); `auto` takes "
+        "the fastest that is ready; `python -m retriever.export` makes what suits the CPU, `int8` or `onnx`.",
     )
     demo_catalogue: bool = Field(default=False, description="Fill an empty catalogue with the demonstration products.")
 

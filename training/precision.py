@@ -1,6 +1,6 @@
 """bfloat16 where the hardware computes in it.
 
-A CPU without such instructions takes some fifty times as long in it as in full precision, and older GPUs emulate it:
+A CPU without such instructions takes some forty times as long in it as in full precision, and older GPUs emulate it:
 there nothing is gained and much is lost.
 """
 
