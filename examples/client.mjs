@@ -76,6 +76,12 @@ export class Client {
     return this.#json("GET", `/items/${encodeURIComponent(id)}/similar?${query}`);
   }
 
+  /** What is like all of these: for who looked at them, or has them in the basket.
+   * @param {string[]} items @param {Options} [options] @returns {Promise<Results>} */
+  recommend(items, { signal, ...options } = {}) {
+    return this.#json("POST", "/recommend", { json: { items, ...options }, signal });
+  }
+
   /** @param {string} typed @param {{ limit?: number, signal?: AbortSignal }} [options] @returns {Promise<string[]>} */
   async suggest(typed, { limit = 8, signal } = {}) {
     const { suggestions } = await this.#json("GET", `/suggest?${new URLSearchParams({ q: typed, limit })}`, { signal });

@@ -150,6 +150,11 @@ class Client:
         results: Results = self._json("GET", f"/items/{_quoted(item_id)}/similar", params=params)
         return results
 
+    def recommend(self, item_ids: list[str], **options: Unpack[Options]) -> Results:
+        """What is like all of these: for who looked at them, or has them in the basket."""
+        results: Results = self._json("POST", "/recommend", json={"items": item_ids, **options})
+        return results
+
     def suggest(self, typed: str, limit: int = 8) -> list[str]:
         answer = self._json("GET", "/suggest", params={"q": typed, "limit": limit})
         return [one["text"] for one in answer["suggestions"]]

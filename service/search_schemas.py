@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from retriever.index import picture_query
 from retriever.index.selection import RELEVANCE_FLOOR
-from service.field_types import MOST_FACET_VALUES, PictureUrl, Text, Word, parse_json, storable
+from service.field_types import MOST_FACET_VALUES, ItemId, PictureUrl, Text, Word, parse_json, storable
 from service.schemas import FacetResult, Item, Strict
 
 QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
@@ -257,6 +257,17 @@ class ImageSearchForm(Page):
         if (self.image is None) == (self.image_url is None):
             raise ValueError("send image, a file, or image_url: one of them")
         return self
+
+
+class RecommendRequest(Page):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"items": ["mug-17", "bowl-3"], "filter": {"available": True}, "limit": 8}],
+        },
+    )
+
+    items: list[ItemId] = Field(min_length=1, max_length=20, description="Ids of what was looked at or bought.")
 
 
 class Explanation(BaseModel):

@@ -182,32 +182,39 @@ class Searcher:
     def _parsed(self, query: str, exclude: Sequence[str] = ()) -> shopper.ParsedQuery:
         return shopper.parse(query, exclude, is_title=query in self._lexicon.suggester)
 
-    async def similar(self, item_id: str, page: Page, condition: Condition | None = None) -> SearchResponse:
-        """The items most like one of them, itself left out, among those that a condition lets through.
+    async def similar(
+        self, item_ids: Sequence[str], page: Page, condition: Condition | None = None, place: str = "body"
+    ) -> SearchResponse:
+        """The items most like some of them, themselves left out, among those that a condition lets through.
+
+        Ids of which there is no item count for nothing.
 
         Raises:
-            Problem: `item_not_found`, and as `search`.
+            Problem: `item_not_found`, there is none of them; and as `search`.
         """
         begun = _Begun()
-        tokens = (await self._index.tokens([item_id])).get(item_id)
-        if tokens is None:
-            raise Problem(404, "item_not_found", f"There is no item {item_id!r}.")
-        others = Not(_one_of([item_id]))
-        of_other_groups = await self._of_other_groups(item_id, page.group_by) if page.group_by else None
-        asked = _Asked(picture_query.query_vectors(tokens), "", 0.0, conjoin(others, of_other_groups, condition))
-        return await self._answer(page, asked, begun, place="query")
+        tokens = await self._index.tokens(item_ids)
+        if not tokens:
+            which = f"no item {item_ids[0]!r}" if len(item_ids) == 1 else "none of these items"
+            raise Problem(404, "item_not_found", f"There is {which}.")
+        rows = np.concatenate([picture_query.query_vectors(own) / np.float32(len(tokens)) for own in tokens.values()])
+        others = Not(_one_of(item_ids))
+        of_other_groups = await self._of_other_groups(item_ids, page.group_by, place) if page.group_by else None
+        asked = _Asked(rows, "", 0.0, conjoin(others, of_other_groups, condition))
+        return await self._answer(page, asked, begun, place)
 
-    async def _of_other_groups(self, item_id: str, group_by: str) -> Condition | None:
-        """Not an item's own variants, which are nothing new; None where it has no group."""
-        payload = (await self._index.get([item_id])).get(item_id, {"attributes": {}})
+    async def _of_other_groups(self, item_ids: Sequence[str], group_by: str, place: str) -> Condition | None:
+        """Not the items' own variants, which are nothing new; None where they have no group."""
+        payloads = await self._index.get(item_ids)
+        attributes = [pair for payload in payloads.values() for pair in payload["attributes"].items()]
 
         def others(fields: Fields) -> Condition | None:
             group = resolve(group_by, fields, "group_by")
-            own = next((value for name, value in payload["attributes"].items() if field_name(name) == group), None)
-            same = parse({f"attributes.{group}": own}, fields) if own not in (None, [], "") else None
-            return Not(same) if same else None
+            own = [value for name, value in attributes if field_name(name) == group and value not in (None, [], "")]
+            same = [parse({f"attributes.{group}": value}, fields) for value in own]
+            return conjoin(*(Not(one) for one in same if one))
 
-        with filter_errors_in("query"):
+        with filter_errors_in(place):
             return await self._index.with_fields(others)
 
     async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:

@@ -17,6 +17,7 @@ from service.search_schemas import (
     BatchResponse,
     ImageSearchForm,
     Page,
+    RecommendRequest,
     SearchRequest,
     SearchResponse,
     SuggestionResult,
@@ -102,8 +103,24 @@ async def similar(
     condition = await condition_of(services, filter)
     with field_errors_in("query"):
         page = Page(limit=limit, offset=offset, cursor=cursor, group_by=group_by)
-    response = await while_connected(request, services.searcher.similar(item_id, page, condition))
+    response = await while_connected(request, services.searcher.similar([item_id], page, condition, place="query"))
     _note(services, item_id, page, response, "item")
+    return response
+
+
+@router.post(
+    "/recommend",
+    dependencies=[_JSON],
+    responses=responses(400, 404, 413, 415, 422, 503),
+    summary="Items like several of them",
+)
+async def recommend(body: RecommendRequest, request: Request, services: ServicesDep) -> SearchResponse:
+    """What a shopper who looked at these may like, or has in the basket: by all of their pictures and texts together.
+
+    They themselves are left out, and so are ids of which there is no item.
+    """
+    response = await while_connected(request, services.searcher.similar(body.items, body))
+    _note(services, " ".join(body.items), body, response, "item")
     return response
 
 

@@ -29,6 +29,7 @@ const ids = [];
 for await (const hit of shop.searchAll("mug", { limit: 1 })) ids.push(hit.id);
 assert.deepEqual(ids.sort(), ["lamp", "mug/1"]);
 assert.deepEqual((await shop.similar("mug/1")).hits.map((hit) => hit.id), ["lamp"]);
+assert.deepEqual((await shop.recommend(["mug/1"], { limit: 5 })).hits.map((hit) => hit.id), ["lamp"]);
 assert.ok((await shop.suggest("blu")).includes("blue lamp"));
 
 const listed = [];

@@ -66,6 +66,7 @@ def test_the_python_client(server: Server, picture: Path) -> None:
         assert sorted(hit["id"] for hit in shop.search_all("mug", limit=1)) == ["lamp", "mug/1"]
         assert [hit["id"] for hit in shop.similar("mug/1")["hits"]] == ["lamp"]
         assert shop.similar("mug/1", filter={"price": {"lt": 20}})["hits"] == []
+        assert [hit["id"] for hit in shop.recommend(["mug/1"], limit=5)["hits"]] == ["lamp"]
         assert "blue lamp" in shop.suggest("blu")
 
         assert [item["id"] for item in shop.items({"price": {"gt": 10}})] == ["lamp"]

@@ -57,6 +57,7 @@ CALLS: list[tuple[str, str, dict[str, Any], set[str]]] = [
     ("GET", "/suggest?q=m", {}, {"search"}),
     ("POST", "/events", {"json": {"events": [EVENT]}}, {"search"}),
     ("GET", "/items/mug/similar", {}, {"search"}),
+    ("POST", "/recommend", {"json": {"items": ["mug"]}}, {"search"}),
     ("GET", "/items", {}, {"search", "ingest"}),
     ("GET", "/items/mug", {}, {"search", "ingest"}),
     ("GET", "/items/mug/image", {}, {"search", "ingest"}),

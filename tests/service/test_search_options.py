@@ -457,6 +457,47 @@ def test_similar_items(shop: TestClient) -> None:
     assert shop.get("/items/nobody/similar").json()["code"] == "item_not_found"
 
 
+def test_recommendations_are_like_all_that_was_looked_at(client: TestClient) -> None:
+    """Two red and two blue ones: who saw a red and a blue one gets the other two before what is like neither."""
+    for colour in ("red", "blue", "white"):
+        for n in range(2):
+            post_item(client, f"{colour}-{n}", picture_file(colour), attributes=f'{{"style": "{colour}"}}')
+
+    def recommended(*items: str, **more: Any) -> list[str]:
+        answer = client.post("/recommend", json={"items": items, **more})
+        assert answer.status_code == 200, answer.text
+        return ids(answer.json())
+
+    assert set(recommended("red-0", "blue-0")[:2]) == {"red-1", "blue-1"}
+    assert recommended("red-0")[0] == recommended("red-0", "red-0", "gone")[0] == "red-1"
+    assert recommended("red-0") == ids(client.get("/items/red-0/similar").json())
+    assert set(recommended("red-0", "blue-0", filter={"style": "white"})) == {"white-0", "white-1"}
+    assert [one[:-2] for one in recommended("red-0", "blue-0", group_by="style")] == ["white"]
+    whole, page = recommended("red-0", "blue-0"), {"items": ["red-0", "blue-0"], "limit": 3}
+    first = client.post("/recommend", json=page).json()
+    second = client.post("/recommend", json=page | {"cursor": first["next_cursor"]}).json()
+    assert (ids(first) + ids(second), second["next_cursor"]) == (whole, None)
+    other = client.post("/recommend", json=page | {"items": ["red-0"], "cursor": first["next_cursor"]})
+    assert other.json()["code"] == "invalid_cursor"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [
+        ({"items": ["gone", "nobody"]}, 404, "item_not_found"),
+        ({"items": []}, 422, "validation_failed"),
+        ({"items": ["mug-1"] * 21}, 422, "validation_failed"),
+        ({"items": ["mug-1"], "query": "red"}, 422, "validation_failed"),
+        ({"items": ["mug-1"], "group_by": "nope"}, 422, "unknown_field"),
+    ],
+)
+def test_recommendations_that_cannot_be(shop: TestClient, asked: dict[str, Any], status: int, code: str) -> None:
+    answer = shop.post("/recommend", json=asked)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    if code == "unknown_field":
+        assert answer.json()["errors"][0]["field"] == "body.group_by"
+
+
 def test_similar_items_page_by_page(shop: TestClient) -> None:
     everything, found, cursor = ids(shop.get("/items/mug-1/similar").json()), [], None
     while not found or cursor:
