@@ -15,6 +15,6 @@ def quickest() -> tuple[Precision, Precision]:
     """
     try:
         flags = set(_CPUINFO.read_text().split())
-    except OSError:  # not Linux: Apple's processors have them
+    except OSError:  # macOS: Apple's processors have them
         return "int8", "fp32"
     return ("int8", "fp32") if flags & _BYTE_PRODUCTS else ("fp32", "int8")

@@ -3,7 +3,7 @@
     items-00000.jsonl            what is said about each item, one a line, as the index keeps it
     vectors-00000.safetensors    `tokens` (rows, D) of the same items in a row, `lengths` (items,): rows of each
     media/<2 hex>/<item>/<file>.jpg
-    rules.json                   synonyms and curations, if the shop has any
+    rules.json                   synonyms, curations and boosts, if the shop has any
     manifest.json                the last: model, counts, and the SHA-256 of every other file
 
 Without its manifest a file is not a backup, so one that was cut off cannot pass for whole.

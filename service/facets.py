@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 
 from retriever.index import ItemIndex
-from retriever.index.filters import Condition, conjoin, parse
+from retriever.index.filters import Condition, between, conjoin
 from service.schemas import FacetRange, FacetResult
 from service.search_schemas import Bound, Page
 
@@ -16,21 +17,19 @@ async def facets_of(index: ItemIndex, page: Page, among: Condition | None) -> di
         FilterError: an unknown field, or bounds that it cannot have.
         IndexUnavailable: as the index.
     """
+    ranges = await asyncio.gather(*(_ranges(index, name, bounds, among) for name, bounds in page.facet_ranges.items()))
     names = dict.fromkeys([*page.facets, *page.facet_ranges])
-    found, ranges = await asyncio.gather(
-        index.facets(list(names), among, page.facet_size),
-        asyncio.gather(*(_counted(index, name, bounds, among) for name, bounds in page.facet_ranges.items())),
-    )
+    found = await index.facets(list(names), among, page.facet_size)
     results = {name: FacetResult.from_facet(facet) for name, facet in found.items()}
     for name, counted in zip(page.facet_ranges, ranges, strict=True):
         results[name].ranges = counted
     return results
 
 
-async def _counted(index: ItemIndex, name: str, bounds: Sequence[Bound], among: Condition | None) -> list[FacetRange]:
+async def _ranges(index: ItemIndex, name: str, bounds: Sequence[Bound], among: Condition | None) -> list[FacetRange]:
     """Below the first bound, from each to the next, and from the last on."""
-    ranges = [FacetRange(gte=low, lt=high, count=0) for low, high in zip([None, *bounds], [*bounds, None], strict=True)]
-
-    own = await index.with_fields(lambda fields: [parse({name: one.bounds}, fields, "facet_ranges") for one in ranges])
-    counts = await asyncio.gather(*(index.count(conjoin(among, one)) for one in own))
-    return [one.model_copy(update={"count": count}) for one, count in zip(ranges, counts, strict=True)]
+    edges = [{"lt": bounds[0]}, *({"gte": low, "lt": high} for low, high in pairwise(bounds)), {"gte": bounds[-1]}]
+    path = f"facet_ranges.{name}"
+    conditions = await index.with_fields(lambda fields: [between(name, edge, fields, path) for edge in edges])
+    counts = await asyncio.gather(*(index.count(conjoin(among, one)) for one in conditions))
+    return [FacetRange(**edge, count=count) for edge, count in zip(edges, counts, strict=True)]

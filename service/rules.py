@@ -2,8 +2,7 @@
 
 Three kinds, as search engines for shops have them: synonyms (what shoppers call it, and what the catalogue does),
 curations (items that come first or never for one query) and boosts (what comes first of hits that are about as
-relevant). They lie in one small file of the data folder, which service
-processes that share the folder share too.
+relevant). They lie in one small file of the data folder, which service processes that share the folder share too.
 """
 
 import asyncio

@@ -160,15 +160,11 @@ def _iso(seconds: float) -> str:
 
 
 class FacetRange(BaseModel):
-    """A filter by `gte` and `lt`, as they stand, lets these through."""
+    """How many hits lie in a range. Its ends that are not null are a filter of the field as they stand."""
 
     gte: float | str | None = Field(default=None, description="null: from the least on.", examples=[10])
     lt: float | str | None = Field(default=None, description="null: to the greatest.", examples=[20])
     count: int = Field(examples=[7])
-
-    @property
-    def bounds(self) -> dict[str, float | str]:
-        return {name: value for name, value in (("gte", self.gte), ("lt", self.lt)) if value is not None}
 
 
 class FacetResult(BaseModel):

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import SkipJsonSchema
 
 from retriever.index import picture_query
+from retriever.index.fields import timestamp
 from retriever.index.selection import RELEVANCE_FLOOR
 from service.field_types import MOST_FACET_VALUES, ItemId, PictureUrl, Text, Word, parse_json, storable
 from service.schemas import FacetResult, Item, Strict
@@ -17,14 +18,18 @@ QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1
 
 Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[str, Field(max_length=40)]
 
+_MOST_BOUNDS = 50  # of all ranges of a search: each is a count of its own
+
 Mode = Literal["hybrid", "semantic", "lexical"]
 
 
 def _upwards(bounds: list[Bound]) -> list[Bound]:
-    """Numbers, or ISO dates of one form, whose order is that of their letters."""
-    texts = {isinstance(one, str) for one in bounds}
-    if len(texts) > 1 or any(first >= second for first, second in pairwise(bounds)):  # type: ignore[operator]
-        raise ValueError("bounds go up, and are all numbers or all dates")
+    try:
+        values = [timestamp(one) if isinstance(one, str) else one for one in bounds]
+    except ValueError:
+        values = []
+    if len({type(one) for one in bounds}) > 1 or not values or any(low >= high for low, high in pairwise(values)):
+        raise ValueError("bounds go up, and are all numbers or all ISO dates")
     return bounds
 
 
@@ -44,8 +49,8 @@ class BoostBy(Strict):
     field: Word | None = Field(
         default=None,
         description=(
-            "Numbers or dates: of all values of the best 1,000 hits the greatest brings the whole weight, the least "
-            "none, and the others by their place among them."
+            "Numbers or dates: of the different values of the best 1,000 hits the greatest brings the whole weight, "
+            "the least none, and each between them by its place. A hit without the field gets nothing."
         ),
         examples=["sold"],
     )
@@ -55,6 +60,7 @@ class BoostBy(Strict):
     weight: float = Field(
         ge=-1,
         le=1,
+        strict=True,
         description=(
             "A share of the best likeness: at 0.1 a hit passes others that are more like the query by up to a tenth "
             "of that. Below 0 hits move down."
@@ -97,7 +103,7 @@ class Page(Strict):
     facet_ranges: FacetRanges = Field(
         default_factory=dict,
         max_length=20,
-        description="Fields of numbers or dates, and the bounds between which their hits are counted.",
+        description="Numbers or dates, and the bounds between which their hits are counted; at most 50 in all.",
         examples=[{"price": [10, 20, 50]}],
     )
     sort: list[SortBy] = Field(
@@ -110,7 +116,7 @@ class Page(Strict):
         max_length=10,
         description=(
             "What comes first of hits that are about as relevant; `[]`: not even what `/rules` lifts. Floors do not "
-            "look at it. Without a query it does nothing."
+            "look at it. Without a query, and where an article number is asked for, it does nothing."
         ),
         examples=[[{"field": "sold", "weight": 0.1}, {"filter": {"available": False}, "weight": -0.2}]],
     )
@@ -132,6 +138,8 @@ class Page(Strict):
     def _one_way_to_page(self) -> "Page":
         if self.cursor is not None and self.offset:
             raise ValueError("send cursor or offset, not both")
+        if sum(map(len, self.facet_ranges.values())) > _MOST_BOUNDS:
+            raise ValueError(f"facet_ranges has more than {_MOST_BOUNDS} bounds")
         if self.boost and self.sort:
             raise ValueError("boost orders by relevance and sort by fields: send one of them")
         return self
@@ -206,6 +214,10 @@ class SearchRequest(Page):
     def _one_order(self) -> "SearchRequest":
         if self.rerank and self.sort:
             raise ValueError("rerank orders by relevance and sort by fields: send one of them")
+        if self.rerank and self.boost:
+            raise ValueError(
+                "rerank goes by the query alone, boost by what the shop would rather sell: send one of them"
+            )
         if not self.query and (asked := [name for name in ("exclude", "rerank") if getattr(self, name)]):
             raise ValueError(f"{asked[0]} is about what is found by a query: send one")
         return self

@@ -1,7 +1,6 @@
 """A search from its request to its answer: parse, correct, encode, rank, count, explain."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,16 +18,17 @@ from retriever.index.fusion import weight_of
 from retriever.index.selection import RELEVANCE_FLOOR
 from service import cursors, logs
 from service import query as shopper
+from service.asked import EVERYTHING, Asked
 from service.catalogue import Catalogue
 from service.choice import Choice, boosts_of, choice_of
-from service.encoder import EncodedQuery, Encoder
+from service.encoder import Encoder
 from service.facets import facets_of
 from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
 from service.payload import lexical_text
 from service.problems import Problem, filter_errors_in
-from service.rules import RuleBook
+from service.rules import RuleBook, Rules
 from service.schemas import FacetResult, Item
 from service.search_schemas import (
     Explanation,
@@ -44,37 +44,6 @@ from service.search_schemas import (
 log = logging.getLogger(__name__)
 
 UNWANTED = 0.3  # how strongly what is not wanted counts against an item that looks like it
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What is looked for, rows `(M, D)` whose MaxSim add up and words for BM25, and what is to be done with it."""
-
-    rows: Floats | None
-    text: str
-    lexical_weight: float
-    condition: Condition | None = None
-    named: Condition | None = None  # what the few items have that are asked for by their number
-    pin: Sequence[str] = ()  # ids of items that come before all others
-    boosts: Sequence[Boost] = ()  # beside those that the request itself asks for
-    encoded: EncodedQuery | None = None  # its words, where the model read some
-    picture: str = ""  # the SHA-256 of one to search with
-    rerank: int = 0
-    explain: bool = False
-    highlight: bool = False
-
-    @property
-    def everything(self) -> bool:
-        """All that the filter lets through: nothing says what is more like what is looked for."""
-        return self.rows is None and not self.lexical_weight
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        """What tells it from all else that may be looked for."""
-        return self.text, repr(self.condition), self.picture, repr(self.boosts)
-
-
-_EVERYTHING = _Asked(None, "", 0.0)
 
 
 @dataclass(frozen=True)
@@ -99,6 +68,7 @@ class Searcher:
     ) -> None:
         self._index, self._encoder, self._lexicon = index, encoder, lexicon
         self._catalogue, self._rules, self._metrics = catalogue, rules, metrics
+        self._warned: Rules | None = None  # the rules of which a boost was said to lift nothing
 
     async def search(self, request: SearchRequest, place: str = "body") -> SearchResponse:
         """Ranks the catalogue by what pictures and text together say about each item; without a query, lists it.
@@ -117,7 +87,7 @@ class Searcher:
             )
             raise Problem(422, "cannot_rerank", detail)
         if not request.query:
-            return await self._answer(request, _EVERYTHING, begun, place)
+            return await self._answer(request, EVERYTHING, begun, place)
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
@@ -130,7 +100,7 @@ class Searcher:
             text = self._lexicon.words.correct(text)
         asked = replace(
             await self._asked(request, text, parsed),
-            boosts=await self._standing_boosts(request),
+            boosts=[] if request.rerank else await self._standing_boosts(rules, request),
             rerank=request.rerank,
             explain=request.explain,
             highlight=request.highlight,
@@ -156,20 +126,21 @@ class Searcher:
         picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
         parsed = self._parsed(form.query)
         text = meant = picture_query.change(parsed.text)
+        rules = self._rules.current()
         if not parsed.phrases:
-            meant = self._rules.current().meaning(meant)
+            meant = rules.meaning(meant)
             text = self._lexicon.words.correct(meant)
         words = await self._encoder.encode_query(text) if text else None
         vectors = picture_query.query_vectors(tokens, words.embedding if words else None, form.words)
         rows = np.concatenate([vectors, await self._away(parsed.excluded)])
         known = await self._index.with_known_codes(text)
         weight = picture_query.lexical_weight(known, form.words)
-        asked = _Asked(
+        asked = Asked(
             rows,
             known,
             weight,
             parsed.condition(),
-            boosts=await self._standing_boosts(form),
+            boosts=await self._standing_boosts(rules, form),
             encoded=words,
             picture=picture.sha256,
             explain=form.explain,
@@ -200,7 +171,7 @@ class Searcher:
         rows = np.concatenate([picture_query.query_vectors(own) / np.float32(len(tokens)) for own in tokens.values()])
         others = Not(_one_of(item_ids))
         of_other_groups = await self._of_other_groups(item_ids, page.group_by, place) if page.group_by else None
-        asked = _Asked(rows, "", 0.0, conjoin(others, of_other_groups, condition))
+        asked = Asked(rows, "", 0.0, conjoin(others, of_other_groups, condition))
         return await self._answer(page, asked, begun, place)
 
     async def _of_other_groups(self, item_ids: Sequence[str], group_by: str, place: str) -> Condition | None:
@@ -217,29 +188,33 @@ class Searcher:
         with filter_errors_in(place):
             return await self._index.with_fields(others)
 
-    async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> _Asked:
+    async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> Asked:
         condition = parsed.condition()
         if request.mode == "lexical":
-            return _Asked(None, text, 1.0, condition)
+            return Asked(None, text, 1.0, condition)
         if not (request.limit or request.group_by or _floors(request)):
-            return _Asked(None, text, 0.0, condition)  # to be counted alone
+            return Asked(None, text, 0.0, condition)  # to be counted alone
         wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
         rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
         words, weight, named = await self._index.with_known_codes(text), 0.0, None
         if request.mode == "hybrid":
             named = await self._index.named(words)
             weight = weight_of(words, named=named is not None)
-        return _Asked(rows, words, weight, condition, named, encoded=wanted)
+        return Asked(rows, words, weight, condition, named, encoded=wanted)
 
-    async def _standing_boosts(self, page: Page) -> list[Boost]:
+    async def _standing_boosts(self, rules: Rules, page: Page) -> list[Boost]:
         """What the rules lift, where a search says nothing of its own about that.
 
         Their fields were there when the rules were put; one that has gone since lifts nothing.
         """
         found: list[Boost] = []
-        for one in self._rules.current().boost if page.boost is None and not page.sort else ():
-            with contextlib.suppress(FilterError):
+        for one in rules.boost if page.boost is None and not page.sort else ():
+            try:
                 found += await self._index.with_fields(partial(boosts_of, one, path="boost"))
+            except FilterError as error:
+                if rules is not self._warned:  # once, not with every search
+                    log.warning("a boost of /rules lifts nothing: %s", error)
+                    self._warned = rules
         return found
 
     async def _away(self, excluded: Sequence[str]) -> Floats:
@@ -250,7 +225,7 @@ class Searcher:
         away: Floats = -UNWANTED * np.mean([one.embedding for one in unwanted], axis=0, keepdims=True)
         return away
 
-    async def _answer(self, page: Page, asked: _Asked, begun: _Begun, place: str = "body") -> SearchResponse:
+    async def _answer(self, page: Page, asked: Asked, begun: _Begun, place: str = "body") -> SearchResponse:
         retrieved_from = perf_counter()
         offset = cursors.resolve(page, asked.identity)
         with self._metrics.stage("retrieve"):
@@ -279,7 +254,7 @@ class Searcher:
         return response
 
     async def _retrieve(
-        self, page: Page, asked: _Asked, offset: int, place: str
+        self, page: Page, asked: Asked, offset: int, place: str
     ) -> tuple[list[SearchHit], SearchResult, dict[str, FacetResult]]:
         """The page's hits, the ranking that they are of, and the facets."""
         # Pages behind the re-ranked hits are as they were.
@@ -309,7 +284,7 @@ class Searcher:
             await self._explain(hits, ranked, asked)
         return hits, result, facets
 
-    async def _ranked(self, page: Page, asked: _Asked, choice: Choice, limit: int, offset: int) -> SearchResult:
+    async def _ranked(self, page: Page, asked: Asked, choice: Choice, limit: int, offset: int) -> SearchResult:
         if asked.everything:
             (order,) = choice.sort
             return await self._index.browse(
@@ -333,7 +308,7 @@ class Searcher:
             explain=asked.explain,
         )
 
-    async def _match(self, ranked: Sequence[Hit], asked: _Asked) -> dict[str, float]:
+    async def _match(self, ranked: Sequence[Hit], asked: Asked) -> dict[str, float]:
         """How likely each hit is what was asked for, by its id: from the picture that fits best, and the text."""
         best = await self._best_pictures(ranked, asked)
         inputs = [self._catalogue.model_input(hit.payload, best.get(hit.id, 0)) for hit in ranked]
@@ -343,7 +318,7 @@ class Searcher:
             raise Problem(503, "item_changed", "An item was changed meanwhile; search again.") from error
         return {hit.id: one for hit, one in zip(ranked, found, strict=True)}
 
-    async def _best_pictures(self, ranked: Sequence[Hit], asked: _Asked) -> dict[str, int]:
+    async def _best_pictures(self, ranked: Sequence[Hit], asked: Asked) -> dict[str, int]:
         """Which picture of each hit, if it has any, fits best. An item's tokens are those of its pictures in turn."""
         if asked.rows is None:
             return {}
@@ -355,7 +330,7 @@ class Searcher:
             best[item_id] = int(scores.max(axis=1).sum(axis=1).argmax())
         return best
 
-    async def _explain(self, hits: Sequence[SearchHit], ranked: Sequence[Hit], asked: _Asked) -> None:
+    async def _explain(self, hits: Sequence[SearchHit], ranked: Sequence[Hit], asked: Asked) -> None:
         best = await self._best_pictures(ranked, asked)
         texts = [lexical_text(one.payload) for one in ranked]
         words = await asyncio.to_thread(lambda: [matched(asked.text, text) for text in texts])

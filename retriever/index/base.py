@@ -132,7 +132,7 @@ class ItemIndex(Listing):
             named: What the few items have that it names by their number, as `named` says; these come first.
             pinned: Ids of items that come before all others, in this order: those that are there, that the filter lets
                 through and, if words rank alone, that have one of them. Floors do not hold for them.
-            boosts: What is added to the scores of some items, for which floors do not look at it.
+            boosts: What is added to some items' scores, after the floors; nothing where an article number is asked for.
             filter: Only items that it lets through are ranked.
             sort: An order by fields in place of relevance, within what the floors leave.
             group_by: The payload key of a field: one item, the first, for each of its values.
@@ -195,14 +195,13 @@ class ItemIndex(Listing):
         relevance_floor: float | None,
     ) -> tuple[list[selection.Chosen], int, Condition | None]:
         """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
+        words_decide = asked.vectors is None or _has_code(asked)
         items, tiers = await self.count(asked.filter), list[fusion.Candidates]()
         for depth in selection.POOL:
             deeper, ideal = await self._tiers(asked, [depth])
             tiers += deeper
             ranked = fusion.rank(tiers, asked.lexical_weight, depth, ideal)
-            left = selection.above(
-                ranked, min_score, relevance_floor, words_decide=_words_decide(asked), pinned=asked.pinned
-            )
+            left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide, pinned=asked.pinned)
             chosen = await self._select(await self._boosted(left, asked), sort, group_by)
             cut = len(left) < len(ranked)
             # Sorted pages are of one order, so where they are does not say how deep it goes.
@@ -278,24 +277,37 @@ class ItemIndex(Listing):
         return 0.0 if asked.words is None else await self._words.ideal(asked.text, asked.words)
 
     async def _boosted(self, ranked: list[fusion.Ranked], asked: Question) -> list[fusion.Ranked]:
-        """The best of them in the order that boosts give; the others follow as they were."""
-        if not asked.boosts or not ranked:
+        """The best of them in the order that boosts give; the others follow as they were.
+
+        Who asks for an article number wants that item, however much the shop would rather sell another.
+        """
+        if not asked.boosts or not ranked or asked.named or _has_code(asked):
             return ranked
         best, others = ranked[: selection.POOL[0]], ranked[selection.POOL[0] :]
-        values = await self._values_of(best, sorted(boost.keys(asked.boosts)))
-        decide = _words_decide(asked)
-        return [*boost.boosted(best, asked.boosts, values, words_decide=decide, pinned=asked.pinned), *others]
+        points = [one.point_id for one in best]
+        shares = await asyncio.gather(*(self._shares(one.by, points) for one in asked.boosts))
+        likeness = selection.best_of(best, words_decide=asked.vectors is None)
+        lifts = [(one.weight * likeness, share) for one, share in zip(asked.boosts, shares, strict=True)]
+        return [*boost.boosted(best, lifts, asked.pinned), *others]
 
-    async def _values_of(self, ranked: Sequence[fusion.Ranked], keys: Sequence[str]) -> selection.Values:
+    async def _shares(self, by: str | Condition, points: Sequence[str]) -> Mapping[str, float]:
+        """How much each of these points has of what is boosted, 0 to 1; none, where it is left out."""
+        if not isinstance(by, str):
+            return dict.fromkeys(await self._matching(points, by), 1.0)
+        values = await self._values_of(points, [by])
+        return boost.by_place({point: own[by][0] for point, own in values.items() if own.get(by)})
+
+    async def _values_of(self, points: Sequence[str], keys: Sequence[str]) -> selection.Values:
         values: dict[str, Mapping[str, list[Any]]] = {}
-        for start in range(0, len(ranked) if keys else 0, _READ_AT_ONCE):  # other searches go in between
-            values.update(await self._values([one.point_id for one in ranked[start : start + _READ_AT_ONCE]], keys))
+        for start in range(0, len(points) if keys else 0, _READ_AT_ONCE):  # other searches go in between
+            values.update(await self._values(list(points[start : start + _READ_AT_ONCE]), keys))
         return values
 
     async def _select(
         self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
     ) -> list[selection.Chosen]:
-        values = await self._values_of(left, [*(one.key for one in sort), *([group_by] if group_by else [])])
+        keys = [*(one.key for one in sort), *([group_by] if group_by else [])]
+        values = await self._values_of([one.point_id for one in left], keys)
         left = selection.ordered(left, sort, values)
         return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
 
@@ -350,6 +362,10 @@ class ItemIndex(Listing):
         """`(T, D)` by point id, for those that are there."""
 
     @abstractmethod
+    async def _matching(self, point_ids: Sequence[str], filter: Condition) -> list[str]:
+        """Those of these points that a filter lets through."""
+
+    @abstractmethod
     async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
         """The first page, in as few crossings to the engine as can be; None where it must be made of its parts."""
 
@@ -376,6 +392,6 @@ class ItemIndex(Listing):
         """How many items have each keyword, the most common first."""
 
 
-def _words_decide(asked: Question) -> bool:
-    """Whether the best is the one with the best whole score: the words of some items are no mere addition to it."""
-    return asked.vectors is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
+def _has_code(asked: Question) -> bool:
+    """Whether words decide, and one of them may be an article number."""
+    return asked.lexical_weight > 0 and lexical.has_code(asked.text)

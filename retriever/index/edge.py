@@ -15,7 +15,7 @@ from retriever.index import fusion
 from retriever.index.base import ItemIndex
 from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
-from retriever.index.filters import Among, Condition, keys_of
+from retriever.index.filters import Condition, keys_of, names_points
 from retriever.index.kept import Kept
 from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, Vector, chunks
@@ -73,6 +73,8 @@ class EdgeIndex(ItemIndex):
         if filter is None:
             return self._engine.items if self._engine.pid else int(await self._engine.call("items"))
         await self._need(filter)
+        if names_points(filter):  # one search's own, and long
+            return int(await self._engine.call("count", filter))
         count: int = await self._kept.get(filter, lambda: self._engine.call("count", filter))
         return count
 
@@ -150,7 +152,7 @@ class EdgeIndex(ItemIndex):
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
         ask = super()._field_facet
-        if isinstance(filter, Among):  # one search's own, and long
+        if names_points(filter):  # one search's own, and long
             return await ask(name, filter, limit)
         return await self._kept.get((name, filter, limit), lambda: ask(name, filter, limit))
 
@@ -174,6 +176,11 @@ class EdgeIndex(ItemIndex):
         await self._need(filter)
         page: tuple[list[Payload], str | None] = await self._engine.call("scroll", cursor, limit, filter)
         return page
+
+    async def _matching(self, point_ids: Sequence[str], filter: Condition) -> list[str]:
+        await self._need(filter)
+        found: list[str] = await self._engine.call("matching", point_ids, filter)
+        return found
 
     async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
         if limit > fusion.CANDIDATES:

@@ -8,7 +8,7 @@ its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,14 +51,6 @@ class Range:
     gte: float | None = None
     lt: float | None = None
     lte: float | None = None
-
-    def contains(self, value: float) -> bool:
-        return (
-            (self.gt is None or value > self.gt)
-            and (self.gte is None or value >= self.gte)
-            and (self.lt is None or value < self.lt)
-            and (self.lte is None or value <= self.lte)
-        )
 
 
 @dataclass(frozen=True)
@@ -233,21 +225,21 @@ def keys_of(condition: Condition | None) -> set[str]:
     return set()
 
 
-def holds(condition: Condition, point: str, values: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether an engine's filter would let a point with these values, by payload key, through."""
+def between(name: str, bounds: Mapping[str, Any], fields: Fields, path: str) -> Condition:
+    """The condition that a field lies within bounds. Raises FilterError, as `parse`."""
+    field = resolve(name, fields, path)
+    condition = _range(field, bounds, fields[field], path)
+    return condition if fields[field] else _NOTHING
+
+
+def names_points(condition: Condition | None) -> bool:
+    """Whether a condition names points, as one search's own does."""
     match condition:
-        case And(parts):
-            return all(holds(part, point, values) for part in parts)
-        case Or(parts):
-            return any(holds(part, point, values) for part in parts)
+        case And(parts) | Or(parts):
+            return any(map(names_points, parts))
         case Not(part):
-            return not holds(part, point, values)
-        case Among(point_ids):
-            return point in point_ids
-        case AnyOf():
-            return not {*condition.values}.isdisjoint(values.get(condition.key, ()))
-        case Range():
-            return any(condition.contains(value) for value in values.get(condition.key, ()))
+            return names_points(part)
+    return isinstance(condition, Among) and bool(condition.point_ids)
 
 
 def word_for_word(phrase: str) -> Condition | None:

@@ -61,7 +61,7 @@ def above(
 
 
 def best_of(ranked: Sequence[Ranked], *, words_decide: bool = False) -> float:
-    """The likeness of the best, or that of hits that are like the query at all: what shares of it are taken of."""
+    """The best likeness, at least that of hits that are like the query at all: weights are shares of it."""
     return max(_most(ranked, words_decide=words_decide), _LEAST_BEST)
 
 

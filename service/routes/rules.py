@@ -1,4 +1,4 @@
-"""`/rules`: synonyms, and what comes first or never for certain queries."""
+"""`/rules`: synonyms, what comes first or never for certain queries, and what is lifted in all."""
 
 from functools import partial
 
@@ -13,7 +13,9 @@ from service.services import ServicesDep
 
 router = APIRouter(tags=["rules"], route_class=GuardedRoute)
 
-_JSON = body_of("application/json", 'send {"synonyms": […], "curations": […]} with Content-Type: application/json')
+_JSON = body_of(
+    "application/json", 'send {"synonyms": […], "curations": […], "boost": […]} with Content-Type: application/json'
+)
 
 
 @router.get("/rules", dependencies=ANY_KEY, responses=responses(401, 403, 429), summary="The rules that searches go by")
@@ -32,7 +34,7 @@ async def put_rules(body: Rules, services: ServicesDep) -> Rules:
     """On the disk when this answers, and in force from the next search on.
 
     Items that are pinned need not exist, nor pass the filter of each search: those that do not are left out. A field
-    that lifts hits must be one that some item has.
+    by which hits are lifted must be an attribute that some item has, or an item's own.
     """
     for n, one in enumerate(body.boost):
         with filter_errors_in("body"):

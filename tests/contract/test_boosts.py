@@ -132,6 +132,30 @@ async def test_boosts_hold_where_words_rank_alone(index: ItemIndex) -> None:
     assert ids(plain) == ["short", "long"]
     assert ids(lifted) == ["long", "short"]
     assert lifted.total == 2
+    half = await index.search(None, "red mug", limit=2, lexical_weight=1.0, boosts=[Boost(SOLD, 0.5)], explain=True)
+    lifts = {hit.id: hit.boost for hit in half.hits}
+    assert lifts == {"long": pytest.approx(plain.hits[0].score / 2), "short": 0}, "a share of the best by words"
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [("KC-17", False), ("mug KC-17", False), ("TAN 215", True)],
+    ids=["a code", "with words", "named"],
+)
+async def test_who_asks_for_an_article_number_gets_that_item(index: ItemIndex, asked: str, named: bool) -> None:
+    await index.upsert(
+        [
+            product("it", 0.5, "mug KC-17 TAN 215", sold=0),
+            *(product(f"{n}", 0.7, "mug of clay", sold=n) for n in range(1, 9)),
+        ]
+    )
+    condition = await index.named(asked) if named else None
+    assert bool(condition) is named
+    boosts = [Boost(SOLD, 1.0), Boost(await condition_of(index, {"sold": 0}), -1.0)]
+    found = await index.search(NEAR, asked, limit=9, named=condition, boosts=boosts)
+    assert found.hits[0].id == "it"
+    plain = await index.search(NEAR, asked, limit=9, named=condition)
+    assert ids(found) == ids(plain)
 
 
 async def test_pages_of_a_boosted_ranking_join(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:

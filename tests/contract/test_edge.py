@@ -17,8 +17,9 @@ from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ModelMism
 from retriever.index.edge import EdgeIndex
 from retriever.index.edge_opening import LOCK
 from retriever.index.fields import FieldValue, key
-from retriever.index.filters import parse
+from retriever.index.filters import Among, conjoin, parse
 from retriever.index.kept import Kept
+from retriever.index.points import point_id
 from tests.contract.helpers import DIM, item, query
 
 pytestmark = pytest.mark.anyio
@@ -356,6 +357,22 @@ async def test_an_answer_that_a_write_overtook_is_not_kept() -> None:
     assert await first == 1  # asked before the write was acknowledged
     assert await kept.get("how many?", now) == 2
     assert await kept.get("how many?", slow) == 2
+
+
+async def test_what_one_search_alone_asks_is_not_kept(tmp_path: Path) -> None:
+    """It names its hits, thousands perhaps, and would push out what others ask again."""
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    try:
+        await index.upsert([IndexedItem(str(n), item(str(n)).tokens, "", {}, {"price": n}) for n in range(4)])
+        cheap = parse({"price": {"lt": 3}}, await index.fields())
+        some = Among((point_id("1"), point_id("3")))
+        assert await index.count(conjoin(some, cheap)) == 1
+        assert (await index.facets(["price"], conjoin(some, cheap)))["price"].high == 1
+        assert not index._kept._answers
+        assert await index.count(cheap) == 3
+        assert len(index._kept._answers) == 1
+    finally:
+        await index.close()
 
 
 async def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,13 +90,22 @@ def test_the_rules_lift_hits_of_searches_that_say_nothing_of_their_own(shop: Tes
     assert first["explanation"]["boost"] == 0
 
 
+def test_a_picture_search_may_say_that_nothing_is_lifted(shop: TestClient) -> None:
+    put(shop, boost=[{"field": "sold", "weight": 0.2}])
+    image = {"image": ("a.png", picture_file("red"), "image/png")}
+    hits = shop.post("/search/image", files=image, data={"explain": "true", "boost": "[]"}).json()["hits"]
+    assert {hit["explanation"]["boost"] for hit in hits} == {0}
+
+
 def test_a_cursor_ends_with_the_rules_that_it_was_made_under(shop: TestClient) -> None:
     cursor = shop.post("/search", json={"query": "mug", "limit": 2}).json()["next_cursor"]
     put(shop, boost=[{"field": "sold", "weight": 0.2}])
     check(shop.post("/search", json={"query": "mug", "limit": 2, "cursor": cursor}), 422, "invalid_cursor")
 
 
-def test_rules_about_a_field_that_is_gone_lift_nothing(shop: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_about_a_field_that_is_gone_lift_nothing(
+    shop: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     put(shop, boost=[{"field": "sold", "weight": 0.2}, {"field": "price", "weight": -0.2}])
     index = shop.app.state.services.index  # type: ignore[attr-defined]
     known = index._fields._known
@@ -106,7 +115,10 @@ def test_rules_about_a_field_that_is_gone_lift_nothing(shop: TestClient, monkeyp
         return dict(index._fields._known)
 
     monkeypatch.setattr(index._fields, "_read", read)
-    assert mugs(shop) == [0, 1, 2, 3, 4, 5]
+    for _ in range(2):
+        assert mugs(shop) == [0, 1, 2, 3, 4, 5]
+    (said,) = [record.getMessage() for record in caplog.records if "lifts nothing" in record.getMessage()]
+    assert "'sold'" in said
 
 
 @pytest.mark.parametrize(
@@ -118,6 +130,8 @@ def test_rules_about_a_field_that_is_gone_lift_nothing(shop: TestClient, monkeyp
         ([{"filter": {}, "weight": 0.1}], "validation_failed", "at least 1"),
         ([{"weight": 0.1}], "validation_failed", "field or filter"),
         ([{"field": "sold", "filter": {"brand": "Kiln"}, "weight": 0.1}], "validation_failed", "field or filter"),
+        ([{"field": "sold", "weight": True}], "validation_failed", "valid number"),
+        ([{"field": "sold", "weight": "0.1"}], "validation_failed", "valid number"),
         ([{"field": "sold", "weight": 2}], "validation_failed", "less than or equal to 1"),
         ([{"field": "sold"}], "validation_failed", "weight"),
         ([{"field": "sold", "weight": 0.1}] * 11, "validation_failed", "at most 10"),
@@ -135,8 +149,8 @@ def test_a_boost_that_cannot_be_is_refused_in_a_search_and_in_the_rules(
     assert shop.get("/rules").json()["boost"] == []
 
 
-def test_a_boost_beside_an_order_is_refused(shop: TestClient) -> None:
-    asked = {"query": "mug", "boost": [{"field": "sold", "weight": 0.1}], "sort": [{"field": "price"}]}
-    answer = shop.post("/search", json=asked)
+@pytest.mark.parametrize("other", [{"sort": [{"field": "price"}]}, {"rerank": 5}], ids=["sort", "rerank"])
+def test_a_boost_beside_another_order_is_refused(shop: TestClient, other: dict[str, Any]) -> None:
+    answer = shop.post("/search", json={"query": "mug", "boost": [{"field": "sold", "weight": 0.1}], **other})
     check(answer, 422, "validation_failed")
     assert "send one of them" in answer.text

@@ -47,7 +47,7 @@ def test_ranges_count_under_filters_and_floors(shop: TestClient) -> None:
     ]
 
 
-def test_a_range_is_a_filter_as_it_stands(shop: TestClient) -> None:
+def test_the_ends_of_a_range_are_a_filter(shop: TestClient) -> None:
     for low, high, count in ranges(shop, {"query": "mug", "facet_ranges": {"price": [8, 20]}}):
         bounds = {name: bound for name, bound in (("gte", low), ("lt", high)) if bound is not None}
         assert shop.post("/search", json={"query": "mug", "filter": {"price": bounds}}).json()["total"] == count
@@ -60,6 +60,16 @@ def test_ranges_of_dates(shop: TestClient) -> None:
         ("2026-02-01", "2026-06-15", 5),
         ("2026-06-15", None, 1),
     ]
+
+
+def test_dates_go_up_however_they_are_written(shop: TestClient) -> None:
+    asked = {"query": "mug", "facet_ranges": {"made": ["20260201", "2026-06-15T00:00:00Z"]}}
+    assert [count for _, _, count in ranges(shop, asked, "made")] == [1, 5, 1]
+
+
+def test_a_field_may_be_called_as_filters_join(client: TestClient) -> None:
+    assert post_item(client, "a", title="mug", attributes='{"or": 3}').status_code == 201
+    assert ranges(client, {"query": "mug", "facet_ranges": {"or": [2]}}, "or") == [(None, 2, 0), (2, None, 1)]
 
 
 def test_a_form_takes_ranges_too(shop: TestClient) -> None:
@@ -75,15 +85,21 @@ def test_an_empty_shop_has_empty_ranges(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("asked", "code", "says"),
     [
-        ({"pric": [8]}, "unknown_field", "price"),
+        ({"pric": [8]}, "unknown_field", "facet_ranges.pric"),
         ({"brand": [8]}, "wrong_type", "facet_ranges.brand"),
-        ({"price": ["8"]}, "wrong_type", "numbers"),
+        ({"price": ["2026-01-31"]}, "wrong_type", "numbers"),
+        ({"price": ["8"]}, "validation_failed", "ISO dates"),
         ({"price": []}, "validation_failed", "at least 1"),
         ({"price": [8, 8]}, "validation_failed", "go up"),
         ({"price": [9, 8]}, "validation_failed", "go up"),
         ({"price": [8, "9"]}, "validation_failed", "go up"),
         ({"price": [True]}, "validation_failed", "facet_ranges.price"),
         ({"price": list(range(21))}, "validation_failed", "at most 20"),
+        ({name: list(range(17)) for name in ("price", "stock", "id")}, "validation_failed", "more than 50"),
+        ({"made": ["2026-12-31", "2026-02-01"]}, "validation_failed", "go up"),
+        ({"made": ["2026-01-31T23:00:00+00:00", "2026-02-01T00:00:00+05:00"]}, "validation_failed", "go up"),
+        ({"made": ["spring"]}, "validation_failed", "ISO dates"),
+        ({"made": [5]}, "wrong_type", "date"),
     ],
 )
 def test_bounds_that_cannot_be_are_refused(shop: TestClient, asked: dict[str, Any], code: str, says: str) -> None:

@@ -16,6 +16,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 from tests.service.test_problems import check
+from tests.service.test_rules import put
 
 COLOURS = ["red", "blue", "green", "white", "black", "orange"]
 
@@ -48,6 +49,16 @@ def search(client: TestClient, **more: Any) -> Any:
 
 def ids(answer: Any) -> list[str]:
     return [hit["id"] for hit in answer["hits"]]
+
+
+def test_what_the_rules_lift_has_no_part_in_matching(shop: TestClient) -> None:
+    plain = search(shop, rerank=4, explain=True)
+    third = ids(search(shop))[2]
+    put(shop, boost=[{"filter": {"id": third}, "weight": 1}])
+    assert ids(search(shop))[1] == third
+    lifted = search(shop, rerank=4, explain=True)
+    assert [(hit["id"], hit["score"]) for hit in lifted["hits"]] == [(hit["id"], hit["score"]) for hit in plain["hits"]]
+    assert {hit["explanation"]["boost"] for hit in lifted["hits"]} == {0}
 
 
 def test_the_best_hits_are_put_into_the_order_of_matching(shop: TestClient, matcher: Path) -> None:
