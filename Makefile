@@ -13,8 +13,9 @@ run: .make/serve  ## serve the demonstration catalogue on http://localhost:8000
 	$(BIN)/python -m retriever.export
 	SEARCH_DEMO_CATALOGUE=true SEARCH_LOG_FORMAT=text $(BIN)/python -m service
 
+# In the order of the files: by itself xdist begins with those that have most tests, and few and slow ones come last.
 test: .make/dev chromium  ## all tests, slow ones included, each file by one of two processes
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: .make/dev  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow"

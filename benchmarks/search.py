@@ -37,6 +37,10 @@ KINDS: dict[str, dict[str, Any] | Callable[[int], dict[str, Any]]] = {
     "with 3 facets, new filter": lambda number: {**_new_filter(5000 + number), "facets": _FACETS},
     _WHILE_WRITTEN: {"facets": _FACETS},
     "sorted by price": {"sort": [{"field": "price"}]},
+    "with a boost": {"boost": [{"field": "price", "weight": -0.05}]},
+    "with 2 boosts": {
+        "boost": [{"field": "price", "weight": -0.1}, {"filter": {"category": "Home"}, "weight": 0.1}],
+    },
     "explained": {"explain": True},
 }
 _TOP = 10

@@ -119,7 +119,7 @@ class ItemIndex(Listing):
         Candidates are the items whose `dense` vector is nearest to the query and those that BM25 puts first; MaxSim
         over their tokens ranks them, with `lexical_weight` × their share of the query's words added (0: meaning
         alone; see `fusion`). Pages of one query join without gaps or repeats for as long as the items stay as they are.
-        Boosts then order the best 1,000 of what the floors leave.
+        Boosts then order the best of what the floors leave, so many as `boost.reached` says.
 
         With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best 1,000 candidates, or
         10,000 (`selection.POOL`) where the floors leave out none of these, or where a page of groups is not full.
@@ -157,7 +157,9 @@ class ItemIndex(Listing):
             # An item without any of the words is no match.
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
         points = tuple(map(point_id, pinned))
-        asked = Question(vectors, text, words, lexical_weight, named, filter, points, tuple(boosts))
+        # Who asks for an article number wants that item, however much the shop would rather sell another.
+        lifts = () if named or (lexical_weight and lexical.has_code(text)) else tuple(boosts)
+        asked = Question(vectors, text, words, lexical_weight, named, filter, points, lifts)
         wanted = offset + limit
         if sort or group_by or min_score is not None or relevance_floor is not None:
             chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
@@ -174,16 +176,20 @@ class ItemIndex(Listing):
 
     async def _best(self, asked: Question, offset: int, wanted: int) -> tuple[list[selection.Chosen], int]:
         """The `wanted` best, and how many the filter lets through; none if there are not even `offset`."""
-        first = selection.POOL[0] if asked.boosts else fusion.CANDIDATES
-        if wanted > first:  # how deep to look depends on how many there are
+        if wanted > fusion.CANDIDATES:  # how deep to look depends on how many there are
             items = await self.count(asked.filter)
             if offset >= items:
                 return [], items
             wanted = min(wanted, items)
-        found = self._tiers(asked, fusion.depths(wanted, first))
-        total, (tiers, ideal) = await asyncio.gather(self.count(asked.filter), found)
-        ranked = fusion.rank(tiers, asked.lexical_weight, max(wanted, first) if asked.boosts else wanted, ideal)
+        total, ranked = await asyncio.gather(self.count(asked.filter), self._ranked(asked, wanted, fusion.CANDIDATES))
+        if asked.boosts and (deeper := boost.reached(ranked, asked)) > fusion.CANDIDATES:
+            ranked = await self._ranked(asked, wanted, deeper)
         return [selection.Chosen(one) for one in await self._boosted(ranked, asked)], total
+
+    async def _ranked(self, asked: Question, wanted: int, first: int) -> list[fusion.Ranked]:
+        """The `wanted` best, or as many as boosts are about, by tiers of which the first is so deep."""
+        tiers, ideal = await self._tiers(asked, fusion.depths(wanted, first))
+        return fusion.rank(tiers, asked.lexical_weight, max(wanted, first) if asked.boosts else wanted, ideal)
 
     async def _of_pool(
         self,
@@ -277,18 +283,11 @@ class ItemIndex(Listing):
         return 0.0 if asked.words is None else await self._words.ideal(asked.text, asked.words)
 
     async def _boosted(self, ranked: list[fusion.Ranked], asked: Question) -> list[fusion.Ranked]:
-        """The best of them in the order that boosts give; the others follow as they were.
-
-        Who asks for an article number wants that item, however much the shop would rather sell another.
-        """
-        if not asked.boosts or not ranked or asked.named or _has_code(asked):
+        if not asked.boosts or not ranked:
             return ranked
-        best, others = ranked[: selection.POOL[0]], ranked[selection.POOL[0] :]
-        points = [one.point_id for one in best]
+        points = [one.point_id for one in ranked[: boost.reached(ranked, asked)]]
         shares = await asyncio.gather(*(self._shares(one.by, points) for one in asked.boosts))
-        likeness = selection.best_of(best, words_decide=asked.vectors is None)
-        lifts = [(one.weight * likeness, share) for one, share in zip(asked.boosts, shares, strict=True)]
-        return [*boost.boosted(best, lifts, asked.pinned), *others]
+        return boost.boosted(ranked, asked, shares)
 
     async def _shares(self, by: str | Condition, points: Sequence[str]) -> Mapping[str, float]:
         """How much each of these points has of what is boosted, 0 to 1; none, where it is left out."""

@@ -7,6 +7,20 @@ what counts is the place of a value among all different values of the candidates
 from collections.abc import Mapping, Sequence
 
 from retriever.index.fusion import Ranked
+from retriever.index.question import Question
+from retriever.index.selection import best_of
+
+# Of the best candidates, so many are put in order: a few, if what follows them is too far behind the first page to be
+# lifted there. To read the values of five hundred takes as long as the search itself.
+_FEW, _MANY = 200, 500
+_FIRST_PAGE = 20
+
+
+def reached(ranked: Sequence[Ranked], asked: Question) -> int:
+    """How many of the best a question's boosts are about, the same on every page."""
+    reach = sum(abs(one.weight) for one in asked.boosts) * _likeness(ranked, asked)
+    far = len(ranked) >= _FEW and ranked[_FIRST_PAGE - 1].score - ranked[_FEW - 1].score > reach
+    return _FEW if far else _MANY
 
 
 def by_place(values: Mapping[str, float]) -> dict[str, float]:
@@ -16,18 +30,23 @@ def by_place(values: Mapping[str, float]) -> dict[str, float]:
     return {point: share[value] for point, value in values.items()}
 
 
-def boosted(
-    ranked: Sequence[Ranked], lifts: Sequence[tuple[float, Mapping[str, float]]], pinned: Sequence[str] = ()
-) -> list[Ranked]:
-    """The same by their scores and lifts together. Points that are `pinned` stay before all others.
+def boosted(ranked: Sequence[Ranked], asked: Question, shares: Sequence[Mapping[str, float]]) -> list[Ranked]:
+    """The best by their scores and boosts together, pinned points before all others; the rest follows as it was.
 
     Args:
-        lifts: What the most of something adds to a score, and how much of it each point has, 0 (if left out) to 1.
+        shares: Of each boost, how much each point has of what is boosted: 0 (if left out) to 1.
     """
+    most, many = _likeness(ranked, asked), reached(ranked, asked)
+    lifts = [(one.weight * most, share) for one, share in zip(asked.boosts, shares, strict=True)]
     lifted = []
-    for one in ranked:
-        lift = sum(most * shares.get(one.point_id, 0.0) for most, shares in lifts)
+    for one in ranked[:many]:
+        lift = sum(weight * share.get(one.point_id, 0.0) for weight, share in lifts)
         lifted.append(Ranked(one.point_id, one.score + lift, one.semantic, one.lexical, lift))
-    places = {point: place for place, point in enumerate(pinned)}
+    places = {point: place for place, point in enumerate(asked.pinned)}
     # The sort is stable: among equals, the order that they came in decides.
-    return sorted(lifted, key=lambda one: (places.get(one.point_id, len(places)), -one.score))
+    lifted.sort(key=lambda one: (places.get(one.point_id, len(places)), -one.score))
+    return [*lifted, *ranked[many:]]
+
+
+def _likeness(ranked: Sequence[Ranked], asked: Question) -> float:
+    return best_of(ranked, words_decide=asked.vectors is None)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retriever.index import Boost, IndexedItem, ItemIndex, SearchResult, Sort, selection
+from retriever.index import Boost, IndexedItem, ItemIndex, SearchResult, Sort, boost
 from retriever.index.fields import FieldValue, key
 from retriever.index.filters import Condition, parse
 from retriever.index.points import Vector
@@ -160,7 +160,7 @@ async def test_who_asks_for_an_article_number_gets_that_item(index: ItemIndex, a
 
 async def test_pages_of_a_boosted_ranking_join(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six are boosted; what follows them does so in its own order, however deep a page looks."""
-    monkeypatch.setattr(selection, "POOL", (6, 12))
+    monkeypatch.setattr(boost, "_MANY", 6)
     await index.upsert([product(f"{n:02}", 0.9 - n / 50, sold=n) for n in range(24)])
     boosts = [Boost(SOLD, 1.0)]
     expected = [*(f"{n:02}" for n in reversed(range(6))), *(f"{n:02}" for n in range(6, 24))]

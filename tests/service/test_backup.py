@@ -25,7 +25,11 @@ from service.opening import open_index_of
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
-RULES = {"synonyms": [{"words": ["tv"], "means": "television"}], "curations": []}
+RULES = {
+    "synonyms": [{"words": ["tv"], "means": "television"}],
+    "curations": [],
+    "boost": [{"field": "price", "filter": None, "weight": -0.1}],
+}
 
 
 @pytest.fixture

@@ -1,0 +1,60 @@
+"""How far down boosts look, and what a field's values are worth."""
+
+import numpy as np
+import pytest
+
+from retriever.index import Boost
+from retriever.index.boost import boosted, by_place, reached
+from retriever.index.fusion import Ranked
+from retriever.index.question import Question
+
+SOLD = '_index.number."sold"'
+
+
+def question(*weights: float, pinned: tuple[str, ...] = ()) -> Question:
+    boosts = tuple(Boost(SOLD, weight) for weight in weights)
+    return Question(np.ones((1, 2), dtype=np.float32), "", None, 0.0, None, None, pinned, boosts)
+
+
+def ranking(step: float, count: int = 300) -> list[Ranked]:
+    """Scores that fall from 0.8 by one step from hit to hit."""
+    return [Ranked(f"{n}", 0.8 - step * n, 0.8 - step * n, 0.0) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("weights", "step", "expected"),
+    [
+        # The twentieth hit and the two hundredth are 180 steps apart; a weight of 0.1 brings hits nearer by 0.08.
+        ((0.1,), 0.07 / 180, 500),
+        ((0.1,), 0.09 / 180, 200),
+        ((-0.1,), 0.09 / 180, 200),
+        ((0.1, -0.05), 0.09 / 180, 500),
+    ],
+)
+def test_what_boosts_cannot_lift_to_the_first_page_is_left_alone(
+    weights: tuple[float, ...], step: float, expected: int
+) -> None:
+    assert reached(ranking(step), question(*weights)) == expected
+
+
+def test_of_few_hits_all_are_looked_at() -> None:
+    assert reached(ranking(0.004, count=199), question(0.01)) == 500
+    assert reached(ranking(0.004, count=200), question(0.01)) == 200
+
+
+def test_hits_behind_what_is_looked_at_follow_as_they_were() -> None:
+    ranked = ranking(0.002)
+    shares = [{"199": 1.0, "200": 1.0}]
+    asked = question(0.2)
+    assert reached(ranked, asked) == 200
+    found = boosted(ranked, asked, shares)
+    order = [one.point_id for one in found]
+    assert order[200:] == [f"{n}" for n in range(200, 300)]
+    assert [(one.point_id, one.boost) for one in found if one.boost] == [("199", pytest.approx(0.16))]
+    assert order.index("199") in (119, 120), "0.16 are 80 of its steps"
+
+
+def test_places_are_those_of_different_values() -> None:
+    assert by_place({"a": 5, "b": 5, "c": 7, "d": 1e9}) == {"a": 0, "b": 0, "c": 0.5, "d": 1}
+    assert by_place({"a": 3, "b": 3}) == {"a": 0, "b": 0}
+    assert by_place({}) == {}
