@@ -20,8 +20,9 @@
  *   facet_size?: number, facet_ranges?: Record<string, number[] | string[]>,
  *   sort?: { field: string, order?: "asc" | "desc" }[],
  *   boost?: { field?: string, filter?: object, weight: number }[], relevance_floor?: number, min_score?: number,
- *   group_by?: string, mode?: "hybrid" | "semantic" | "lexical", exclude?: string[], correct?: boolean,
- *   complete?: boolean, explain?: boolean, highlight?: boolean, rerank?: number, signal?: AbortSignal }} Options
+ *   group_by?: string, signal?: AbortSignal }} PageOptions
+ * @typedef {PageOptions & { mode?: "hybrid" | "semantic" | "lexical", exclude?: string[], correct?: boolean,
+ *   complete?: boolean, explain?: boolean, highlight?: boolean, rerank?: number }} Options
  */
 
 const RETRIES = 5; // after an overload or an outage
@@ -77,7 +78,7 @@ export class Client {
   }
 
   /** What is like all of these: for who looked at them, or has them in the basket.
-   * @param {string[]} items @param {Options} [options] @returns {Promise<Results>} */
+   * @param {string[]} items @param {PageOptions} [options] @returns {Promise<Results>} */
   recommend(items, { signal, ...options } = {}) {
     return this.#json("POST", "/recommend", { json: { items, ...options }, signal });
   }

@@ -57,8 +57,8 @@ class Results(TypedDict):
     search_id: str
 
 
-class Options(TypedDict, total=False):
-    """What a search takes beside its words; `POST /search` in /docs explains each."""
+class PageOptions(TypedDict, total=False):
+    """What a search and a recommendation take; `POST /search` in /docs explains each."""
 
     limit: int
     offset: int
@@ -72,6 +72,11 @@ class Options(TypedDict, total=False):
     relevance_floor: float
     min_score: float
     group_by: str
+
+
+class Options(PageOptions, total=False):
+    """What a search takes beside its words."""
+
     mode: Literal["hybrid", "semantic", "lexical"]
     exclude: list[str]
     correct: bool
@@ -150,7 +155,7 @@ class Client:
         results: Results = self._json("GET", f"/items/{_quoted(item_id)}/similar", params=params)
         return results
 
-    def recommend(self, item_ids: list[str], **options: Unpack[Options]) -> Results:
+    def recommend(self, item_ids: list[str], **options: Unpack[PageOptions]) -> Results:
         """What is like all of these: for who looked at them, or has them in the basket."""
         results: Results = self._json("POST", "/recommend", json={"items": item_ids, **options})
         return results

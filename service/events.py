@@ -73,7 +73,8 @@ class EventLog:
         """Note what a search showed, without waiting: no shopper waits for a disk. Lost if that does not keep up.
 
         Args:
-            query: what was typed, beside a picture too; the item's id where items like one were asked for.
+            query: what was typed, beside a picture too; the item's id where items like one were
+                asked for, a JSON list of them for several.
         """
         if not page.limit:  # to count alone: it showed nothing
             return

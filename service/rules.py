@@ -72,7 +72,7 @@ class Rules(Strict):
     boost: list[BoostBy] = Field(
         default_factory=list,
         max_length=10,
-        description="For each search that sends neither a `boost` of its own nor a `sort`.",
+        description="For each search by words or a picture without a `boost` of its own, a `sort` or a `rerank`.",
     )
 
     @model_validator(mode="after")

@@ -116,8 +116,8 @@ class Page(Strict):
         default=None,
         max_length=10,
         description=(
-            "What comes first of hits that are about as relevant; `[]`: not even what `/rules` lifts. Floors do not "
-            "look at it. Without a query, and where an article number is asked for, it does nothing."
+            "What comes first of hits that are about as relevant; `[]` in a search: not even what `/rules` lifts. "
+            "Floors do not look at it. In a listing, and where an article number is asked for, it does nothing."
         ),
         examples=[[{"field": "sold", "weight": 0.1}, {"filter": {"available": False}, "weight": -0.2}]],
     )
@@ -127,11 +127,11 @@ class Page(Strict):
         le=1,
         description=(
             "Least share of the best likeness (of the best score, if words alone decide); "
-            f"with `sort` {RELEVANCE_FLOOR} unless given, else none. Without a query it does nothing."
+            f"with `sort` {RELEVANCE_FLOOR} unless given, else none. In a listing (without a query) it does nothing."
         ),
     )
     min_score: float | None = Field(
-        default=None, allow_inf_nan=False, description="Least score. Without a query it does nothing."
+        default=None, allow_inf_nan=False, description="Least score. In a listing it does nothing."
     )
     group_by: Word | None = Field(default=None, description="One hit, the best, for each value of this field.")
 
@@ -146,12 +146,24 @@ class Page(Strict):
         return self
 
 
+class JsonPage(Page):
+    """A page that is asked for in JSON, which has numbers; a form has only text."""
+
+    limit: int = Field(
+        default=20, ge=0, le=100, strict=True, description="How many hits; 0 for `total` and `facets` alone."
+    )
+    offset: int = Field(default=0, ge=0, le=10_000, strict=True)
+    facet_size: int = Field(
+        default=20, ge=1, le=MOST_FACET_VALUES, strict=True, description="How many values of each facet."
+    )
+
+
 def _or_none(query: Any) -> Any:
     """Null is what a storefront sends where nothing was typed."""
     return "" if query is None else query
 
 
-class SearchRequest(Page):
+class SearchRequest(JsonPage):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -174,14 +186,6 @@ class SearchRequest(Page):
             'What a shopper types. `"a phrase"` must be there; `-word` must not. Without one, all that the filter lets '
             "through is listed: by one `sort` of numbers or dates, or the newest first."
         ),
-    )
-    # JSON has numbers; a form, which `Page` serves too, has only text.
-    limit: int = Field(
-        default=20, ge=0, le=100, strict=True, description="How many hits; 0 for `total` and `facets` alone."
-    )
-    offset: int = Field(default=0, ge=0, le=10_000, strict=True)
-    facet_size: int = Field(
-        default=20, ge=1, le=MOST_FACET_VALUES, strict=True, description="How many values of each facet."
     )
     mode: Mode = Field(default="hybrid", description="By meaning and words, by meaning alone, or by words alone.")
     exclude: list[Text] = Field(
@@ -272,7 +276,7 @@ class ImageSearchForm(Page):
         return self
 
 
-class RecommendRequest(Page):
+class RecommendRequest(JsonPage):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={

@@ -13,8 +13,9 @@ import numpy as np
 from retriever.arrays import Floats
 from retriever.index import Boost, FilterError, Hit, ItemIndex, SearchResult, picture_query
 from retriever.index.fields import field_name, key, keyword
-from retriever.index.filters import AnyOf, Condition, Fields, Not, conjoin, parse, resolve
+from retriever.index.filters import Among, AnyOf, Condition, Fields, Not, conjoin, parse, resolve
 from retriever.index.fusion import weight_of
+from retriever.index.points import point_id
 from retriever.index.selection import RELEVANCE_FLOOR
 from service import cursors, logs
 from service import query as shopper
@@ -168,8 +169,12 @@ class Searcher:
         if not tokens:
             which = f"no item {item_ids[0]!r}" if len(item_ids) == 1 else "none of these items"
             raise Problem(404, "item_not_found", f"There is {which}.")
-        rows = np.concatenate([picture_query.query_vectors(own) / np.float32(len(tokens)) for own in tokens.values()])
-        others = Not(_one_of(item_ids))
+        if len(tokens) == 1:
+            (rows,) = map(picture_query.query_vectors, tokens.values())  # (Q, D)
+        else:  # one vector each, for a search takes as long as it has rows
+            rows = np.stack([own.mean(axis=0, dtype=np.float32) for own in tokens.values()])  # (items, D)
+            rows /= np.float32(len(rows))
+        others = Not(Among(tuple(map(point_id, item_ids))))
         of_other_groups = await self._of_other_groups(item_ids, page.group_by, place) if page.group_by else None
         asked = Asked(rows, "", 0.0, conjoin(others, of_other_groups, condition))
         return await self._answer(page, asked, begun, place)
@@ -207,14 +212,15 @@ class Searcher:
 
         Their fields were there when the rules were put; one that has gone since lifts nothing.
         """
-        found: list[Boost] = []
+        found, errors = list[Boost](), list[FilterError]()
         for one in rules.boost if page.boost is None and not page.sort else ():
             try:
                 found += await self._index.with_fields(partial(boosts_of, one, path="boost"))
             except FilterError as error:
-                if rules is not self._warned:  # once, not with every search
-                    log.warning("a boost of /rules lifts nothing: %s", error)
-                    self._warned = rules
+                errors.append(error)
+        if errors and rules is not self._warned:  # once, not with every search
+            log.warning("boosts of /rules lift nothing: %s", "; ".join(map(str, errors)))
+            self._warned = rules
         return found
 
     async def _away(self, excluded: Sequence[str]) -> Floats:

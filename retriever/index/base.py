@@ -119,7 +119,7 @@ class ItemIndex(Listing):
         Candidates are the items whose `dense` vector is nearest to the query and those that BM25 puts first; MaxSim
         over their tokens ranks them, with `lexical_weight` × their share of the query's words added (0: meaning
         alone; see `fusion`). Pages of one query join without gaps or repeats for as long as the items stay as they are.
-        Boosts then order the best of what the floors leave, so many as `boost.reached` says.
+        Boosts then order the best of what the floors leave, so many as `boost.reach_of` says.
 
         With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best 1,000 candidates, or
         10,000 (`selection.POOL`) where the floors leave out none of these, or where a page of groups is not full.
@@ -158,7 +158,7 @@ class ItemIndex(Listing):
             filter = conjoin(filter, AnyOf(WORDS_KEY, tuple(words.indices)))
         points = tuple(map(point_id, pinned))
         # Who asks for an article number wants that item, however much the shop would rather sell another.
-        lifts = () if named or (lexical_weight and lexical.has_code(text)) else tuple(boosts)
+        lifts = () if named or (lexical_weight and lexical.codes(text)) else tuple(boosts)
         asked = Question(vectors, text, words, lexical_weight, named, filter, points, lifts)
         wanted = offset + limit
         if sort or group_by or min_score is not None or relevance_floor is not None:
@@ -166,7 +166,7 @@ class ItemIndex(Listing):
         elif not limit:
             return SearchResult([], await self.count(filter), filter)
         else:
-            if vectors is not None and not (offset or explain or named or pinned or boosts):
+            if vectors is not None and not (offset or explain or named or pinned or lifts):
                 first = await self._first_page(asked, limit)
                 if first is not None:
                     return first
@@ -181,15 +181,23 @@ class ItemIndex(Listing):
             if offset >= items:
                 return [], items
             wanted = min(wanted, items)
-        total, ranked = await asyncio.gather(self.count(asked.filter), self._ranked(asked, wanted, fusion.CANDIDATES))
-        if asked.boosts and (deeper := boost.reached(ranked, asked)) > fusion.CANDIDATES:
-            ranked = await self._ranked(asked, wanted, deeper)
-        return [selection.Chosen(one) for one in await self._boosted(ranked, asked)], total
+        ranking = self._lifted(asked, wanted) if asked.boosts else self._ranked(asked, wanted, fusion.CANDIDATES)
+        total, ranked = await asyncio.gather(self.count(asked.filter), ranking)
+        return [selection.Chosen(one) for one in ranked], total
 
     async def _ranked(self, asked: Question, wanted: int, first: int) -> list[fusion.Ranked]:
-        """The `wanted` best, or as many as boosts are about, by tiers of which the first is so deep."""
+        """The `wanted` best, by tiers of which the first is so deep."""
         tiers, ideal = await self._tiers(asked, fusion.depths(wanted, first))
-        return fusion.rank(tiers, asked.lexical_weight, max(wanted, first) if asked.boosts else wanted, ideal)
+        return fusion.rank(tiers, asked.lexical_weight, wanted, ideal)
+
+    async def _lifted(self, asked: Question, wanted: int) -> list[fusion.Ranked]:
+        """As `_ranked`, and at least as many as boosts are about, in the order that these give."""
+        first = fusion.CANDIDATES
+        ranked = await self._ranked(asked, first, first)
+        reach = boost.reach_of(ranked, asked, grouped=False)
+        if max(wanted, reach.many) > first:
+            ranked = await self._ranked(asked, max(wanted, reach.many), max(first, reach.many))
+        return await self._boosted(ranked, asked, reach)
 
     async def _of_pool(
         self,
@@ -201,14 +209,15 @@ class ItemIndex(Listing):
         relevance_floor: float | None,
     ) -> tuple[list[selection.Chosen], int, Condition | None]:
         """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
-        words_decide = asked.vectors is None or _has_code(asked)
+        words_decide = asked.vectors is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
         items, tiers = await self.count(asked.filter), list[fusion.Candidates]()
         for depth in selection.POOL:
             deeper, ideal = await self._tiers(asked, [depth])
             tiers += deeper
             ranked = fusion.rank(tiers, asked.lexical_weight, depth, ideal)
             left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide, pinned=asked.pinned)
-            chosen = await self._select(await self._boosted(left, asked), sort, group_by)
+            reach = boost.reach_of(left, asked, grouped=bool(group_by))
+            chosen = await self._select(await self._boosted(left, asked, reach), sort, group_by)
             cut = len(left) < len(ranked)
             # Sorted pages are of one order, so where they are does not say how deep it goes.
             if cut or len(ranked) >= items or (group_by and not sort and len(chosen) > wanted):
@@ -282,12 +291,12 @@ class ItemIndex(Listing):
     async def _ideal(self, asked: Question) -> float:
         return 0.0 if asked.words is None else await self._words.ideal(asked.text, asked.words)
 
-    async def _boosted(self, ranked: list[fusion.Ranked], asked: Question) -> list[fusion.Ranked]:
-        if not asked.boosts or not ranked:
+    async def _boosted(self, ranked: list[fusion.Ranked], asked: Question, reach: boost.Reach) -> list[fusion.Ranked]:
+        points = [one.point_id for one in ranked[: reach.many]]
+        if not points or not asked.boosts:
             return ranked
-        points = [one.point_id for one in ranked[: boost.reached(ranked, asked)]]
         shares = await asyncio.gather(*(self._shares(one.by, points) for one in asked.boosts))
-        return boost.boosted(ranked, asked, shares)
+        return boost.boosted(ranked, asked, reach, shares)
 
     async def _shares(self, by: str | Condition, points: Sequence[str]) -> Mapping[str, float]:
         """How much each of these points has of what is boosted, 0 to 1; none, where it is left out."""
@@ -389,8 +398,3 @@ class ItemIndex(Listing):
     @abstractmethod
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
         """How many items have each keyword, the most common first."""
-
-
-def _has_code(asked: Question) -> bool:
-    """Whether words decide, and one of them may be an article number."""
-    return asked.lexical_weight > 0 and lexical.has_code(asked.text)

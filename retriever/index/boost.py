@@ -5,10 +5,11 @@ what counts is the place of a value among all different values of the candidates
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from retriever.index import selection
 from retriever.index.fusion import Ranked
 from retriever.index.question import Question
-from retriever.index.selection import best_of
 
 # Of the best candidates, so many are put in order: a few, if what follows them is too far behind the first page to be
 # lifted there. To read the values of five hundred takes as long as the search itself.
@@ -16,11 +17,23 @@ _FEW, _MANY = 200, 500
 _FIRST_PAGE = 20
 
 
-def reached(ranked: Sequence[Ranked], asked: Question) -> int:
-    """How many of the best a question's boosts are about, the same on every page."""
-    reach = sum(abs(one.weight) for one in asked.boosts) * _likeness(ranked, asked)
-    far = len(ranked) >= _FEW and ranked[_FIRST_PAGE - 1].score - ranked[_FEW - 1].score > reach
-    return _FEW if far else _MANY
+@dataclass(frozen=True)
+class Reach:
+    """How far down a question's boosts look, and what a weight of 1 adds to a score."""
+
+    many: int
+    most: float
+
+
+def reach_of(ranked: Sequence[Ranked], asked: Question, grouped: bool) -> Reach:
+    """The same for every page, since it looks at the best alone, however long a ranking is."""
+    best = ranked[:_FEW]
+    most = selection.best_of(best, words_decide=asked.vectors is None)
+    if grouped:  # hundreds of hits may stand behind one that is shown
+        return Reach(selection.POOL[0], most)
+    nearer = sum(abs(one.weight) for one in asked.boosts) * most
+    far = len(best) < _FEW or best[_FIRST_PAGE - 1].score - best[-1].score > nearer
+    return Reach(_FEW if far else _MANY, most)
 
 
 def by_place(values: Mapping[str, float]) -> dict[str, float]:
@@ -30,23 +43,20 @@ def by_place(values: Mapping[str, float]) -> dict[str, float]:
     return {point: share[value] for point, value in values.items()}
 
 
-def boosted(ranked: Sequence[Ranked], asked: Question, shares: Sequence[Mapping[str, float]]) -> list[Ranked]:
+def boosted(
+    ranked: Sequence[Ranked], asked: Question, reach: Reach, shares: Sequence[Mapping[str, float]]
+) -> list[Ranked]:
     """The best by their scores and boosts together, pinned points before all others; the rest follows as it was.
 
     Args:
         shares: Of each boost, how much each point has of what is boosted: 0 (if left out) to 1.
     """
-    most, many = _likeness(ranked, asked), reached(ranked, asked)
-    lifts = [(one.weight * most, share) for one, share in zip(asked.boosts, shares, strict=True)]
+    lifts = [(one.weight * reach.most, share) for one, share in zip(asked.boosts, shares, strict=True)]
     lifted = []
-    for one in ranked[:many]:
+    for one in ranked[: reach.many]:
         lift = sum(weight * share.get(one.point_id, 0.0) for weight, share in lifts)
         lifted.append(Ranked(one.point_id, one.score + lift, one.semantic, one.lexical, lift))
     places = {point: place for place, point in enumerate(asked.pinned)}
     # The sort is stable: among equals, the order that they came in decides.
     lifted.sort(key=lambda one: (places.get(one.point_id, len(places)), -one.score))
-    return [*lifted, *ranked[many:]]
-
-
-def _likeness(ranked: Sequence[Ranked], asked: Question) -> float:
-    return best_of(ranked, words_decide=asked.vectors is None)
+    return [*lifted, *ranked[reach.many :]]

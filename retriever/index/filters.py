@@ -233,7 +233,7 @@ def between(name: str, bounds: Mapping[str, Any], fields: Fields, path: str) -> 
 
 
 def names_points(condition: Condition | None) -> bool:
-    """Whether a condition names points, as one search's own does."""
+    """Whether a condition lists points, as one made of a search's hits does: long, and never asked about again."""
     match condition:
         case And(parts) | Or(parts):
             return any(map(names_points, parts))

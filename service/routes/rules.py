@@ -1,4 +1,4 @@
-"""`/rules`: synonyms, what comes first or never for certain queries, and what is lifted in all."""
+"""`/rules`: synonyms, what comes first or never for certain queries, and what is lifted in searches."""
 
 from functools import partial
 

@@ -1,5 +1,6 @@
 """`/search` and `/suggest`: what shoppers ask."""
 
+import json
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -120,7 +121,7 @@ async def recommend(body: RecommendRequest, request: Request, services: Services
     They themselves are left out, and so are ids of which there is no item.
     """
     response = await while_connected(request, services.searcher.similar(body.items, body))
-    _note(services, " ".join(body.items), body, response, "item")
+    _note(services, json.dumps(body.items, ensure_ascii=False), body, response, "item")
     return response
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retriever.index import Boost, IndexedItem, ItemIndex, SearchResult, Sort, boost
+from retriever.index import Boost, IndexedItem, ItemIndex, SearchResult, Sort, boost, fusion, selection
 from retriever.index.fields import FieldValue, key
 from retriever.index.filters import Condition, parse
 from retriever.index.points import Vector
@@ -137,6 +137,11 @@ async def test_boosts_hold_where_words_rank_alone(index: ItemIndex) -> None:
     assert lifts == {"long": pytest.approx(plain.hits[0].score / 2), "short": 0}, "a share of the best by words"
 
 
+async def test_a_measure_is_no_article_number(index: ItemIndex) -> None:
+    await index.upsert([product("more", 0.8, "500ml", sold=0), product("sold", 0.75, "500ml", sold=9)])
+    assert ids(await index.search(NEAR, "500ml", limit=2, boosts=[Boost(SOLD, 0.2)])) == ["sold", "more"]
+
+
 @pytest.mark.parametrize(
     ("asked", "named"),
     [("KC-17", False), ("mug KC-17", False), ("TAN 215", True)],
@@ -158,15 +163,43 @@ async def test_who_asks_for_an_article_number_gets_that_item(index: ItemIndex, a
     assert ids(found) == ids(plain)
 
 
-async def test_pages_of_a_boosted_ranking_join(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six are boosted; what follows them does so in its own order, however deep a page looks."""
-    monkeypatch.setattr(boost, "_MANY", 6)
-    await index.upsert([product(f"{n:02}", 0.9 - n / 50, sold=n) for n in range(24)])
-    boosts = [Boost(SOLD, 1.0)]
-    expected = [*(f"{n:02}" for n in reversed(range(6))), *(f"{n:02}" for n in range(6, 24))]
-    for size in (1, 5, 7, 24):
-        pages = [await index.search(NEAR, "", limit=size, offset=at, boosts=boosts) for at in range(0, 24, size)]
-        assert [one for page in pages for one in ids(page)] == expected
-        assert {page.total for page in pages} == {24}
-    assert ids(await index.search(NEAR, "", limit=3, offset=30, boosts=boosts)) == []
-    assert (await index.search(NEAR, "", limit=0, boosts=boosts)).total == 24
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiers of 8, 16, …; boosts about 8 or 12 hits, or 16 behind groups."""
+    monkeypatch.setattr(fusion, "CANDIDATES", 8)
+    monkeypatch.setattr(boost, "_FEW", 8)
+    monkeypatch.setattr(boost, "_MANY", 12)
+    monkeypatch.setattr(boost, "_FIRST_PAGE", 4)
+    monkeypatch.setattr(selection, "POOL", (16, 100))
+
+
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize(("weight", "lifted"), [(0.02, 8), (1.0, 12)], ids=["near", "far"])
+async def test_pages_of_a_boosted_ranking_join(index: ItemIndex, weight: float, lifted: int) -> None:
+    """What follows the lifted hits does so in its own order, however deep a page looks; the likest one comes late."""
+    shop = [product(f"{n:02}", 0.9 - n / 100, "red" if n < 30 else "", sold=n) for n in range(40)]
+    await index.upsert([*shop, product("like", 0.99, sold=99)])
+    boosts = [Boost(SOLD, weight)]
+    whole = await index.search(NEAR, "red", limit=50, boosts=boosts, explain=True)
+    assert sorted(ids(whole)) == sorted([*(f"{n:02}" for n in range(40)), "like"])
+    assert 0 < sum(bool(hit.boost) for hit in whole.hits) < lifted + 1
+    for size in (1, 5, 7, 20):
+        pages = [
+            await index.search(NEAR, "red", limit=size, offset=at, boosts=boosts) for at in range(0, whole.total, size)
+        ]
+        assert [one for page in pages for one in ids(page)] == ids(whole)
+        assert {page.total for page in pages} == {41}
+    assert ids(await index.search(NEAR, "", limit=3, offset=50, boosts=boosts)) == []
+    assert (await index.search(NEAR, "", limit=0, boosts=boosts)).total == 41
+
+
+@pytest.mark.usefixtures("shallow")
+async def test_pages_of_boosted_groups_join(index: ItemIndex) -> None:
+    """Pages behind the first pool look deeper; what is lifted in the first is so on all of them."""
+    await index.upsert([product(f"{n:02}", 0.9 - n / 100, sold=n, style=f"{n // 2}") for n in range(60)])
+    asked: dict[str, Any] = {"boosts": [Boost(SOLD, 0.5)], "group_by": key("keyword", "style")}
+    whole = await index.search(NEAR, "", limit=40, **asked)
+    assert [hit.group for hit in whole.hits[:8]] == [f"{n}" for n in reversed(range(8))]
+    pages = [await index.search(NEAR, "", limit=3, offset=at, **asked) for at in range(0, 30, 3)]
+    assert [hit.group for page in pages for hit in page.hits] == [hit.group for hit in whole.hits]
+    assert len(whole.hits) == 30

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from retriever.index import Boost
-from retriever.index.boost import boosted, by_place, reached
+from retriever.index.boost import Reach, boosted, by_place, reach_of
 from retriever.index.fusion import Ranked
 from retriever.index.question import Question
 
@@ -34,20 +34,20 @@ def ranking(step: float, count: int = 300) -> list[Ranked]:
 def test_what_boosts_cannot_lift_to_the_first_page_is_left_alone(
     weights: tuple[float, ...], step: float, expected: int
 ) -> None:
-    assert reached(ranking(step), question(*weights)) == expected
+    assert reach_of(ranking(step), question(*weights), grouped=False) == Reach(expected, 0.8)
+    assert reach_of(ranking(step), question(*weights), grouped=True) == Reach(1000, 0.8)
 
 
-def test_of_few_hits_all_are_looked_at() -> None:
-    assert reached(ranking(0.004, count=199), question(0.01)) == 500
-    assert reached(ranking(0.004, count=200), question(0.01)) == 200
+def test_how_far_boosts_look_does_not_depend_on_how_much_is_ranked() -> None:
+    late = [*ranking(0.001), Ranked("late", 0.1, 0.95, 0.0)]
+    for many in (200, 250, 301):
+        assert reach_of(late[:many], question(0.1), grouped=False) == Reach(200, 0.8)
+    assert reach_of(late[:199], question(0.1), grouped=False) == Reach(200, 0.8), "these are all that there are"
 
 
 def test_hits_behind_what_is_looked_at_follow_as_they_were() -> None:
     ranked = ranking(0.002)
-    shares = [{"199": 1.0, "200": 1.0}]
-    asked = question(0.2)
-    assert reached(ranked, asked) == 200
-    found = boosted(ranked, asked, shares)
+    found = boosted(ranked, question(0.2), Reach(200, 0.8), [{"199": 1.0, "200": 1.0}])
     order = [one.point_id for one in found]
     assert order[200:] == [f"{n}" for n in range(200, 300)]
     assert [(one.point_id, one.boost) for one in found if one.boost] == [("199", pytest.approx(0.16))]

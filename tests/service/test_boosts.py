@@ -117,7 +117,7 @@ def test_rules_about_a_field_that_is_gone_lift_nothing(
     monkeypatch.setattr(index._fields, "_read", read)
     for _ in range(2):
         assert mugs(shop) == [0, 1, 2, 3, 4, 5]
-    (said,) = [record.getMessage() for record in caplog.records if "lifts nothing" in record.getMessage()]
+    (said,) = [record.getMessage() for record in caplog.records if "lift nothing" in record.getMessage()]
     assert "'sold'" in said
 
 

@@ -144,6 +144,7 @@ def test_the_examples_work(client: TestClient) -> None:
     check(client.post("/search", json={"query": "mug", **page}))
     check(client.post("/search/batch", json=body("POST /search/batch")))
     check(client.post("/search/image", files=form("POST /search/image")))
+    check(client.post("/recommend", json=body("POST /recommend")))
 
 
 def test_the_document_is_served(client: TestClient, settings: Settings) -> None:

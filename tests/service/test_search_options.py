@@ -488,6 +488,7 @@ def test_recommendations_are_like_all_that_was_looked_at(client: TestClient) -> 
         ({"items": []}, 422, "validation_failed"),
         ({"items": ["mug-1"] * 21}, 422, "validation_failed"),
         ({"items": ["mug-1"], "query": "red"}, 422, "validation_failed"),
+        ({"items": ["mug-1"], "limit": "8"}, 422, "validation_failed"),
         ({"items": ["mug-1"], "group_by": "nope"}, 422, "unknown_field"),
     ],
 )
