@@ -11,11 +11,15 @@ import httpx
 import uvicorn
 
 from service.app import create_app
+from service.english import english_speller
 from service.settings import Settings
 from tests.end_to_end.serving import free_port
 
 _fork = multiprocessing.get_context("forkserver")
-_fork.set_forkserver_preload([__name__, "service.reindex", "service.backup"])
+# A service imports what its model and its index need when it loads them: seconds, of each life.
+_LATER = ["torch", "timm", "transformers.models.blip_2.modeling_blip_2", "qdrant_edge", "qdrant_client"]
+_fork.set_forkserver_preload([__name__, "service.reindex", "service.backup", *_LATER])
+english_speller()
 
 
 class Life:

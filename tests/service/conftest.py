@@ -1,5 +1,6 @@
 """A whole service in this process: a tiny model with random weights, a real embedded index, a folder of its own."""
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from fastapi.testclient import TestClient
 from qdrant_client import AsyncQdrantClient
 
 from retriever.index import server
+from service import services
 from service.app import create_app
 from service.settings import Settings
 from tests.service import openapi
@@ -17,6 +19,16 @@ from tests.service import openapi
 @pytest.fixture(autouse=True)
 def _calls_are_held_against_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
     openapi.install(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service collects and freezes all objects of its process at its start: here, those of a thousand tests."""
+
+    async def wait(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(services, "freeze_learned", wait)
 
 
 @pytest.fixture

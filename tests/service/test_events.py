@@ -17,7 +17,7 @@ from service.events import SEGMENTS, EventLog
 from service.problems import Problem
 from service.search_schemas import Page, SearchResponse, TookMs
 from service.settings import Settings
-from tests.end_to_end.serving import running
+from tests.end_to_end.lives import Life
 from tests.service.helpers import picture_file, post_item
 
 SEARCH_ID = "0123456789abcdef" * 2
@@ -137,10 +137,10 @@ def test_switched_off_nothing_is_kept(client: TestClient, settings: Settings) ->
 
 def test_an_acknowledged_event_survives_kill_9(tiny_checkpoint: Path, tmp_path: Path) -> None:
     for n in range(2):
-        with running(tmp_path / "data", tiny_checkpoint, SEARCH_EVENTS="true") as server:
-            answer = httpx.post(f"{server.url}/events", json={"events": [event(position=n)]}, timeout=60)
-            assert answer.status_code == 200
-            server.kill()
+        life = Life(tmp_path / "data", tiny_checkpoint, events=True)
+        answer = httpx.post(f"{life.url}/events", json={"events": [event(position=n)]}, timeout=60)
+        assert answer.status_code == 200
+        life.kill()
     assert [one["position"] for one in kept(tmp_path / "data")] == [0, 1]
 
 

@@ -5,10 +5,13 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from fastapi.testclient import TestClient
 
-from service import garbage_collection
+from service import garbage_collection, services
+from service.app import create_app
 from service.garbage_collection import freeze_learned
 from service.lexicon import Lexicon
+from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -73,3 +76,10 @@ async def test_garbage_is_still_collected() -> None:
     gc.collect()
     assert Cycle.collected == 2, "and what is garbage after"
     task.cancel()
+
+
+def test_a_service_freezes_what_it_learned_at_its_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "freeze_learned", freeze_learned)
+    with TestClient(create_app(settings)) as client:
+        assert client.portal is not None
+        assert client.portal.call(frozen_within, 10, 1)
