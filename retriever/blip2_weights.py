@@ -2,7 +2,9 @@
 
     python -m retriever.blip2_weights --lavis blip2_pretrained.pth --vision eva_vit_g.pth \
         --tokenizer tokenizer.json --output blip2
-    python -m retriever.blip2_weights --huggingface Salesforce/blip2-itm-vit-g-coco --output blip2-coco
+    python -m retriever.blip2_weights --lavis blip2_finetune_coco.pth --image-size 364 \
+        --tokenizer tokenizer.json --output blip2-coco
+    python -m retriever.blip2_weights --huggingface Salesforce/blip2-itm-vit-g --output blip2
 
 LAVIS publishes `blip2_pretrained.pth` without the frozen tower (`eva_vit_g.pth` holds it) and
 `blip2_finetune_coco.pth` with it. Their names differ from ours in the Q-Former only: the tower is named as timm names
@@ -76,6 +78,12 @@ def from_huggingface(state: Mapping[str, Tensor]) -> State:
     return ours
 
 
+def to_lavis(state: Mapping[str, Tensor]) -> State:
+    """Our names → LAVIS's, for whatever is a BLIP-2: all that its `Blip2ITM` reads, the tower included."""
+    state = {name: tensor for name, tensor in state.items() if name != "null_picture"}
+    return _rename(state, [(ours, theirs) for theirs, ours in _LAVIS])
+
+
 def to_huggingface(state: Mapping[str, Tensor]) -> State:
     """Our names → transformers', for whatever is a BLIP-2 (no null picture, no concepts)."""
     theirs: State = {}
@@ -110,9 +118,17 @@ def build(state: State, config: RetrieverConfig) -> FusedRetriever:
     }
     if any(problems.values()):
         said = "; ".join(f"{kind}: {', '.join(sorted(names)[:4])}" for kind, names in problems.items() if names)
-        raise ValueError(f"these are not the weights of this model ({said})")
+        raise ValueError(f"these are not the weights of this model ({said}){_remedy(problems)}")
     model.load_state_dict(state)
     return model.eval()
+
+
+def _remedy(problems: Mapping[str, set[str]]) -> str:
+    if "vision.backbone.patch_embed.proj.weight" in problems["missing"]:
+        return ": LAVIS keeps this tower in a file of its own, give it as --vision eva_vit_g.pth"
+    if "vision.backbone.pos_embed" in problems["misshapen"]:
+        return ": its pictures have another size, give it as --image-size (364 for the COCO weights, else 224)"
+    return ""
 
 
 def read_lavis(path: Path) -> State:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from retriever import checkpoint_folder
 from retriever.arrays import Floats
+from retriever.config import PRESETS
 from retriever.inference import Backend, Features, Inference, open_backend, resolve
 from retriever.processor import Processor
 
@@ -144,6 +145,8 @@ def find(name: str) -> Path:
         return folder
     shipped = sorted(path.name for path in SHIPPED.glob("*") if (path / "config.json").exists())
     known = f"shipped models: {', '.join(shipped) or 'none'}"
+    if name in PRESETS:
+        known += f"; `python -m retriever.blip2_weights` makes a folder of {name}'s published weights"
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise FileNotFoundError(f"no shipped model and no folder is called {name!r} ({known})")
     from huggingface_hub import snapshot_download  # only where a hub name is asked for: it is slow to import

@@ -13,6 +13,11 @@ def maxsim(queries: Tensor, items: Tensor) -> Tensor:
     return torch.einsum("bd,nqd->bnq", queries, items).amax(dim=-1)
 
 
+def queries_at_once(items: Tensor) -> int:
+    """How many queries `maxsim` is to be given for item tokens `(N, Q, D)`, so that it holds about 128 MB."""
+    return max(1, (1 << 25) // max(1, items[..., 0].numel()))
+
+
 def maxsim_sum(queries: Tensor, items: Tensor) -> Tensor:
     """`Σ_m max_k ⟨q_m, t_k⟩` for one query of several rows `(M, D)` and item tokens `(N, Q, D)` → `(N,)`.
 

@@ -75,19 +75,24 @@ class Row:
         return self.loss is not itc or self.augmentation != Augmentation() or replace(args, **self.args(args)) != args
 
 
+def _if_frozen(args: TrainArgs, change: dict[str, Any]) -> dict[str, Any]:
+    """A tower that is trained sees all of a picture, and a new part of it at each step, whatever these say."""
+    return {} if args.unfreeze else change
+
+
 ROWS = {
     REFERENCE: Row("the recipe"),
     "one-positive": Row("a pair's own item is its only positive", loss=one_positive),
     "sigmoid": Row("SigLIP's loss in the place of multi-positive ITC", loss=sigmoid),
     "no-mined-negatives": Row("no mined negatives: without `--negatives`", args=lambda args: {"negatives": ()}),
     "no-teacher": Row("no teacher: without `--teacher`", args=lambda args: {"teacher": ()}),
-    "one-view": Row("one view of each picture: without `--views`", args=lambda args: {"views": 1}),
+    "one-view": Row("one view of each picture: without `--views`", args=lambda args: _if_frozen(args, {"views": 1})),
     "harder": Row("similar negatives count more", loss=hn_nce),
     "no-modality-dropout": Row(
         "pictures and texts are never dropped", args=lambda args: {"drop_picture": 0.0, "drop_text": 0.0}
     ),
     "no-query-noise": Row("queries lose no words and have no typos", augmentation=Augmentation(drop_word=0, typo=0)),
-    "all-patches": Row("every step sees all of the patches", args=lambda args: {"patches": 1.0}),
+    "all-patches": Row("every step sees all of the patches", args=lambda args: _if_frozen(args, {"patches": 1.0})),
     "dropout": Row(
         "dropout of 0.1 in the Q-Former's hidden states (its attention always has 0.1)",
         args=lambda args: {"dropout": 0.1},

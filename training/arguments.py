@@ -34,13 +34,13 @@ class TrainArgs:
     weight_decay: Annotated[float, "of matrices"] = 0.05
     # None by default: patch and modality dropout do its work, at no cost.
     dropout: Annotated[float, "of hidden states; attention keeps the dropout of config.json, 0.1 in the presets"] = 0.0
-    patches: Annotated[float, "share of a picture's patch tokens that a step sees"] = 0.5
+    patches: Annotated[float, "share of a picture's patch tokens that a step sees; all with --unfreeze"] = 0.5
     max_query_length: Annotated[int, "word pieces of a query in training (in service: see config.json)"] = 16
     max_text_length: Annotated[int, "word pieces of a text in training (in service: see config.json)"] = 32
     # Modality dropout: items with only one of the two are found then, and the model learns to look.
     drop_picture: Annotated[float, "share of pairs that are learned from by their text alone"] = 0.05
     drop_text: Annotated[float, "share of pairs that are learned from by their picture alone"] = 0.1
-    views: Annotated[int, "of each picture: whole, and as random parts of it (see training.features)"] = 1
+    views: Annotated[int, "of each picture: whole, and as random parts of it; with --unfreeze a new one each step"] = 1
     unfreeze: Annotated[int, "last blocks of the picture tower that learn too, from pictures read at each step"] = 0
     lora: Annotated[int, "rank of updates to attention in the place of full training; 0: full"] = 0
     gradient_checkpointing: Annotated[bool, "less memory for a second forward"] = False

@@ -77,10 +77,11 @@ def rows_of(items: ItemTensors, part: slice | Tensor) -> ItemTensors:
     )
 
 
-def to_device(item: ItemTensors, device: torch.device) -> ItemTensors:
+def to_device(item: ItemTensors, device: torch.device, precision: torch.dtype = torch.float32) -> ItemTensors:
+    """Pictures in the precision of the weights that will read them, as well."""
     pictures = item["pictures"]
     return ItemTensors(
-        pictures=None if pictures is None else _each(pictures, lambda part: part.to(device)),
+        pictures=None if pictures is None else _each(pictures, lambda part: part.to(device, precision)),
         input_ids=_move(item["input_ids"], device),
         attention_mask=_move(item["attention_mask"], device),
         has_picture=_move(item["has_picture"], device),

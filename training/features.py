@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -136,8 +137,9 @@ class FeatureCache:
 
 @torch.inference_mode()
 def _encode(encoder: VisionEncoder, images: Tensor) -> PictureFeatures:
-    images = images.contiguous(memory_format=torch.channels_last)
-    with autocast(images.device):
+    precision = next(encoder.parameters()).dtype
+    images = images.to(precision, memory_format=torch.channels_last)
+    with autocast(images.device) if precision == torch.float32 else nullcontext():
         return encoder(images)  # type: ignore[no-any-return]
 
 

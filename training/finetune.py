@@ -100,7 +100,7 @@ def train(
         contrastive_loss, augmentation: what `training.ablation` changes; no flag does.
 
     Raises:
-        ValueError: the output folder holds a run with other arguments, a batch cannot be shared by the processes, or
+        ValueError: the output folder holds another run, a batch cannot be shared by the processes, or
             the loss or a weight is no number any more; as FormatError, a file of --train, --negatives or --valid is
             not in its format, or a picture cannot be decoded.
         OSError: one of the files or the teacher cannot be read.
@@ -198,6 +198,7 @@ def train(
         _check_weights(pairs)  # a state may be of an older version, which did not look
         pairs.model.config = replace(pairs.model.config, matching=args.itm > 0)
         model_id = checkpoint.save(pairs.model, processor.tokenizer, output, args.storage)  # type: ignore[arg-type]
+        run_state.note_model(output, model_id)
         plots = logbook.plot()
         run_state.remove(output)
         print(f"{output}: model {model_id}; {', '.join(path.name for path in plots)}")

@@ -105,10 +105,14 @@ def read_gallery(path: Path) -> Iterator[GalleryItem]:
 def read_negatives(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Queries of a training file, and ids of its items that look as if they answered them but do not.
 
+    There may be none: nothing was passed over, or everything near an answer was one.
+
     Raises:
         FormatError: a broken line, or one without its fields.
         OSError: the file cannot be read.
     """
+    if not path.stat().st_size:
+        return
     for _, where, record in json_lines(path):
         image_ids = field_of(record, "image_ids", list, where)
         if not all(isinstance(image_id, str) for image_id in image_ids):

@@ -19,7 +19,7 @@ from tqdm import tqdm
 import retriever
 from retriever import Retriever
 from retriever.files import write_whole
-from retriever.scoring import maxsim
+from retriever.scoring import maxsim, queries_at_once
 from training.arguments import paths
 from training.collate import Collator
 from training.data import Source
@@ -50,7 +50,7 @@ def mine(model: Retriever, source: Source, features: Path) -> Iterator[tuple[str
     collator = Collator(model.processor, cache)
     items = encode_items(model.model, collator, source.first_texts(), source.pictures, progress=True)  # (N, Q, D)
     asked = list(source.items_of)
-    size = max(1, (1 << 25) // items[..., 0].numel())  # about 128 MB of scores at once
+    size = queries_at_once(items)
     for start in tqdm(range(0, len(asked), size), desc="queries", unit="batch"):
         part = asked[start : start + size]
         scores = maxsim(encode_queries(model.model, collator, part), items).cpu()  # (B, N)

@@ -44,14 +44,15 @@ class _Matcher:
     """Matching logits of a query and items of a gallery, whose pictures' features were computed before."""
 
     def __init__(self, gallery: EncodedGallery, folder: Path) -> None:
-        self.retriever = gallery.retriever
+        processor, self.model = gallery.retriever.processor, gallery.retriever.model
+        self.precision = self.model.query_tokens.dtype
         self.texts = [item.text for item in gallery.items]
         ids = [item.item_id for item in gallery.items]
         pictures = gallery.pictures
         self.pictures = [pictures.find(one) if pictures is not None else None for one in ids]
-        cache = FeatureCache(folder, self.retriever.model.vision, self.retriever.processor)
+        cache = FeatureCache(folder, self.model.vision, processor)
         cache.add([path for path in self.pictures if path is not None])
-        self.collator = Collator(self.retriever.processor, cache)
+        self.collator = Collator(processor, cache)
 
     @torch.inference_mode()
     def logits(self, query: str, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -60,9 +61,9 @@ class _Matcher:
             part = columns[start : start + _BATCH].tolist()
             texts = [self.texts[n] for n in part]
             items = self.collator.items(texts, [self.pictures[n] for n in part])
-            asked = map(torch.from_numpy, self.retriever.processor.pairs([query] * len(part), texts))
+            asked = map(torch.from_numpy, self.collator.processor.pairs([query] * len(part), texts))
             items["input_ids"], items["attention_mask"] = asked
-            matched = self.retriever.model.match(**to_device(items, self.retriever.model.device))  # type: ignore[arg-type]
+            matched = self.model.match(**to_device(items, self.model.device, self.precision))  # type: ignore[arg-type]
             parts.append(matched[:, 1].float().cpu().numpy())
         logits: npt.NDArray[np.float32] = np.concatenate(parts)
         return logits

@@ -1,8 +1,9 @@
-"""What a training run keeps in its output folder so that a killed one goes on: its arguments, and its state.
+"""What a training run keeps in its output folder so that a killed one goes on: its arguments, data and state.
 
 The newest state stands in `state`; the next is written to `state.new` and takes its place when it is whole.
 """
 
+import hashlib
 import json
 import shutil
 from dataclasses import MISSING, asdict, fields
@@ -12,7 +13,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from retriever.files import write_whole
-from training.arguments import TrainArgs
+from training.arguments import TrainArgs, paths
 
 STATES = ("state", "state.new")
 
@@ -21,22 +22,37 @@ def check_same_run(output: Path, args: TrainArgs) -> bool:
     """Whether the run was finished. A folder in which nothing was saved yet may be begun with whatever arguments.
 
     Raises:
-        ValueError: the folder holds a run with other arguments.
+        ValueError: the folder holds a run with other arguments or other pairs, or a model that no run made.
+        OSError: one of the files of --train or --negatives cannot be read.
     """
     path = output / "args.json"
     state = any((output / name / "progress.json").exists() for name in STATES)
     finished = (output / "model.safetensors").exists() and not state
-    ours = json.loads(json.dumps(asdict(args)))
-    # What an older version did not write had the default.
-    theirs = {field.name: field.default for field in fields(args) if field.default is not MISSING}
-    theirs = json.loads(json.dumps(theirs)) | (json.loads(path.read_text()) if path.exists() else ours)
-    # A folder may have been moved.
-    changed = sorted(name for name in ours if name != "output" and ours[name] != theirs.get(name))
-    if (state or finished) and changed:
-        raise ValueError(f"{output} holds a run with other arguments ({', '.join(changed)}); choose another --output")
-    output.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(ours, indent=2) + "\n").encode())
+    if finished and not path.exists():
+        raise ValueError(f"{output} holds a model that was not trained there; choose another --output")
+    ours = json.loads(json.dumps(asdict(args))) | {"data": _digests(args)}
+    if state or finished:
+        # What an older version did not write had the default, and its files are believed to be the same.
+        theirs = {field.name: field.default for field in fields(args) if field.default is not MISSING}
+        theirs = json.loads(json.dumps(theirs)) | {"data": ours["data"]} | json.loads(path.read_text())
+        # A folder may have been moved.
+        changed = sorted(name for name in ours if name not in ("output", "data") and ours[name] != theirs.get(name))
+        if changed:
+            raise ValueError(
+                f"{output} holds a run with other arguments ({', '.join(changed)}); choose another --output"
+            )
+        if others := [name for name, digest in ours["data"].items() if theirs["data"].get(name) != digest]:
+            raise ValueError(f"{output} holds a run on what {', '.join(others)} said before; choose another --output")
+    if not finished:
+        output.mkdir(parents=True, exist_ok=True)
+        _write(path, ours)
     return finished
+
+
+def note_model(output: Path, model_id: str) -> None:
+    """Writes which model came out beside what it came from."""
+    path = output / "args.json"
+    _write(path, json.loads(path.read_text()) | {"model_id": model_id})
 
 
 def save(output: Path, accelerator: Accelerator, scheduler: Any, done: int) -> None:
@@ -76,6 +92,16 @@ def remove(output: Path) -> None:
     """The states of a run that is finished."""
     for name in STATES:
         _remove(output / name)
+
+
+def _digests(args: TrainArgs) -> dict[str, str]:
+    """Of the files of pairs and of their negatives, as they were named."""
+    files = [named for named in args.negatives if named != "-"] + [str(paths(named)[0]) for named in args.train]
+    return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files}
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    write_whole(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
 def _remove(state: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 import retriever
 from retriever.model import FusedRetriever
-from retriever.scoring import maxsim
+from retriever.scoring import maxsim, queries_at_once
 from training.collate import Collator
 from training.encode import encode_items, encode_queries
 from training.features import FeatureCache
@@ -70,7 +70,10 @@ class Validation:
         items = encode_items(model, self.collator, texts, pictures)  # (N, Q, D), of those that can be found
         model.train(was_training)
         scores = np.full((len(self.queries), len(self.items)), -np.inf, dtype=np.float32)
-        scores[:, self.findable] = maxsim(queries, items).cpu().numpy()
+        size = queries_at_once(items)
+        for first in range(0, len(queries), size):
+            part = slice(first, first + size)
+            scores[part, self.findable] = maxsim(queries[part], items).cpu().numpy()
         return query_metrics(positive_ranks(scores, self.positives))
 
 

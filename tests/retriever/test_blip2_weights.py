@@ -10,7 +10,7 @@ from transformers import Blip2ForImageTextRetrieval
 
 import retriever
 from retriever import blip2_weights
-from retriever.blip2_weights import build, from_huggingface, from_lavis, to_huggingface
+from retriever.blip2_weights import build, from_huggingface, from_lavis, to_huggingface, to_lavis
 from retriever.model import FusedRetriever
 from retriever.scoring import maxsim
 from tests.conftest import tiny_tokenizer
@@ -115,6 +115,18 @@ def test_transformers_to_ours_and_back() -> None:
         torch.testing.assert_close(back[name], tensor)
 
 
+def test_lavis_to_ours_and_back() -> None:
+    theirs = lavis_state(blocks=2)
+    back = to_lavis(build(from_lavis(theirs), TINY).state_dict())
+    assert theirs.keys() - back.keys() == {
+        "temp",
+        "Qformer.cls.predictions.bias",
+        "Qformer.bert.embeddings.position_ids",
+    }
+    for name, tensor in back.items():
+        torch.testing.assert_close(tensor, theirs[name])
+
+
 def test_the_tower_may_come_in_a_file_of_its_own(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
     """blip2_pretrained.pth has no tower; eva_vit_g.pth has one block too many, final norms and a head."""
     whole, longer = lavis_state(blocks=2), lavis_state(blocks=3)
@@ -134,8 +146,19 @@ def test_the_tower_may_come_in_a_file_of_its_own(batch: tuple[torch.Tensor, torc
 
 def test_weights_that_do_not_fit_are_named() -> None:
     state = from_lavis(lavis_state(blocks=1))
-    with pytest.raises(ValueError, match=r"missing: vision\.backbone\.blocks\.1"):
+    with pytest.raises(ValueError, match=r"missing: vision\.backbone\.blocks\.1[^:]*\)$"):
         build(state, TINY)
+
+
+def test_what_a_newcomer_forgets_is_said() -> None:
+    whole = lavis_state(blocks=2)
+    without = {name: tensor for name, tensor in whole.items() if not name.startswith("visual_encoder.")}
+    with pytest.raises(ValueError, match=r"--vision eva_vit_g\.pth"):
+        build(from_lavis(without), TINY)
+    with pytest.raises(ValueError, match="--image-size"):
+        build(from_lavis(whole | {"visual_encoder.pos_embed": torch.ones(1, 17, WIDTH)}), TINY)
+    with pytest.raises(FileNotFoundError, match=r"retriever\.blip2_weights"):
+        retriever.load("blip2")
 
 
 def test_a_folder_of_either_kind_becomes_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

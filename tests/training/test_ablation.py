@@ -112,4 +112,6 @@ def test_a_row_that_takes_away_what_is_not_there_is_left_out() -> None:
     assert not ROWS["no-teacher"].changes(plain)
     assert ROWS["no-teacher"].changes(replace(plain, teacher=("runs/teacher",)))
     assert not ROWS["one-view"].changes(plain)
+    trained = replace(plain, unfreeze=1, views=3)  # its pictures are read whole, a new part of each every time
+    assert not any(ROWS[name].changes(trained) for name in ("one-view", "all-patches"))
     assert all(ROWS[name].changes(plain) for name in ("sigmoid", "no-query-noise", "itm"))

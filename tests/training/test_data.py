@@ -121,6 +121,13 @@ def test_of_an_items_pairs_the_weightier_are_drawn_more_often(tmp_path: Path) ->
     assert "cup" in drawn
 
 
+def test_there_may_be_no_negatives(toy_shop: Path, tmp_path: Path) -> None:
+    source = Source(toy_shop / "pairs.json", toy_shop / "images")
+    (tmp_path / "negatives.jsonl").touch()
+    source.use_negatives(tmp_path / "negatives.jsonl")
+    assert source.negatives == {}
+
+
 def test_a_batch_with_mined_negatives_is_no_larger_than_asked_for(toy_shop: Path, tmp_path: Path) -> None:
     source = Source(toy_shop / "pairs.json", toy_shop / "images")
     lines = [{"query_text": query, "image_ids": source.ids} for query in source.items_of]

@@ -166,6 +166,11 @@ def test_the_first_items_are_put_into_the_order_of_their_matching(
         assert results["per_query"]["reranked"][query.query_id] == expected
 
 
+def test_matching_runs_in_bfloat16_too(run: Callable[..., dict[str, Any]], matching_checkpoint: Path) -> None:
+    results = run("--rerank", "4", "--model", str(matching_checkpoint), "--inference", "bf16")
+    assert list(results["modes"]) == [*MODES, "reranked"]
+
+
 def test_as_many_are_matched_as_there_are(run: Callable[..., dict[str, Any]], matching_checkpoint: Path) -> None:
     results = run("--rerank", "999", "--model", str(matching_checkpoint))
     assert results["modes"]["reranked"]["hit@10"] == 100

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def test_training_learns_and_leaves_everything_behind(toy_shop: Path, tiny_check
     }
     assert retriever.load(output).encode_queries(["red mug"]).shape == (1, 16)
     assert not retriever.load(output).config.matching
+    assert json.loads((output / "args.json").read_text())["model_id"] == retriever.load(output).model_id
 
 
 def test_a_model_says_that_it_was_trained_to_match(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -191,13 +193,25 @@ def test_another_runs_folder_is_not_overwritten(
     assert "another --output" in capsys.readouterr().err
 
 
+def test_a_model_that_was_not_trained_there_is_not_taken_for_a_finished_run(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+    before = sorted(path.name for path in model.iterdir())
+    with pytest.raises(SystemExit) as stopped:
+        finetune.main(arguments(toy_shop, model, model, "--steps", "2"))
+    assert stopped.value.code == 2
+    assert "not trained there" in capsys.readouterr().err
+    assert sorted(path.name for path in model.iterdir()) == before
+
+
 def test_a_run_of_an_older_version_goes_on(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     """Arguments that its version did not have yet count as their defaults."""
     command = arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "2")
     finetune.main(command)
     written = tmp_path / "run" / "args.json"
     older = json.loads(written.read_text())
-    del older["chunk"]
+    del older["chunk"], older["data"]
     written.write_text(json.dumps(older))
     finetune.main(command)
 

@@ -9,8 +9,34 @@ from training import run_state
 from training.arguments import TrainArgs
 
 
-def test_a_run_goes_on_in_another_place(tmp_path: Path) -> None:
-    args = TrainArgs(train=("pairs.json",), output=str(tmp_path / "old"))
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    path = tmp_path / "pairs.json"
+    path.write_text("[1]")
+    return path
+
+
+def test_a_run_does_not_go_on_with_other_pairs(tmp_path: Path, pairs: Path) -> None:
+    negatives, output = tmp_path / "negatives.jsonl", tmp_path / "run"
+    negatives.write_text("")
+    args = TrainArgs(train=(f"{pairs}:images", str(pairs)), negatives=(str(negatives), "-"), output=str(output))
+    assert not run_state.check_same_run(output, args)
+    pairs.write_text("[2]")
+    assert not run_state.check_same_run(output, args), "nothing has been learned from them yet"
+    (output / "state").mkdir()
+    (output / "state" / "progress.json").write_text("{}")
+    assert not run_state.check_same_run(output, args)
+    for changed in (pairs, negatives):
+        kept = changed.read_text()
+        changed.write_text("[3]")
+        with pytest.raises(ValueError, match=f"on what .*{changed.name} said before"):
+            run_state.check_same_run(output, args)
+        changed.write_text(kept)
+    assert not run_state.check_same_run(output, args)
+
+
+def test_a_run_goes_on_in_another_place(tmp_path: Path, pairs: Path) -> None:
+    args = TrainArgs(train=(str(pairs),), output=str(tmp_path / "old"))
     assert not run_state.check_same_run(tmp_path / "old", args)
     (tmp_path / "old" / "state").mkdir()
     (tmp_path / "old" / "state" / "progress.json").write_text("{}")

@@ -4,9 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from retriever import Retriever
+from training import validation
 from training.collate import Collator
 from training.features import FeatureCache
 from training.json_records import FormatError
@@ -32,6 +34,18 @@ def test_items_without_a_picture_are_ranked_by_their_text(
     validation = Validation(collator, shop / "toy.valid.jsonl", shop / "images")
     assert sum(picture is None for picture in validation.pictures) == 1
     assert validation.measure(tiny_retriever.model)["hit@10"] > 0
+
+
+def test_however_many_queries_are_scored_at_once(
+    shop: Path, collator: Collator, tiny_retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Validation(collator, shop / "toy.valid.jsonl", shop / "images")
+    whole = one.by_query(tiny_retriever.model)
+    monkeypatch.setattr(validation, "queries_at_once", lambda items: 5)
+    parts = one.by_query(tiny_retriever.model)
+    assert len(one.queries) % 5
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, parts[name])
 
 
 def test_an_item_without_picture_and_text_is_never_found(

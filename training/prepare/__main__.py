@@ -110,6 +110,8 @@ def run(options: argparse.Namespace) -> None:
         with Job(options.job) as job:
             learned = learn(job, options.log, options.output, options.hold_out, corrected=not options.uncorrected)
         print(f"{options.output}: " + "; ".join(f"{count:,} {name}" for name, count in learned.counts.items() if count))
+        if not learned.counts["queries held out"]:
+            print("No query is held out: there is no dev.valid.jsonl, so train without --valid.")
         return
     everything = options.step == "all"
     with Job(options.job, begin=options.step in ("all", "read")) as job, contextlib.ExitStack() as stack:
