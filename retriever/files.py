@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from uuid import uuid4
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -12,12 +13,17 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def replace(path: Path, content: bytes) -> None:
     """The same for several files of a folder, which is synced once afterwards. Blocking. Raises OSError."""
-    unfinished = path.with_name(path.name + ".tmp")
-    with open(unfinished, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    # A name of its own: another process may be writing the same file, on another machine even.
+    unfinished = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -39,7 +39,7 @@ def images_of(names: Sequence[str], pictures: Sequence[Picture]) -> list[dict[st
 
 def indexed(payload: Payload, tokens: Floats) -> IndexedItem:
     """A payload as the index takes it, with the item's tokens `(T, D)`."""
-    return IndexedItem(payload["id"], tokens, lexical_text(payload), payload, _fields(payload), payload["title"])
+    return IndexedItem(payload["id"], tokens, lexical_text(payload), payload, filterable(payload), payload["title"])
 
 
 def text_of(payload: Payload) -> str:
@@ -80,7 +80,7 @@ def stored_inputs(media: MediaStore, payload: Payload, *lost: type[OSError]) -> 
     return [ItemInput(one, text or None) for one in pictures] or [ItemInput(text=text or payload["id"])]
 
 
-def _fields(payload: Payload) -> dict[str, FieldValue]:
+def filterable(payload: Payload) -> dict[str, FieldValue]:
     """What an item can be filtered, counted and sorted by: these of its own, and every attribute of another name.
 
     An attribute called "Price" is none of these where the item has no price, either: it may be text, or mean another.

@@ -6,8 +6,9 @@ relevant). They lie in one small file of the data folder, which service processe
 """
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -93,6 +94,11 @@ class Rules(Strict):
             del words[: said or 1]
         return " ".join(meant)
 
+    @cached_property
+    def tag(self) -> str:
+        """An ETag: the same for the same rules, whichever process read them."""
+        return f'"{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]}"'
+
     def curation(self, text: str) -> Curation | None:
         """What is said about this very query."""
         return self._curations.get(_folded(text))
@@ -133,13 +139,18 @@ class RuleBook:
             self._read_if_changed()
         return self._rules
 
-    async def replace(self, rules: Rules) -> None:
-        """Puts these in the place of all rules, durably.
+    async def replace(self, rules: Rules, tags: Collection[str] | None = None) -> None:
+        """Puts these in the place of all rules, durably; with tags, only of rules that have one of them.
 
         Raises:
-            Problem: 507 `storage_failed`, the disk is full or broken; the rules are as they were.
+            Problem: 412 `version_mismatch`, the rules have been changed; 507 `storage_failed`, the disk is full or
+                broken. The rules are as they were.
         """
         async with self._writing:
+            self._read_if_changed()
+            if tags is not None and self._rules.tag not in tags:
+                detail = f"The rules have been changed: their ETag is {self._rules.tag} now. Read them again."
+                raise Problem(412, "version_mismatch", detail)
             try:
                 await asyncio.to_thread(write_rules, self._path.parent, rules)
             except OSError as error:

@@ -188,7 +188,7 @@ class SearchRequest(JsonPage):
         ),
     )
     mode: Mode = Field(default="hybrid", description="By meaning and words, by meaning alone, or by words alone.")
-    exclude: list[Text] = Field(
+    exclude: list[Annotated[Text, Field(max_length=200)]] = Field(
         default_factory=list,
         max_length=20,
         description="Words that hits must not have; pictures that look like them are moved down as well.",

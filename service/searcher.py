@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from time import perf_counter
 from typing import BinaryIO
@@ -27,7 +28,7 @@ from service.facets import facets_of
 from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
-from service.payload import lexical_text
+from service.payload import filterable, lexical_text
 from service.problems import Problem, filter_errors_in
 from service.rules import RuleBook, Rules
 from service.schemas import FacetResult, Item
@@ -94,11 +95,13 @@ class Searcher:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
         rules = self._rules.current()
         meant = parsed.text if parsed.phrases else rules.meaning(parsed.text)
-        text = meant
+        corrected = meant
         if request.complete and not parsed.phrases:
-            text = self._lexicon.complete(text)
+            corrected = self._lexicon.complete(corrected)
         if request.correct and not parsed.phrases:
-            text = self._lexicon.words.correct(text)
+            corrected = self._lexicon.words.correct(corrected)
+        # What shoppers call it may be misspelt, too.
+        text = meant if corrected == meant else rules.meaning(corrected)
         asked = replace(
             await self._asked(request, text, parsed),
             boosts=[] if request.rerank else await self._standing_boosts(rules, request),
@@ -106,13 +109,13 @@ class Searcher:
             explain=request.explain,
             highlight=request.highlight,
         )
-        said = (request.query, parsed.text, text)  # as it was typed, and as it was meant
+        said = (request.query, parsed.text, corrected, text)  # as it was typed, and as it was meant
         if curation := next(filter(None, map(rules.curation, said)), None):
             shown = Not(_one_of(curation.hide)) if curation.hide else None
             asked = replace(asked, condition=conjoin(asked.condition, shown), pin=curation.pin)
         response = await self._answer(request, asked, begun, place)
-        if text != meant:
-            response.corrected_query = text
+        if corrected != meant:
+            response.corrected_query = corrected
         if response.hits and not request.offset and not request.cursor and not request.complete:
             self._lexicon.searched(text)
         return response
@@ -126,11 +129,12 @@ class Searcher:
         begun = _Begun()
         picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
         parsed = self._parsed(form.query)
-        text = meant = picture_query.change(parsed.text)
+        text = meant = corrected = picture_query.change(parsed.text)
         rules = self._rules.current()
         if not parsed.phrases:
             meant = rules.meaning(meant)
-            text = self._lexicon.words.correct(meant)
+            corrected = self._lexicon.words.correct(meant)
+            text = meant if corrected == meant else rules.meaning(corrected)
         words = await self._encoder.encode_query(text) if text else None
         vectors = picture_query.query_vectors(tokens, words.embedding if words else None, form.words)
         rows = np.concatenate([vectors, await self._away(parsed.excluded)])
@@ -147,8 +151,8 @@ class Searcher:
             explain=form.explain,
         )
         response = await self._answer(form, asked, begun)
-        if text != meant:
-            response.corrected_query = text
+        if corrected != meant:
+            response.corrected_query = corrected
         return response
 
     def _parsed(self, query: str, exclude: Sequence[str] = ()) -> shopper.ParsedQuery:
@@ -182,12 +186,14 @@ class Searcher:
     async def _of_other_groups(self, item_ids: Sequence[str], group_by: str, place: str) -> Condition | None:
         """Not the items' own variants, which are nothing new; None where they have no group."""
         payloads = await self._index.get(item_ids)
-        attributes = [pair for payload in payloads.values() for pair in payload["attributes"].items()]
+        known = [pair for payload in payloads.values() for pair in filterable(payload).items()]
 
         def others(fields: Fields) -> Condition | None:
             group = resolve(group_by, fields, "group_by")
-            own = [value for name, value in attributes if field_name(name) == group and value not in (None, [], "")]
-            same = [parse({f"attributes.{group}": value}, fields) for value in own]
+            own = [value for name, value in known if field_name(name) == group and not isinstance(value, datetime)]
+            # Of several values an item is in the group of the first.
+            first = [value[:1] if isinstance(value, list) else [value] for value in own if value not in (None, "")]
+            same = [parse({group: value}, fields) for value in first if value]
             return conjoin(*(Not(one) for one in same if one))
 
         with filter_errors_in(place):

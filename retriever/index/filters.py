@@ -122,6 +122,8 @@ def _member(name: str, value: Any, fields: Fields, path: str, depth: int, budget
     if name in ("and", "or"):
         if not isinstance(value, list) or not value:
             raise FilterError("invalid_filter", path, "must be a list of at least one filter")
+        if len(value) > _MAX_CONDITIONS:  # empty ones, of which the budget knows nothing, are read as well
+            raise FilterError("invalid_filter", path, f"must be a list of at most {_MAX_CONDITIONS} filters")
         parts = [_conjunction(part, fields, f"{path}[{n}]", depth + 1, budget) for n, part in enumerate(value)]
         if name == "or" and None in parts:  # an empty filter holds for all
             return None

@@ -1,8 +1,9 @@
 """`/rules`: synonyms, what comes first or never for certain queries, and what is lifted in searches."""
 
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header, Response
 
 from service.access import ANY_KEY, INGEST_KEY, GuardedRoute
 from service.choice import boosts_of
@@ -19,25 +20,37 @@ _JSON = body_of(
 
 
 @router.get("/rules", dependencies=ANY_KEY, responses=responses(401, 403, 429), summary="The rules that searches go by")
-async def get_rules(services: ServicesDep) -> Rules:
-    """As they were last put."""
-    return services.rules.current()
+async def get_rules(services: ServicesDep, response: Response) -> Rules:
+    """As they were last put. The `ETag` is for `If-Match`, so that nobody's change is lost."""
+    rules = services.rules.current()
+    response.headers["ETag"] = rules.tag
+    return rules
 
 
 @router.put(
     "/rules",
     dependencies=[_JSON, *INGEST_KEY],
-    responses=responses(400, 401, 403, 408, 413, 415, 422, 429, 503, 507),
+    responses=responses(400, 401, 403, 408, 412, 413, 415, 422, 429, 503, 507),
     summary="Replace all rules",
 )
-async def put_rules(body: Rules, services: ServicesDep) -> Rules:
+async def put_rules(
+    body: Rules,
+    services: ServicesDep,
+    response: Response,
+    if_match: Annotated[
+        str | None, Header(description="Replace only rules whose ETag is among these: what `GET /rules` answered.")
+    ] = None,
+) -> Rules:
     """On the disk when this answers, and in force from the next search on.
 
-    Items that are pinned need not exist, nor pass the filter of each search: those that do not are left out. A field
-    by which hits are lifted must be an attribute that some item has, or an item's own.
+    Items that are pinned need not exist, nor pass the filter of each search: those that do not are left out, as are
+    those without the query's words in a search by words alone (`lexical`). A field by which hits are lifted must be an
+    attribute that some item has, or an item's own.
     """
     for n, one in enumerate(body.boost):
         with filter_errors_in("body"):
             await services.index.with_fields(partial(boosts_of, one, path=f"boost[{n}]"))
-    await services.rules.replace(body)
+    tags = None if if_match is None or if_match.strip() == "*" else [tag.strip() for tag in if_match.split(",")]
+    await services.rules.replace(body, tags)
+    response.headers["ETag"] = body.tag
     return body

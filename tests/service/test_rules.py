@@ -92,6 +92,35 @@ def test_synonyms_are_searched_for_in_their_place(shop: TestClient) -> None:
     assert hits["tv"]["explanation"]["words"] == ["television"]
 
 
+def test_a_synonym_may_be_misspelt(shop: TestClient) -> None:
+    assert post_item(shop, "other", title="wardrobe for a television").status_code == 201
+    put(shop, synonyms=[{"words": ["wardrobe"], "means": "mug"}], curations=[{"query": "wardrobe", "pin": ["tv"]}])
+    answer = shop.post("/search", json={"query": "wardrbe", "explain": True}).json()
+    assert answer["corrected_query"] == "wardrobe"
+    assert answer["hits"][0]["id"] == "tv", "a curation of what was meant"
+    assert answer["hits"][1]["explanation"]["words"] == ["mug"]
+    form = {"image": ("a.png", picture_file("red")), "query": (None, "wardrbe"), "explain": (None, "true")}
+    by_picture = shop.post("/search/image", files=form).json()
+    assert by_picture["corrected_query"] == "wardrobe"
+    words = {hit["id"]: hit["explanation"]["words"] for hit in by_picture["hits"]}
+    assert (words["mug-0"], words["other"]) == (["mug"], [])
+
+
+def test_of_two_who_edit_at_once_the_second_is_told(shop: TestClient, settings: Settings) -> None:
+    tag = shop.get("/rules").headers["ETag"]
+    first = {"synonyms": [{"words": ["telly"], "means": "television"}]}
+    answer = shop.put("/rules", json=first, headers={"If-Match": tag})
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == shop.get("/rules").headers["ETag"] != tag
+    check(shop.put("/rules", json={}, headers={"If-Match": tag}), 412, "version_mismatch")
+    assert shop.get("/rules").json()["synonyms"] == first["synonyms"]
+
+    rules.write_rules(settings.data_dir, Rules())  # another process
+    check(shop.put("/rules", json={}, headers={"If-Match": answer.headers["ETag"]}), 412, "version_mismatch")
+    assert shop.put("/rules", json={}, headers={"If-Match": f'"x", {tag}'}).status_code == 200
+    assert shop.put("/rules", json=first, headers={"If-Match": "*"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("query", "meant"),
     [

@@ -233,6 +233,10 @@ def test_similar_items_of_other_styles(client: TestClient) -> None:
     assert sorted(hit["group"]["value"] for hit in answer["hits"] if hit["group"]) == ["S1", "S2"]
     assert len(answer["hits"]) == 3
     assert len(client.get("/items/plain/similar?group_by=style").json()["hits"]) == 3
+    client.patch("/items/plain", json={"category": "Kitchen > Mugs"})
+    client.patch("/items/mug-4", json={"category": "Kitchen > Cups"})
+    others = client.get("/items/plain/similar?group_by=category").json()["hits"]
+    assert {hit["id"] for hit in others} == {f"mug-{n}" for n in range(6) if n != 4}, "its own group is the shop's top"
     refused = client.get("/items/mug-0/similar?group_by=nope").json()
     assert (refused["code"], refused["errors"][0]["field"]) == ("unknown_field", "query.group_by")
 

@@ -89,6 +89,7 @@ def test_a_bad_picture_among_good_ones(client: TestClient) -> None:
     [
         {"query": 7},
         {"query": "x" * 1001},
+        {"query": "a", "exclude": ["x" * 201]},
         {"query": "a\x00b"},
         {"query": "\ud800"},
         {"query": "a", "limit": -1},
@@ -112,6 +113,13 @@ def test_a_refused_search(client: TestClient, body: Any) -> None:
     answer = client.post("/search", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert answer.status_code == 422, answer.text
     assert answer.json()["code"] == "validation_failed"
+
+
+@pytest.mark.parametrize("join", ["and", "or"])
+def test_a_filter_of_many_empty_ones_is_not_read(client: TestClient, join: str) -> None:
+    assert client.post("/search", json={"query": "a", "filter": {join: [{}] * 256}}).status_code == 200
+    answer = client.post("/search", json={"query": "a", "filter": {join: [{}] * 257}})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_filter")
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", f"cursor={'x' * 501}"])
