@@ -12,8 +12,9 @@
  *   images: { url: string, width: number, height: number, sha256: string }[],
  *   version: number, created_at: string, updated_at: string }} Item
  * @typedef {Partial<Pick<Item, "title" | "description" | "category" | "price" | "stock" | "attributes">>} Fields
- * @typedef {{ id: string, score: number, item: Item, match: number | null, explanation: object | null,
- *   group: { value: string, count: number } | null, highlights: Record<string, string> | null }} Hit
+ * @typedef {{ id: string, score: number, item: Item, pinned: boolean, match: number | null,
+ *   group: { value: string, count: number } | null, explanation: object | null,
+ *   highlights: Record<string, string> | null }} Hit
  * @typedef {{ hits: Hit[], total: number, next_cursor: string | null, facets: Record<string, object>,
  *   corrected_query: string | null, took_ms: Record<string, number>, model_id: string, search_id: string }} Results
  * @typedef {{ limit?: number, offset?: number, cursor?: string, filter?: object, facets?: string[],
@@ -23,9 +24,20 @@
  *   group_by?: string, signal?: AbortSignal }} PageOptions
  * @typedef {PageOptions & { mode?: "hybrid" | "semantic" | "lexical", exclude?: string[], correct?: boolean,
  *   complete?: boolean, explain?: boolean, highlight?: boolean, rerank?: number }} Options
+ * @typedef {Options & { query?: string }} Search
+ * @typedef {PageOptions & { query?: string, words?: number, explain?: boolean }} ImageOptions
+ * @typedef {{ search_id: string, item_id: string, position: number,
+ *   kind: "impression" | "click" | "add_to_cart" | "purchase" }} Event
+ * @typedef {{ name: string, kinds: ("keyword" | "number" | "boolean" | "date")[] }} FieldInfo
+ * @typedef {{ synonyms?: { words: string[], means: string }[],
+ *   curations?: { query: string, pin?: string[], hide?: string[] }[],
+ *   boost?: { field?: string, filter?: object, weight: number }[] }} Rules
+ * @typedef {{ line: number, id?: string, status: number, code?: string, detail?: string }} BulkResult
  */
 
 const RETRIES = 5; // after an overload or an outage
+const BULK_LINES = 500; // of one request; browsers send a body only when all of it is there
+const BULK_LENGTH = 8 * 2 ** 20; // or as soon as it is so long: lines may hold pictures
 
 /** The service refused: `code` is stable (`item_not_found`, `unknown_field` …), the message is for people. */
 export class SearchError extends Error {
@@ -55,26 +67,35 @@ export class Client {
     return this.#json("POST", "/search", { json: { query, ...options }, signal });
   }
 
+  /** Up to 50 searches in one request; the results are in their order.
+   * @param {Omit<Search, "signal">[]} searches @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Results[]>} */
+  async searchBatch(searches, { signal } = {}) {
+    return (await this.#json("POST", "/search/batch", { json: { searches }, signal })).results;
+  }
+
   /** What looks like a picture, or the one at an address (a string); a query changes what is meant ("in red").
-   * @param {Blob | string} picture @param {Options & { query?: string, words?: number }} [options]
-   * @returns {Promise<Results>} */
+   * @param {Blob | string} picture @param {ImageOptions} [options] @returns {Promise<Results>} */
   searchImage(picture, { signal, ...options } = {}) {
-    return this.#json("POST", "/search/image", { form: form(options, [picture]), signal });
+    return this.#json("POST", "/search/image", { form: form(options, picture), signal });
   }
 
   /** Every hit, page by page. @param {string} query @param {Options} [options] @returns {AsyncGenerator<Hit>} */
   async *searchAll(query, options = {}) {
     for (let cursor; cursor !== null; ) {
-      const page = await this.search(query, cursor ? { ...options, cursor } : options);
+      // The service takes a cursor or an offset: one of the two.
+      const page = await this.search(query, cursor ? { ...options, offset: undefined, cursor } : options);
       yield* page.hits;
       cursor = page.next_cursor;
     }
   }
 
-  /** @param {string} id @param {number} [limit] @param {object} [filter] @returns {Promise<Results>} */
-  similar(id, limit = 12, filter = {}) {
-    const query = new URLSearchParams({ limit: String(limit), filter: JSON.stringify(filter) });
-    return this.#json("GET", `/items/${encodeURIComponent(id)}/similar?${query}`);
+  /** @param {string} id @param {number} [limit] @param {object} [filter]
+   * @param {{ offset?: number, cursor?: string, group_by?: string, signal?: AbortSignal }} [options]
+   * @returns {Promise<Results>} */
+  similar(id, limit = 12, filter = {}, { signal, ...options } = {}) {
+    const query = new URLSearchParams(given({ limit, filter: JSON.stringify(filter), ...options }));
+    return this.#json("GET", `/items/${encodeURIComponent(id)}/similar?${query}`, { signal });
   }
 
   /** What is like all of these: for who looked at them, or has them in the basket.
@@ -89,6 +110,27 @@ export class Client {
     return suggestions.map((one) => one.text);
   }
 
+  /** Tells what shoppers did with hits: `search_id` is their answer's, `position` a hit's place in the ranking, from 0.
+   * @param {Event[]} events @returns {Promise<number>} how many are kept: all or none */
+  async sendEvents(events) {
+    return (await this.#json("POST", "/events", { json: { events } })).accepted;
+  }
+
+  /** What can be filtered by, counted and sorted by. @returns {Promise<FieldInfo[]>} */
+  async fields() {
+    return (await this.#json("GET", "/fields")).fields;
+  }
+
+  /** @returns {Promise<Rules>} */
+  rules() {
+    return this.#json("GET", "/rules");
+  }
+
+  /** Replaces all rules: what is left out is gone. @param {Rules} rules @returns {Promise<Rules>} */
+  putRules(rules) {
+    return this.#json("PUT", "/rules", { json: rules });
+  }
+
   /** @param {string} id @returns {Promise<Item>} */
   get(id) {
     return this.#json("GET", `/items/${encodeURIComponent(id)}`);
@@ -98,9 +140,13 @@ export class Client {
    * write is overwritten (412).
    * @param {string} id @param {Fields} fields
    * @param {{ pictures?: (Blob | string)[], ifVersion?: number, onlyNew?: boolean }} [options] @returns {Promise<Item>} */
-  put(id, fields, { pictures = [], ifVersion, onlyNew = false } = {}) {
+  async put(id, fields, { pictures = [], ifVersion, onlyNew = false } = {}) {
     const headers = onlyNew ? { "If-None-Match": "*" } : ifMatch(ifVersion);
-    return this.#json("PUT", `/items/${encodeURIComponent(id)}`, { form: form(fields, pictures), headers });
+    // As JSON: FormData makes every line break of a text "\r\n".
+    const images = await Promise.all(pictures.filter((one) => typeof one !== "string").map(base64));
+    const image_urls = pictures.filter((one) => typeof one === "string");
+    const json = { ...given(fields), images, image_urls };
+    return this.#json("PUT", `/items/${encodeURIComponent(id)}`, { json, headers });
   }
 
   /** Changes some of an item: a price or a stock costs no run of the model.
@@ -109,9 +155,9 @@ export class Client {
     return this.#json("PATCH", `/items/${encodeURIComponent(id)}`, { json: fields, headers: ifMatch(ifVersion) });
   }
 
-  /** @param {string} id */
-  async delete(id) {
-    await this.#send("DELETE", `/items/${encodeURIComponent(id)}`);
+  /** @param {string} id @param {{ ifVersion?: number }} [options] */
+  async delete(id, { ifVersion } = {}) {
+    await this.#send("DELETE", `/items/${encodeURIComponent(id)}`, { headers: ifMatch(ifVersion) });
   }
 
   /** Deletes all that a filter lets through; an empty one is refused.
@@ -144,14 +190,20 @@ export class Client {
     return (await this.#json("GET", `/items?${query}`)).total;
   }
 
-  /** Stores some hundreds of items in one request: `{ id, title, images: [base64, …], … }` each. For more, call it
-   * again: browsers send a body only when all of it is there.
-   * @param {object[]} lines @returns {Promise<{ line: number, id?: string, status: number, code?: string, detail?: string }[]>} */
-  async bulk(lines) {
-    const body = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+  /** Stores many items, read as fast as the service stores them: `{ id, title, images: [base64, …], … }` each. A
+   * result's `line` counts from 1 through all of them. If this throws, send again what has had no result.
+   * @param {Iterable<object> | AsyncIterable<object>} lines @returns {AsyncGenerator<BulkResult>} */
+  async *bulk(lines) {
     const headers = { "Content-Type": "application/x-ndjson" };
-    const answer = await this.#send("POST", "/items/bulk", { body, headers });
-    return (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
+    let done = 0;
+    for await (const chunk of chunks(lines)) {
+      const answer = await this.#send("POST", "/items/bulk", { body: chunk.join(""), headers });
+      const results = (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
+      for (const result of results) yield { ...result, line: done + result.line };
+      const { status, code, detail } = results.at(-1);
+      if (results.length < chunk.length) throw new SearchError(status, code, detail); // it has stopped reading
+      done += chunk.length;
+    }
   }
 
   async #json(method, path, request) {
@@ -178,15 +230,37 @@ async function problem(answer) {
 
 const ifMatch = (version) => (version === undefined ? {} : { "If-Match": `"${version}"` });
 
-// Fields as parts of a form: text as it is, everything else as JSON; what is null is left out.
-function form(fields, pictures) {
+const given = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => (value ?? null) !== null));
+
+async function* chunks(lines) {
+  let chunk = [];
+  let length = 0;
+  for await (const line of lines) {
+    chunk.push(`${JSON.stringify(line)}\n`);
+    length += chunk.at(-1).length;
+    if (chunk.length < BULK_LINES && length < BULK_LENGTH) continue;
+    yield chunk;
+    chunk = [];
+    length = 0;
+  }
+  if (chunk.length) yield chunk;
+}
+
+async function base64(picture) {
+  const bytes = new Uint8Array(await picture.arrayBuffer());
+  let binary = "";
+  // In pieces: a call takes only so many arguments.
+  for (let at = 0; at < bytes.length; at += 8192) binary += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return btoa(binary);
+}
+
+// Options of a search by a picture as parts of a form: text as it is, everything else as JSON.
+function form(options, picture) {
   const parts = new FormData();
-  for (const [name, value] of Object.entries(fields)) {
-    if (value !== null && value !== undefined) parts.append(name, typeof value === "string" ? value : JSON.stringify(value));
+  for (const [name, value] of Object.entries(given(options))) {
+    parts.append(name, typeof value === "string" ? value : JSON.stringify(value));
   }
-  for (const picture of pictures) {
-    if (typeof picture === "string") parts.append("image_url", picture);
-    else parts.append("image", picture, picture.name ?? "picture");
-  }
+  if (typeof picture === "string") parts.append("image_url", picture);
+  else parts.append("image", picture, picture.name ?? "picture");
   return parts;
 }

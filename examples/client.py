@@ -20,6 +20,8 @@ from urllib.parse import quote
 import httpx
 
 RETRIES = 5  # after an overload or an outage
+BULK_LINES = 500  # of one request; it is whole in memory, to be sent again if it must
+BULK_BYTES = 8 * 2**20  # or as soon as it has so many: lines may hold pictures
 
 
 class Item(TypedDict):
@@ -40,6 +42,7 @@ class Hit(TypedDict):
     id: str
     score: float
     item: Item
+    pinned: bool
     match: float | None
     group: dict[str, Any] | None
     explanation: dict[str, Any] | None
@@ -86,6 +89,19 @@ class Options(PageOptions, total=False):
     rerank: int
 
 
+class Search(Options, total=False):
+    """One of several searches."""
+
+    query: str
+
+
+class ImageOptions(PageOptions, total=False):
+    """What a search takes beside its picture and words."""
+
+    words: float
+    explain: bool
+
+
 class Fields(TypedDict, total=False):
     """What a shop says about an item."""
 
@@ -103,6 +119,37 @@ class BulkResult(TypedDict):
     status: int
     code: NotRequired[str]
     detail: NotRequired[str]
+
+
+class Event(TypedDict):
+    """What a shopper did with a hit: `search_id` is its answer's, `position` its place in the ranking, from 0."""
+
+    search_id: str
+    item_id: str
+    position: int
+    kind: Literal["impression", "click", "add_to_cart", "purchase"]
+
+
+class FieldInfo(TypedDict):
+    name: str
+    kinds: list[Literal["keyword", "number", "boolean", "date"]]
+
+
+class Synonym(TypedDict):
+    words: list[str]
+    means: str
+
+
+class Curation(TypedDict):
+    query: str
+    pin: NotRequired[list[str]]
+    hide: NotRequired[list[str]]
+
+
+class Rules(TypedDict, total=False):
+    synonyms: list[Synonym]
+    curations: list[Curation]
+    boost: list[dict[str, Any]]
 
 
 class SearchError(Exception):
@@ -135,7 +182,12 @@ class Client:
         results: Results = self._json("POST", "/search", json={"query": query, **options})
         return results
 
-    def search_image(self, picture: Path | bytes | str, query: str = "", **options: Any) -> Results:
+    def search_batch(self, searches: list[Search]) -> list[Results]:
+        """Up to 50 searches in one request; the results are in their order."""
+        results: list[Results] = self._json("POST", "/search/batch", json={"searches": searches})["results"]
+        return results
+
+    def search_image(self, picture: Path | bytes | str, query: str = "", **options: Unpack[ImageOptions]) -> Results:
         """What looks like a picture, or the one at an address (a string); `query` changes what is meant ("in red")."""
         parts = [_picture(picture), *_parts({"query": query, **options})]
         results: Results = self._json("POST", "/search/image", files=parts)
@@ -148,10 +200,22 @@ class Client:
             yield from page["hits"]
             if page["next_cursor"] is None:
                 return
+            options.pop("offset", None)  # the service takes one of the two
             options["cursor"] = page["next_cursor"]
 
-    def similar(self, item_id: str, limit: int = 12, filter: dict[str, Any] | None = None) -> Results:
-        params = {"limit": limit, "filter": json.dumps(filter or {})}
+    def similar(
+        self,
+        item_id: str,
+        limit: int = 12,
+        filter: dict[str, Any] | None = None,
+        *,
+        offset: int = 0,
+        cursor: str | None = None,
+        group_by: str | None = None,
+    ) -> Results:
+        params: dict[str, Any] = {"limit": limit, "filter": json.dumps(filter or {}), "offset": offset}
+        params |= {} if cursor is None else {"cursor": cursor}
+        params |= {} if group_by is None else {"group_by": group_by}
         results: Results = self._json("GET", f"/items/{_quoted(item_id)}/similar", params=params)
         return results
 
@@ -163,6 +227,25 @@ class Client:
     def suggest(self, typed: str, limit: int = 8) -> list[str]:
         answer = self._json("GET", "/suggest", params={"q": typed, "limit": limit})
         return [one["text"] for one in answer["suggestions"]]
+
+    def send_events(self, events: list[Event]) -> int:
+        """Tells what shoppers did with hits; returns how many events are kept: all or none."""
+        accepted: int = self._json("POST", "/events", json={"events": events})["accepted"]
+        return accepted
+
+    def fields(self) -> list[FieldInfo]:
+        """What can be filtered by, counted and sorted by."""
+        fields: list[FieldInfo] = self._json("GET", "/fields")["fields"]
+        return fields
+
+    def rules(self) -> Rules:
+        rules: Rules = self._json("GET", "/rules")
+        return rules
+
+    def put_rules(self, rules: Rules) -> Rules:
+        """Replaces all rules: what is left out is gone."""
+        stored: Rules = self._json("PUT", "/rules", json=rules)
+        return stored
 
     def get(self, item_id: str) -> Item:
         item: Item = self._json("GET", f"/items/{_quoted(item_id)}")
@@ -191,8 +274,8 @@ class Client:
         item: Item = self._json("PATCH", f"/items/{_quoted(item_id)}", json=fields, headers=_if_match(if_version))
         return item
 
-    def delete(self, item_id: str) -> None:
-        self._send("DELETE", f"/items/{_quoted(item_id)}")
+    def delete(self, item_id: str, *, if_version: int | None = None) -> None:
+        self._send("DELETE", f"/items/{_quoted(item_id)}", headers=_if_match(if_version))
 
     def delete_where(self, filter: dict[str, Any]) -> int:
         """Deletes all that a filter lets through; returns how many. An empty filter is refused."""
@@ -219,15 +302,23 @@ class Client:
         return total
 
     def bulk(self, lines: Iterable[dict[str, Any]]) -> Iterator[BulkResult]:
-        """Stores many items, read as fast as the service stores them: `{"id": …, "images": [base64, …], …}` each."""
-        content = (json.dumps(line).encode() + b"\n" for line in lines)
+        """Stores many items, read as fast as the service stores them: `{"id": …, "images": [base64, …], …}` each.
+
+        A result's `line` counts from 1 through all of them. If this raises, send again what has had no result.
+        """
         headers = {"Content-Type": "application/x-ndjson"}
-        with self._http.stream("POST", "/items/bulk", content=content, headers=headers, timeout=None) as answer:
-            if answer.is_error:
-                answer.read()
-                raise _problem(answer)
-            for result in answer.iter_lines():
-                yield json.loads(result)
+        done = 0
+        # A request each: the service waits for who reads no answers, and httpx reads none before a body's end.
+        for chunk in _chunks(lines):
+            content = b"".join(chunk)
+            answer = self._send("POST", "/items/bulk", content=content, headers=headers, timeout=None)
+            results = [json.loads(result) for result in answer.content.splitlines()]
+            for result in results:
+                result["line"] += done
+                yield result
+            if len(results) < len(chunk):  # it has stopped reading, and the last result says why
+                raise SearchError(results[-1]["status"], results[-1]["code"], results[-1]["detail"])
+            done += len(chunk)
 
     def _json(self, method: str, path: str, **request: Any) -> Any:
         return self._send(method, path, **request).json()
@@ -250,6 +341,20 @@ def _problem(answer: httpx.Response) -> SearchError:
         return SearchError(answer.status_code, problem["code"], problem["detail"])
     except (ValueError, KeyError, TypeError):  # from something between us and the service
         return SearchError(answer.status_code, f"http_{answer.status_code}", answer.reason_phrase)
+
+
+def _chunks(lines: Iterable[dict[str, Any]]) -> Iterator[list[bytes]]:
+    """Lines of JSON, as many at a time as go into one request."""
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        chunk.append(json.dumps(line).encode() + b"\n")
+        size += len(chunk[-1])
+        if len(chunk) == BULK_LINES or size >= BULK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _quoted(item_id: str) -> str:
