@@ -73,8 +73,14 @@ export const listFields = () => (listing ??= call("/fields").finally(() => (list
 
 export const similarItems = (id, limit) => call(`/items/${encodeURIComponent(id)}/similar?limit=${limit}`);
 
-// With the `version` that was edited, nobody else's change is overwritten.
-export const saveItem = (form, version) =>
-  call("/items", { method: "POST", body: form, headers: version ? { "If-Match": `"${version}"` } : {} });
+export const saveItem = (form) => call("/items", { method: "POST", body: form });
+
+// Of the version that was seen: nobody else's change is overwritten.
+export const changeItem = ({ id, version }, changes) =>
+  call(`/items/${encodeURIComponent(id)}`, {
+    method: "PATCH",
+    headers: { "Content-Type": "application/json", "If-Match": `"${version}"` },
+    body: JSON.stringify(changes),
+  });
 
 export const deleteItem = (id) => call(`/items/${encodeURIComponent(id)}`, { method: "DELETE" });

@@ -1,9 +1,12 @@
-// The form that adds a product or replaces one.
+// The form that adds a product, or changes one.
 
-import { ApiError, saveItem } from "./api.js";
+import { ApiError, changeItem, saveItem } from "./api.js";
 import { $, carriesFiles, closable, element, toast } from "./dom.js";
 import { PICTURES } from "./small.js";
 import { openOver } from "./steps.js";
+
+const NUMBERS = ["price", "stock"];
+const FIELDS = ["id", "title", "description", "category", ...NUMBERS];
 
 export function setUpUpload({ onSaved }) {
   const dialog = $("#upload");
@@ -11,48 +14,57 @@ export function setUpUpload({ onSaved }) {
   const drop = $(".drop", dialog);
   const problem = $(".problem", dialog);
   const submit = $("[type=submit]", dialog);
-  let files = [];
+  let pictures = []; // files, and the edited item's own as it has them
+  let rows = []; // of attributes
   let edited = null; // the item as it was when the form was opened
+  let filled = {}; // what the boxes held then: the item's own texts may have line breaks, which boxes drop
+  let opening = 0;
   closable(dialog, { beside: false });
 
   function addFiles(list) {
     const refused = [...list].filter((file) => !PICTURES.has(file.type));
-    files.push(...[...list].filter((file) => PICTURES.has(file.type)));
+    pictures.push(...[...list].filter((file) => PICTURES.has(file.type)));
     problem.textContent = refused.length ? `Not a JPEG, PNG or WebP picture: ${refused.map((f) => f.name).join(", ")}` : "";
-    showFiles();
+    showPictures();
   }
 
-  function showFiles() {
+  function showPictures() {
     for (const image of dialog.querySelectorAll(".previews img")) URL.revokeObjectURL(image.src);
     $(".previews", dialog).replaceChildren(
-      ...files.map((file, i) =>
-        element(
+      ...pictures.map((one, i) => {
+        const name = one.name ?? `picture-${edited.images.indexOf(one) + 1}.jpg`;
+        return element(
           "li",
           {},
-          element("img", { src: URL.createObjectURL(file), alt: file.name }),
+          element("img", { src: one.url ?? URL.createObjectURL(one), alt: name }),
           element("button", {
             type: "button",
             textContent: "×",
-            ariaLabel: `Remove ${file.name}`,
+            ariaLabel: `Remove ${name}`,
             onclick: () => {
-              files.splice(i, 1);
-              showFiles();
+              pictures.splice(i, 1);
+              showPictures();
             },
           }),
-        ),
-      ),
+        );
+      }),
     );
   }
 
-  function addRow(name = "", value = "") {
-    const row = element(
-      "div",
-      { className: "row" },
-      element("input", { value: name, placeholder: "colour", ariaLabel: "Attribute name" }),
-      element("input", { value, placeholder: "red", ariaLabel: "Attribute value" }),
-      element("button", { type: "button", textContent: "×", ariaLabel: "Remove attribute", onclick: () => row.remove() }),
-    );
-    $(".rows", dialog).append(row);
+  // `own` is the attribute's name, where the item has it already.
+  function addRow(own = null) {
+    const name = element("input", { value: own ?? "", placeholder: "colour", ariaLabel: "Attribute name" });
+    const text = element("input", { placeholder: "red", ariaLabel: "Attribute value" });
+    if (own !== null) text.value = written(edited.attributes[own]);
+    const row = { own, name, text, filled: { name: name.value, text: text.value } };
+    const remove = element("button", { type: "button", textContent: "×", ariaLabel: "Remove attribute" });
+    const node = element("div", { className: "row" }, name, text, remove);
+    remove.addEventListener("click", () => {
+      rows = rows.filter((one) => one !== row);
+      node.remove();
+    });
+    rows.push(row);
+    $(".rows", dialog).append(node);
     return row;
   }
 
@@ -60,7 +72,7 @@ export function setUpUpload({ onSaved }) {
     addFiles(event.target.files);
     event.target.value = "";
   });
-  $("[data-row]", dialog).addEventListener("click", () => $("input", addRow()).focus());
+  $("[data-row]", dialog).addEventListener("click", () => addRow().name.focus());
   for (const kind of ["dragover", "dragleave", "drop"])
     dialog.addEventListener(kind, (event) => {
       if (!carriesFiles(event)) return;
@@ -74,45 +86,81 @@ export function setUpUpload({ onSaved }) {
     for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
     problem.textContent = "";
     submit.disabled = true;
+    const [item, turn] = [edited, opening];
+    const isOpen = () => turn === opening && dialog.open; // and not again, for another product
     try {
       const unread = [...form.elements].filter((field) => field.validity.badInput); // their values would be empty
       const problems = unread.map(({ name }) => ({ field: name, message: "this is not a number" }));
       if (problems.length) throw new ApiError("", problems);
-      const saved = await saveItem(fieldsOf(), edited?.version);
-      dialog.close();
+      const saved = item ? await changeItem(item, await changes()) : await saveItem(whole());
+      if (isOpen()) dialog.close();
       toast(saved.updated_at !== saved.created_at ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
       onSaved(saved);
     } catch (error) {
+      if (!isOpen()) return toast(error.message);
       const fields = error.fields ?? [];
       problem.textContent = fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message;
       const wrong = fields.map((one) => form.elements[one.field]).filter((field) => field?.name);
       for (const field of wrong) field.setAttribute("aria-invalid", "true");
       wrong[0]?.focus();
     } finally {
-      submit.disabled = false;
+      if (turn === opening) submit.disabled = false;
     }
   });
 
-  function fieldsOf() {
+  // A new product.
+  function whole() {
     const body = new FormData();
-    for (const name of ["id", "title", "description", "category", "price", "stock"])
+    for (const name of FIELDS)
       if (form.elements[name].value.trim()) body.append(name, form.elements[name].value.trim());
     if (!body.has("id") && body.has("title")) body.append("id", slug(body.get("title")));
-    const pairs = [...dialog.querySelectorAll(".row")]
-      .map((row) => [...row.querySelectorAll("input")].map((input) => input.value.trim()))
-      .filter(([name, value]) => name && value)
-      .map(([name, text]) => [name, typed(text, edited?.attributes[name])]);
-    if (pairs.length) body.append("attributes", JSON.stringify(Object.fromEntries(pairs)));
-    for (const file of files) body.append("image", file);
+    const attributes = changedAttributes();
+    if (Object.keys(attributes).length) body.append("attributes", JSON.stringify(attributes));
+    for (const file of pictures) body.append("image", file);
     return body;
+  }
+
+  // What is not sent stays as it is: pictures would be encoded, and named, anew.
+  async function changes() {
+    const touched = FIELDS.filter((name) => form.elements[name].value !== filled[name]);
+    const changed = Object.fromEntries(touched.map((name) => [name, valueOf(name)]));
+    const attributes = changedAttributes();
+    if (Object.keys(attributes).length) changed.attributes = attributes;
+    if (pictures.length !== edited.images.length || pictures.some((one, i) => one !== edited.images[i]))
+      changed.images = await Promise.all(pictures.map(async (one) => inBase64(one.url ? await fetched(one) : one)));
+    return changed;
+  }
+
+  function valueOf(name) {
+    const text = form.elements[name].value.trim();
+    if (!NUMBERS.includes(name)) return text;
+    return text ? Number(text) : null;
+  }
+
+  // Null for those that no row is about any more.
+  function changedAttributes() {
+    const before = edited?.attributes ?? {};
+    const kept = rows.filter(isUntouched).map(({ own }) => own);
+    const removed = Object.keys(before).filter((name) => !kept.includes(name));
+    const changed = rows
+      .filter((row) => !isUntouched(row) && row.name.value.trim() && row.text.value.trim())
+      .map(({ own, name, text, filled }) => {
+        const called = own !== null && name.value === filled.name ? own : name.value.trim();
+        const isSame = own !== null && text.value === filled.text;
+        return [called, isSame ? before[own] : typed(text.value.trim(), before[own ?? called])];
+      });
+    return Object.fromEntries([...removed.map((name) => [name, null]), ...changed]);
   }
 
   // Without an item the form is empty; with one it holds that item's fields and pictures.
   return async (item = null) => {
+    opening++;
     form.reset();
-    files = [];
+    pictures = [...(item?.images ?? [])];
+    rows = [];
     edited = item;
     problem.textContent = "";
+    submit.disabled = false; // an earlier product may be on its way still
     for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
     $("#upload-title").textContent = item ? "Edit the product" : "Add a product";
     $(".rows", dialog).replaceChildren();
@@ -120,41 +168,43 @@ export function setUpUpload({ onSaved }) {
     if (item) {
       for (const name of ["id", "title", "description"]) form.elements[name].value = item[name];
       form.elements.category.value = item.category.join(" > ");
-      for (const name of ["price", "stock"]) form.elements[name].value = item[name] ?? "";
-      for (const [name, value] of Object.entries(item.attributes)) addRow(name, written(value));
+      for (const name of NUMBERS) form.elements[name].value = item[name] ?? "";
+      for (const name of Object.keys(item.attributes)) addRow(name);
     } else {
       addRow();
     }
-    showFiles();
+    filled = Object.fromEntries(FIELDS.map((name) => [name, form.elements[name].value]));
+    showPictures();
     await openOver(dialog);
-    if (item) {
-      submit.disabled = true; // saving before the pictures are here would drop them
-      try {
-        files = await Promise.all(item.images.map(fetchPicture));
-        showFiles();
-        submit.disabled = false;
-      } catch {
-        problem.textContent = "The product's pictures could not be loaded, so it cannot be edited here now.";
-      }
-    }
   };
 }
+
+const isUntouched = ({ own, name, text, filled }) =>
+  own !== null && name.value === filled.name && text.value === filled.text;
 
 const written = (value) => (Array.isArray(value) ? value.join(", ") : String(value));
 
 // What is typed for an attribute, as the kind of value that it had before.
 function typed(text, before) {
-  if (before === undefined || text === written(before)) return before ?? text;
   if (Array.isArray(before)) return text.split(",").map((one) => one.trim()).filter(Boolean);
   if (typeof before === "number" && Number.isFinite(Number(text))) return Number(text);
   if (typeof before === "boolean" && ["true", "false"].includes(text)) return text === "true";
   return text;
 }
 
-async function fetchPicture(image, i) {
-  const response = await fetch(image.url);
-  if (!response.ok) throw new Error(`picture ${i + 1}: ${response.status}`);
-  return new File([await response.blob()], `picture-${i + 1}.jpg`, { type: "image/jpeg" });
+async function fetched(image) {
+  const response = await fetch(image.url).catch(() => null);
+  if (!response?.ok) throw new Error("The product's pictures could not be loaded, so they cannot be changed now.");
+  return response.blob();
+}
+
+function inBase64(file) {
+  return new Promise((done, fail) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.onerror = () => fail(reader.error);
+    reader.readAsDataURL(file);
+  });
 }
 
 const slug = (title) =>
