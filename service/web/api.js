@@ -83,4 +83,5 @@ export const changeItem = ({ id, version }, changes) =>
     body: JSON.stringify(changes),
   });
 
-export const deleteItem = (id) => call(`/items/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const deleteItem = ({ id, version }) =>
+  call(`/items/${encodeURIComponent(id)}`, { method: "DELETE", headers: { "If-Match": `"${version}"` } });

@@ -17,22 +17,28 @@ export function setUpDetail({ onEdit, onDeleted }) {
     onEdit(item);
   });
 
-  remove.addEventListener("click", async () => {
+  // Nobody has read "Really delete?" yet who clicks twice, or holds a key down.
+  remove.addEventListener("keydown", (event) => event.repeat && event.preventDefault());
+  remove.addEventListener("click", async (event) => {
+    if (event.detail > 1) return;
     if (remove.dataset.sure !== "yes") {
       remove.dataset.sure = "yes";
       remove.textContent = "Really delete?";
       return;
     }
+    const of = item;
+    const isShown = () => dialog.open && item.id === of.id; // and not another one by now
     remove.disabled = true;
     try {
-      await deleteItem(item.id);
-      dialog.close();
-      toast(`${item.title || item.id} is deleted.`);
-      onDeleted(item);
+      await deleteItem(of);
+      if (isShown()) dialog.close();
+      toast(`${of.title || of.id} is deleted.`);
+      onDeleted(of);
     } catch (error) {
-      $(".problem", dialog).textContent = error.message;
+      if (isShown()) $(".problem", dialog).textContent = error.message;
+      else toast(`${of.title || of.id} is not deleted: ${error.message}`);
     } finally {
-      remove.disabled = false;
+      if (isShown()) remove.disabled = false;
     }
   });
 
@@ -68,6 +74,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
   // `hit` is what a search said about the item, if it comes from one.
   async function open(opened, hit = {}) {
     item = opened;
+    remove.disabled = false;
     remove.dataset.sure = "no";
     remove.textContent = "Delete";
     $(".problem", dialog).textContent = "";
@@ -96,6 +103,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
       ),
     );
     show(hit.explanation?.picture ?? 0);
+    if (dialog.open) $("h2", dialog).focus(); // what was clicked goes
     await openOver(dialog);
     dialog.scrollTop = 0;
     showSimilar();

@@ -97,7 +97,7 @@ export function setUpUpload({ onSaved }) {
       toast(saved.updated_at !== saved.created_at ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
       onSaved(saved);
     } catch (error) {
-      if (!isOpen()) return toast(error.message);
+      if (!isOpen()) return toast(`The product is not saved: ${error.message}`);
       const fields = error.fields ?? [];
       problem.textContent = fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message;
       const wrong = fields.map((one) => form.elements[one.field]).filter((field) => field?.name);

@@ -145,3 +145,51 @@ def test_a_save_under_way_leaves_the_form_of_another_product_alone(page: Page, l
     held[1].abort()
     expect(page.locator("#toast")).to_contain_text("The service does not answer")
     expect(page.locator("#upload .problem")).to_be_empty()
+
+
+def test_neither_a_double_click_nor_a_held_key_deletes(page: Page, lamp: str) -> None:
+    deleted: list[str] = []
+    page.on("request", lambda request: deleted.append(request.url) if request.method == "DELETE" else None)
+    remove = opened(page).locator("[data-delete]")
+    remove.dblclick()
+    expect(remove).to_have_text("Really delete?")
+    page.keyboard.press("Escape")
+    remove = opened(page).locator("[data-delete]")
+    remove.focus()
+    for _ in range(3):
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    expect(remove).to_have_text("Really delete?")
+    assert not deleted
+    remove.press("Enter")
+    expect(page.locator("#toast")).to_contain_text("is deleted")
+    assert len(deleted) == 1
+
+
+def test_a_product_that_another_changed_is_not_deleted(page: Page, lamp: str) -> None:
+    product = opened(page)
+    httpx.patch(lamp, json={"price": 77}, timeout=30).raise_for_status()
+    for _ in range(2):
+        product.locator("[data-delete]").press("Enter")
+    expect(product.get_by_role("alert")).to_contain_text("has been changed")
+    assert item_at(lamp)["price"] == 77
+
+
+def test_a_deletion_under_way_leaves_another_product_alone(page: Page, lamp: str) -> None:
+    held: list[Route] = []
+    page.route(LAMP, lambda route: held.append(route))
+    for answer in ("abort", "continue_"):
+        product = opened(page)
+        with page.expect_request(LAMP):
+            for _ in range(2):
+                product.locator("[data-delete]").press("Enter")
+        product.get_by_role("region", name="Similar products").get_by_role("button").first.click()
+        expect(product.locator("h2")).not_to_contain_text("lamp")
+        expect(product.locator("h2")).to_be_focused()
+        expect(product.get_by_role("button", name="Delete")).to_be_enabled()
+        getattr(held[-1], answer)()
+        expect(page.locator("#toast")).to_contain_text("does not answer" if answer == "abort" else "is deleted")
+        expect(product).to_be_visible()
+        expect(product.locator(".problem")).to_be_empty()
+        page.keyboard.press("Escape")
+    expect(page.locator("#message")).to_contain_text("Nothing with these filters")
