@@ -2,6 +2,7 @@
 
 import { countHits, listFields, listItems } from "./api.js";
 import { $, element, toast } from "./dom.js";
+import { fieldName } from "./names.js";
 
 const FACETS = 8; // fields offered
 const VALUES = 8; // values of each, before "more"
@@ -226,7 +227,7 @@ async function offeredFields(filter) {
   const counts = new Map();
   for (const item of items) {
     for (const name of Object.keys(item.attributes)) {
-      const folded = name.trim().replace(/\s+/g, " ").toLowerCase();
+      const folded = fieldName(name);
       if (kinds.has(folded) && !FIRST.includes(folded)) counts.set(folded, (counts.get(folded) ?? 0) + 1);
     }
   }

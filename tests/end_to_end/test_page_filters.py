@@ -148,3 +148,20 @@ def test_only_what_is_relevant_is_shown_and_counted(page: Page, server: Server) 
     expect(in_shop).to_have_text(nearer)
     page.get_by_role("combobox", name="Search").fill("")
     expect(in_shop).to_have_text("6")
+
+
+def test_an_attribute_is_a_filter_however_its_name_is_written(page: Page, server: Server) -> None:
+    names = ["Größe", "ΜΈΓΕΘΟΣ", 'Ø in "']
+    values = {"coat-1": "M", "coat-2": "M", "coat-3": "L"}
+    for item_id, value in values.items():
+        post(server, {"id": item_id, "title": "coat", "attributes": json.dumps(dict.fromkeys(names, value))}, None)
+    try:
+        page.reload()
+        for name in ("grösse", "μέγεθοσ", "ø in '"):
+            group = page.get_by_role("group", name=name)
+            expect(group.get_by_role("checkbox")).to_have_count(2)
+        page.get_by_role("group", name="grösse").get_by_role("checkbox", name="M").check()
+        expect(page.locator("#status")).to_have_text("2 products")
+    finally:
+        for item_id in values:
+            httpx.delete(f"{server.url}/items/{item_id}", timeout=30)

@@ -1,0 +1,11 @@
+// Names of fields.
+
+const FOLDED = { ß: "ss", ς: "σ", µ: "μ", '"': "'" }; // what has no other letter case, too
+
+// The form in which names are the same field, as the service lists them: its `field_name`.
+export const fieldName = (name) =>
+  name
+    .trim()
+    .replace(/\s+/g, " ")
+    .toLowerCase()
+    .replace(/[ßςµ"]/g, (one) => FOLDED[one]);
