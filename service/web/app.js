@@ -62,10 +62,11 @@ function order() {
   return [{ field, order }];
 }
 
-// What can be done with the fields that there are.
+// What can be done with the fields that there are; what was known stays where they cannot be asked for.
 async function learnFields() {
-  const { fields } = await listFields().catch(() => ({ fields: [] }));
-  const names = new Set(fields.map(({ name }) => name));
+  const answer = await listFields().catch(() => null);
+  if (!answer) return;
+  const names = new Set(answer.fields.map(({ name }) => name));
   for (const option of sort.options) option.hidden = option.value.startsWith("price") && !names.has("price");
   await variants.learn(names);
   showChoices();
@@ -119,7 +120,11 @@ async function load(query, { next = false, typed = false } = {}) {
     instead.hidden = true;
     status.textContent = "";
     explain("That did not work", error.message, {
-      "Try again": () => load(query, { typed }),
+      "Try again": () => {
+        filters.follow();
+        learnFields();
+        return load(query, { typed });
+      },
       ...(photo.get() ? { "Search without the picture": () => photo.clear() } : {}),
       ...(filters.filter() ? { "Clear the filters": () => filters.clear() } : {}),
     });

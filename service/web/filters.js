@@ -25,7 +25,7 @@ export function setUpFilters({ onChange, ranking }) {
   let chosen = {}; // field → [values], or a range; and what else somebody wrote in the address
   let fields = new Map(); // name → kinds, of the fields offered
   let latest = 0;
-  let counted = ""; // the search and the filter
+  let counted = ""; // the search and the filter; nothing once that has failed
   const unfolded = new Set(); // fields whose every value is shown
 
   wide.addEventListener("change", unfold);
@@ -63,7 +63,10 @@ export function setUpFilters({ onChange, ranking }) {
     counted = JSON.stringify([asked, chosen]);
     const offered = await offeredFields(filter()).catch(() => null);
     if (turn !== latest) return;
-    if (!offered) return (panel.hidden = true);
+    if (!offered) {
+      counted = "";
+      return (panel.hidden = true);
+    }
     fields = offered;
     const names = [...fields.keys()];
     const free = names.filter((name) => !Object.hasOwn(chosen, name));
@@ -79,6 +82,7 @@ export function setUpFilters({ onChange, ranking }) {
     let typing;
     while ((typing = beingTyped())) await left(typing);
     if (turn !== latest) return; // a later filter has its own counts under way
+    if (!answers.every(Boolean)) counted = "";
     const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
     const counts = Object.assign({}, ...answers);
     const shown = names.filter((name) => counts[name] && isUseful(name, counts[name])).slice(0, FACETS);
@@ -233,7 +237,7 @@ async function offeredFields(filter) {
   }
   const common = [...counts].sort((a, b) => b[1] - a[1]).map(([name]) => name);
   const names = [...FIRST.filter((name) => kinds.has(name)), ...common].slice(0, 2 * FACETS);
-  return names.length ? new Map(names.map((name) => [name, kinds.get(name)])) : null;
+  return new Map(names.map((name) => [name, kinds.get(name)]));
 }
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);

@@ -29,12 +29,12 @@ export function setUpVariants({ onChange }) {
 
   // Looks which field it is, given the names of all.
   async function learn(names) {
-    field = "";
     const name = NAMES.find((one) => names.has(one));
-    if (!name) return;
+    if (!name) return (field = "");
     const answer = await listItems({ limit: 1, facets: [name] }).catch(() => null);
-    const most = answer?.facets[name].values[0]?.count ?? 0;
-    if (most > 1 && most <= MOST) field = name;
+    if (!answer) return;
+    const most = answer.facets[name].values[0]?.count ?? 0;
+    field = most > 1 && most <= MOST ? name : "";
   }
 
   // Whether the variants of a thing matter now: one stands for all, or a filter asks for those of one.

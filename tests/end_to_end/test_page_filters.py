@@ -1,6 +1,7 @@
 """The filters of the page where things are slow, refused, turned round, or written by hand."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -165,3 +166,46 @@ def test_an_attribute_is_a_filter_however_its_name_is_written(page: Page, server
     finally:
         for item_id in values:
             httpx.delete(f"{server.url}/items/{item_id}", timeout=30)
+
+
+def test_trying_again_after_a_failed_start_brings_filters_and_orders(page: Page) -> None:
+    reads = re.compile(r"/(fields|items\?.*)$")
+    page.route(reads, lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#message")).to_contain_text("The service does not answer")
+    expect(page.locator("#sort option[value^=price]").first).to_have_attribute("hidden", "")
+    page.unroute(reads)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#status")).to_have_text("37 products")
+    expect(page.get_by_role("checkbox", name="mug")).to_be_visible()
+    page.get_by_label("Sort by").select_option("price, high to low")
+    expect(page.locator(".card .price").first).to_have_text("20.00")
+
+
+def test_counts_that_failed_are_asked_for_again(page: Page) -> None:
+    page.route(FACETS, lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#status")).to_have_text("37 products")
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("complementary", name="Filters")).to_be_hidden()
+    page.unroute(FACETS)
+    page.get_by_label("Search products").press("Enter")
+    expect(page.get_by_role("checkbox", name="mug")).to_be_visible()
+
+
+def test_a_failure_does_not_take_back_what_is_known_of_fields(page: Page, server: Server) -> None:
+    prices = page.locator("#sort option[value^=price]").first
+    expect(prices).not_to_have_attribute("hidden", "")
+    page.route("**/fields", lambda route: route.abort())
+    page.get_by_role("button", name="Add product").click()
+    form = page.get_by_role("dialog", name="Add a product")
+    form.get_by_label("Title").fill("spare hook")
+    form.get_by_label("Id", exact=True).fill("hook")
+    try:
+        with page.expect_event("requestfailed", lambda request: request.url.endswith("/fields")):
+            form.get_by_role("button", name="Save product").click()
+        expect(page.locator("#status")).to_have_text("38 products")
+        page.wait_for_load_state("networkidle")
+        expect(prices).not_to_have_attribute("hidden", "")
+    finally:
+        httpx.delete(f"{server.url}/items/hook", timeout=30)
