@@ -166,7 +166,7 @@ async function fetchPage(query, next, typed, signal) {
   return {
     hits: answer.hits,
     cursor: answer.next_cursor,
-    corrected: !typed && answer.corrected_query,
+    corrected: !typed && !image && answer.corrected_query, // with a picture there is no search without corrections
     summary: (count) =>
       count
         ? `Best ${count.toLocaleString()} of ${products(answer.total)}${corrected} in ${took} ms`

@@ -102,3 +102,15 @@ def test_words_are_dropped_where_they_belong_and_files_never_leave_the_page(page
     assert not page.evaluate(DROP, ["#upload textarea", "", "some words"])
     assert page.evaluate(DROP, ["#upload textarea", "a.pdf", ""])
     expect(page.locator("#upload .problem")).to_contain_text("a.pdf")
+
+
+def test_a_search_with_a_photograph_offers_no_way_that_it_has_not(page: Page) -> None:
+    instead = page.get_by_role("button", name="Search for “grean shrit” instead")
+    page.get_by_label("Search products").fill("grean shrit")
+    page.get_by_label("Search products").press("Enter")
+    expect(instead).to_be_visible()
+    page.locator("#camera").set_input_files(encoded(Image.new("RGB", (60, 40), (40, 160, 70)), "PNG"))
+    expect(page.locator("#photo")).to_be_visible()
+    expect(page.locator("#status")).to_contain_text("of 37")
+    expect(page.locator("#status")).to_contain_text("for “green shirt”")
+    expect(instead).to_be_hidden()
