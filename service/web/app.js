@@ -230,8 +230,8 @@ function nothing(query) {
   if (filters.filter()) {
     const without = { "Clear the filters": () => filters.clear() };
     explain(query ? `Nothing for “${query}” with these filters` : "Nothing with these filters", "Take one away to see more.", without);
-  } else if (/["-]/.test(query)) {
-    const plain = query.replace(/(^|\s)-"[^"]*"|(^|\s)-\S+|"/g, " ").trim();
+  } else if (demands(query)) {
+    const plain = withoutDemands(query);
     const text = "Words in quotes must be there word for word, and words after a minus must not be.";
     explain(`Nothing for ${query}`, text, plain ? { [`Search for ${plain}`]: () => go(plain) } : {});
   } else if (query || photo.get()) {
@@ -242,6 +242,17 @@ function nothing(query) {
     });
   }
 }
+
+// A query's words as the service reads it (service/query.py), without its phrases and the words after a minus.
+const withoutDemands = (query) =>
+  typedPlainly(query)
+    .replace(/(^|\s)(?:-"[^"]+"|-\p{L}[\p{L}\p{M}\p{N}_-]*|"([^"]+)")/gu, (_, before, phrase = "") => before + phrase)
+    .trim()
+    .replace(/\s+/g, " ");
+
+const demands = (query) => withoutDemands(query) !== typedPlainly(query).replace(/\s+/g, " ");
+
+const typedPlainly = (query) => query.replace(/[“”„‟«»＂]/g, '"').replaceAll("－", "-");
 
 // `ways` out of it: what a button says → what it does.
 function explain(title, text, ways) {

@@ -257,3 +257,44 @@ def test_a_phrase_that_nothing_has_says_how_to_go_on(page: Page) -> None:
     expect(page.locator("#message")).to_contain_text("word for word")
     page.get_by_role("button", name="Search for red frog legs").click()
     expect(page.locator(".card").first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("query", "plain"),
+    [
+        ("red „frog legs“ mug", "red frog legs mug"),
+        ("red “frog-legs” －blue", "red frog-legs"),
+        ('red -"blue mug" "frog legs"', "red frog legs"),
+    ],
+)
+def test_phrases_are_explained_however_their_quotes_are_typed(page: Page, query: str, plain: str) -> None:
+    page.get_by_label("Search products").fill(query)
+    expect(page.locator("#message")).to_contain_text("word for word")
+    expect(page.locator("#message").get_by_role("button")).to_have_text([f"Search for {plain}"])
+
+
+@pytest.mark.parametrize("query", ["t-shirt", "3 - 5 years", '19" rack'])
+def test_hyphens_and_inches_are_not_explained_as_phrases(page: Page, query: str) -> None:
+    nothing = {
+        "hits": [],
+        "total": 0,
+        "next_cursor": None,
+        "corrected_query": None,
+        "model_id": "",
+        "took_ms": {"total": 1},
+    }
+    page.route("**/search", lambda route: route.fulfill(json=nothing))
+    page.get_by_label("Search products").fill(query)
+    expect(page.locator("#message")).to_contain_text("Nothing found")
+    expect(page.locator("#message")).not_to_contain_text("word for word")
+
+
+def test_a_way_out_of_a_long_phrase_fits_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.get_by_label("Search products").fill('"' + "frog legs " * 20 + "frog" * 30 + '"')
+    expect(page.locator("#message")).to_contain_text("word for word")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    button, text = (page.locator(f"#message {one}").bounding_box() for one in (".button", "h2"))
+    assert button is not None
+    assert text is not None
+    assert button["width"] <= text["width"]
