@@ -1,6 +1,6 @@
 // Names of fields.
 
-const FOLDED = { ß: "ss", ς: "σ", µ: "μ", '"': "'" }; // what has no other letter case, too
+const FOLDED = { ß: "ss", ς: "σ", µ: "μ", '"': "'" }; // beyond letter case
 
 // The form in which names are the same field, as the service lists them: its `field_name`.
 export const fieldName = (name) =>

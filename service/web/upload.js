@@ -1,7 +1,8 @@
 // The form that adds a product, or changes one.
 
-import { ApiError, changeItem, saveItem } from "./api.js";
+import { ApiError, changeItem, listFields, saveItem } from "./api.js";
 import { $, carriesFiles, closable, element, toast } from "./dom.js";
+import { fieldName } from "./names.js";
 import { PICTURES } from "./small.js";
 import { openOver } from "./steps.js";
 
@@ -18,6 +19,7 @@ export function setUpUpload({ onSaved }) {
   let rows = []; // of attributes
   let edited = null; // the item as it was when the form was opened
   let filled = {}; // what the boxes held then: the item's own texts may have line breaks, which boxes drop
+  let fields = null; // a promise of them: name → kinds
   let opening = 0;
   closable(dialog, { beside: false });
 
@@ -92,7 +94,9 @@ export function setUpUpload({ onSaved }) {
       const unread = [...form.elements].filter((field) => field.validity.badInput); // their values would be empty
       const problems = unread.map(({ name }) => ({ field: name, message: "this is not a number" }));
       if (problems.length) throw new ApiError("", problems);
-      const saved = item ? await changeItem(item, await changes()) : await saveItem(whole());
+      const kinds = await fields;
+      if (!isOpen()) return;
+      const saved = item ? await changeItem(item, await changes(kinds)) : await saveItem(whole(kinds));
       if (isOpen()) dialog.close();
       toast(saved.updated_at !== saved.created_at ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
       onSaved(saved);
@@ -109,22 +113,22 @@ export function setUpUpload({ onSaved }) {
   });
 
   // A new product.
-  function whole() {
+  function whole(kinds) {
     const body = new FormData();
     for (const name of FIELDS)
       if (form.elements[name].value.trim()) body.append(name, form.elements[name].value.trim());
     if (!body.has("id") && body.has("title")) body.append("id", slug(body.get("title")));
-    const attributes = changedAttributes();
+    const attributes = changedAttributes(kinds);
     if (Object.keys(attributes).length) body.append("attributes", JSON.stringify(attributes));
     for (const file of pictures) body.append("image", file);
     return body;
   }
 
   // What is not sent stays as it is: pictures would be encoded, and named, anew.
-  async function changes() {
+  async function changes(kinds) {
     const touched = FIELDS.filter((name) => form.elements[name].value !== filled[name]);
     const changed = Object.fromEntries(touched.map((name) => [name, valueOf(name)]));
-    const attributes = changedAttributes();
+    const attributes = changedAttributes(kinds);
     if (Object.keys(attributes).length) changed.attributes = attributes;
     if (pictures.length !== edited.images.length || pictures.some((one, i) => one !== edited.images[i]))
       changed.images = await Promise.all(pictures.map(async (one) => inBase64(one.url ? await fetched(one) : one)));
@@ -138,8 +142,10 @@ export function setUpUpload({ onSaved }) {
   }
 
   // Null for those that no row is about any more.
-  function changedAttributes() {
+  function changedAttributes(kinds) {
     const before = edited?.attributes ?? {};
+    const kindsOf = (name) =>
+      Object.hasOwn(before, name) ? [kindOf(before[name])] : (kinds.get(fieldName(name)) ?? []);
     const kept = rows.filter(isUntouched).map(({ own }) => own);
     const removed = Object.keys(before).filter((name) => !kept.includes(name));
     const changed = rows
@@ -147,7 +153,7 @@ export function setUpUpload({ onSaved }) {
       .map(({ own, name, text, filled }) => {
         const called = own !== null && name.value === filled.name ? own : name.value.trim();
         const isSame = own !== null && text.value === filled.text;
-        return [called, isSame ? before[own] : typed(text.value.trim(), before[own ?? called])];
+        return [called, isSame ? before[own] : typed(text.value.trim(), kindsOf(own ?? called))];
       });
     return Object.fromEntries([...removed.map((name) => [name, null]), ...changed]);
   }
@@ -159,6 +165,10 @@ export function setUpUpload({ onSaved }) {
     pictures = [...(item?.images ?? [])];
     rows = [];
     edited = item;
+    fields = listFields().then(
+      (answer) => new Map(answer.fields.map(({ name, kinds }) => [name, kinds])),
+      () => new Map(),
+    );
     problem.textContent = "";
     submit.disabled = false; // an earlier product may be on its way still
     for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
@@ -184,11 +194,15 @@ const isUntouched = ({ own, name, text, filled }) =>
 
 const written = (value) => (Array.isArray(value) ? value.join(", ") : String(value));
 
-// What is typed for an attribute, as the kind of value that it had before.
-function typed(text, before) {
-  if (Array.isArray(before)) return text.split(",").map((one) => one.trim()).filter(Boolean);
-  if (typeof before === "number" && Number.isFinite(Number(text))) return Number(text);
-  if (typeof before === "boolean" && ["true", "false"].includes(text)) return text === "true";
+const kindOf = (value) => (Array.isArray(value) ? "list" : typeof value);
+
+// What is typed for an attribute, as the kind of value that it had before, or has in all other items: a single text
+// would make a field of words of one of numbers.
+function typed(text, kinds) {
+  if (kinds.includes("list")) return text.split(",").map((one) => one.trim()).filter(Boolean);
+  if (kinds.includes("keyword")) return text;
+  if (kinds.includes("number") && Number.isFinite(Number(text))) return Number(text);
+  if (kinds.includes("boolean") && ["true", "false"].includes(text)) return text === "true";
   return text;
 }
 

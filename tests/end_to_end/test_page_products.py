@@ -193,3 +193,25 @@ def test_a_deletion_under_way_leaves_another_product_alone(page: Page, lamp: str
         expect(product.locator(".problem")).to_be_empty()
         page.keyboard.press("Escape")
     expect(page.locator("#message")).to_contain_text("Nothing with these filters")
+
+
+def test_new_attributes_are_of_the_kind_that_their_fields_are(page: Page, lamp: str, server: Server) -> None:
+    httpx.patch(lamp, json={"attributes": {"dimmable": True}}, timeout=30).raise_for_status()
+    page.get_by_role("button", name="Add product").click()
+    form = page.get_by_role("dialog", name="Add a product")
+    form.get_by_label("Title").fill("paper lamp")
+    form.get_by_label("Id", exact=True).fill("paper")
+    for n, (name, value) in enumerate({"Watts": "60", "dimmable": "false", "colour": "7"}.items()):
+        if n:
+            form.get_by_role("button", name="Add attribute").click()
+        form.get_by_label("Attribute name").nth(n).fill(name)
+        form.get_by_label("Attribute value").nth(n).fill(value)
+    form.get_by_role("button", name="Save product").click()
+    expect(page.locator("#toast")).to_contain_text("is in the shop")
+    try:
+        added = item_at(f"{server.url}/items/paper")
+        assert added["attributes"] == {"Watts": 60, "dimmable": False, "colour": "7"}
+        kinds = {one["name"]: one["kinds"] for one in httpx.get(f"{server.url}/fields", timeout=30).json()["fields"]}
+        assert kinds["watts"] == ["number"]
+    finally:
+        httpx.delete(f"{server.url}/items/paper", timeout=30)
