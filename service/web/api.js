@@ -71,7 +71,12 @@ let listing = null;
 // Those who ask at the same time share an answer.
 export const listFields = () => (listing ??= call("/fields").finally(() => (listing = null)));
 
-export const similarItems = (id, limit) => call(`/items/${encodeURIComponent(id)}/similar?limit=${limit}`);
+// One for each value of the field `groupBy`, if there is one, and none of the item's own.
+export function similarItems(id, limit, groupBy) {
+  const query = new URLSearchParams({ limit });
+  if (groupBy) query.set("group_by", groupBy);
+  return call(`/items/${encodeURIComponent(id)}/similar?${query}`);
+}
 
 export const saveItem = (form) => call("/items", { method: "POST", body: form });
 

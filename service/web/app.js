@@ -29,7 +29,11 @@ let verbatim = ""; // a query that is searched for as it was typed
 let pause; // after which what is typed is searched for
 let unfinished = false; // whether the last word may be, since it is being typed
 
-const openDetail = setUpDetail({ onEdit: (item) => openUpload(item), onDeleted: () => changed() });
+const openDetail = setUpDetail({
+  onEdit: (item) => openUpload(item),
+  onDeleted: () => changed(),
+  variantsField: () => variants.shared(),
+});
 const openUpload = setUpUpload({ onSaved: () => changed() });
 const filters = setUpFilters({ onChange: () => go(input.value), ranking: () => ranking() });
 const variants = setUpVariants({ onChange: () => go(input.value) });

@@ -6,7 +6,8 @@ import { openOver } from "./steps.js";
 
 const SIMILAR = 6;
 
-export function setUpDetail({ onEdit, onDeleted }) {
+// `variantsField` gives the field that the variants of one thing share, if the catalogue has one.
+export function setUpDetail({ onEdit, onDeleted, variantsField }) {
   const dialog = $("#detail");
   const remove = $("[data-delete]", dialog);
   let item;
@@ -53,7 +54,7 @@ export function setUpDetail({ onEdit, onDeleted }) {
     const section = $(".similar", dialog);
     const of = item;
     section.hidden = true;
-    const found = await similarItems(of.id, SIMILAR).catch(() => ({ hits: [] })); // a nicety: its failure is no news
+    const found = await similarItems(of.id, SIMILAR, variantsField()).catch(() => ({ hits: [] })); // a nicety: its failure is no news
     if (item !== of || !dialog.open || !found.hits.length) return;
     $("ul", section).replaceChildren(
       ...found.hits.map((hit) =>

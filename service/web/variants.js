@@ -40,5 +40,5 @@ export function setUpVariants({ onChange }) {
   // Whether the variants of a thing matter now: one stands for all, or a filter asks for those of one.
   const matter = (filter) => Boolean(chosen || NAMES.some((name) => Object.hasOwn(filter ?? {}, name)));
 
-  return { field: () => chosen, matter, set, show, learn };
+  return { field: () => chosen, shared: () => field, matter, set, show, learn };
 }

@@ -215,3 +215,20 @@ def test_new_attributes_are_of_the_kind_that_their_fields_are(page: Page, lamp: 
         assert kinds["watts"] == ["number"]
     finally:
         httpx.delete(f"{server.url}/items/paper", timeout=30)
+
+
+def test_similar_products_are_no_variants_of_the_same(page: Page, server: Server) -> None:
+    for colour, rgb in COLOURS.items():
+        fields = {"id": f"cap-{colour}", "title": f"{colour} cap", "attributes": '{"item_group_id": "Cap 12"}'}
+        post(server, fields, picture(rgb))
+    try:
+        page.goto('/?filter={"item_group_id": "Cap 12"}')
+        expect(page.locator("#status")).to_have_text("3 products")
+        page.wait_for_load_state("networkidle")
+        similar = opened(page, "red cap").get_by_role("region", name="Similar products").get_by_role("button")
+        expect(similar).to_have_count(6)
+        titles = [one.get_attribute("aria-label") or "" for one in similar.all()]
+        assert not [title for title in titles if "cap" in title]
+    finally:
+        for colour in COLOURS:
+            httpx.delete(f"{server.url}/items/cap-{colour}", timeout=30)
