@@ -26,7 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     (output / "images").mkdir(parents=True, exist_ok=True)
     every = list(products())
     for product in tqdm(every, total=COUNT, unit="product"):
-        product.picture().save(output / _image(product), lossless=True)
+        # The same pixels by the least effort: the default takes 16 times as long for two fifths of the bytes.
+        product.picture().save(output / _image(product), lossless=True, method=0)
     _write(output / "items.jsonl", map(_item, every))
     _write(output / "gallery.jsonl", ({"item_id": product.id, "text": _text(product)} for product in every))
     _write(output / "colours.valid.jsonl", colour_queries(every))
