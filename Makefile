@@ -13,10 +13,10 @@ run: .make/serve  ## serve the demonstration catalogue on http://localhost:8000
 	$(BIN)/python -m retriever.export
 	SEARCH_DEMO_CATALOGUE=true SEARCH_LOG_FORMAT=text $(BIN)/python -m service
 
-# In the order of the files: by itself xdist begins with those that have most tests, and few and slow ones come last.
 # What a thousand indexes write goes to memory where there is plenty: on a disk, half of the time is waiting for it.
-ROOMY := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 8 * 2^20 { print "/dev/shm" }')
+ROOMY = $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 8 * 2^20 { print "/dev/shm" }')
 
+# In the order of the files: by itself xdist begins with those that have most tests, and few and slow ones come last.
 test: .make/dev chromium  ## all tests, slow ones included, each file by one of two processes
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} PYTEST_DEBUG_TEMPROOT=$${PYTEST_DEBUG_TEMPROOT:-$(ROOMY)} \
 		$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
