@@ -30,7 +30,8 @@
  *   kind: "impression" | "click" | "add_to_cart" | "purchase" }} Event
  * @typedef {{ name: string, kinds: ("keyword" | "number" | "boolean" | "date")[] }} FieldInfo
  * @typedef {{ synonyms?: { words: string[], means: string }[],
- *   curations?: { query: string, pin?: string[], hide?: string[] }[],
+ *   curations?: { query: string, match?: "exact" | "contains", pin?: string[], hide?: string[],
+ *     starts_at?: string | null, ends_at?: string | null }[],
  *   boost?: { field?: string, filter?: object, weight: number }[] }} Rules
  * @typedef {{ line: number, id?: string, status: number, code?: string, detail?: string }} BulkResult
  */
@@ -129,6 +130,20 @@ export class Client {
   /** Replaces all rules: what is left out is gone. @param {Rules} rules @returns {Promise<Rules>} */
   putRules(rules) {
     return this.#json("PUT", "/rules", { json: rules });
+  }
+
+  /** Puts what `change` makes of the rules; where others have changed them meanwhile, it is asked again.
+   * @param {(rules: Rules) => Rules | Promise<Rules>} change @returns {Promise<Rules>} */
+  async editRules(change) {
+    for (;;) {
+      const answer = await this.#send("GET", "/rules");
+      const json = await change(await answer.json());
+      try {
+        return await this.#json("PUT", "/rules", { json, headers: { "If-Match": answer.headers.get("ETag") } });
+      } catch (error) {
+        if (error.code !== "version_mismatch") throw error;
+      }
+    }
   }
 
   /** @param {string} id @returns {Promise<Item>} */

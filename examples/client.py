@@ -11,7 +11,7 @@ Needs httpx alone. Answers are the service's JSON, typed below as far as most pr
 import json
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NotRequired, TypedDict, Unpack
@@ -144,6 +144,9 @@ class Curation(TypedDict):
     query: str
     pin: NotRequired[list[str]]
     hide: NotRequired[list[str]]
+    match: NotRequired[Literal["exact", "contains"]]
+    starts_at: NotRequired[str | None]
+    ends_at: NotRequired[str | None]
 
 
 class Rules(TypedDict, total=False):
@@ -246,6 +249,19 @@ class Client:
         """Replaces all rules: what is left out is gone."""
         stored: Rules = self._json("PUT", "/rules", json=rules)
         return stored
+
+    def edit_rules(self, change: Callable[[Rules], Rules]) -> Rules:
+        """Puts what `change` makes of the rules; where others have changed them meanwhile, it is asked again."""
+        while True:
+            answer = self._send("GET", "/rules")
+            try:
+                stored: Rules = self._json(
+                    "PUT", "/rules", json=change(answer.json()), headers={"If-Match": answer.headers["ETag"]}
+                )
+                return stored
+            except SearchError as error:
+                if error.code != "version_mismatch":
+                    raise
 
     def get(self, item_id: str) -> Item:
         item: Item = self._json("GET", f"/items/{_quoted(item_id)}")

@@ -1,20 +1,23 @@
 """Search rules: what the shop's own people say about certain queries, whatever the model thinks of them.
 
 Three kinds, as search engines for shops have them: synonyms (what shoppers call it, and what the catalogue does),
-curations (items that come first or never for one query) and boosts (what comes first of hits that are about as
-relevant). They lie in one small file of the data folder, which service processes that share the folder share too.
+curations (items that come first or never for a query, always or for a season) and boosts (what comes first of hits that
+are about as relevant). They lie in one small file of the data folder, which service processes that share the folder
+share too.
 """
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
 from retriever.files import write_whole
 from retriever.index.fields import fold
@@ -37,9 +40,22 @@ class Synonym(Strict):
 
 
 class Curation(Strict):
-    query: _Phrase = Field(description="The whole query; letter case and marks at the ends of words do not count.")
+    query: _Phrase = Field(
+        description="The whole query, or a part; letter case and marks at the ends of words do not count."
+    )
+    match: Literal["exact", "contains"] = Field(
+        default="exact",
+        description=(
+            "`contains`: the words, one after another, anywhere in what is searched for. One curation holds for a "
+            "search: one of the whole query if there is any, or else the one that has most of its words."
+        ),
+    )
     pin: list[ItemId] = Field(default_factory=list, max_length=50, description="Items that come first, in this order.")
     hide: list[ItemId] = Field(default_factory=list, max_length=500, description="Items that are not shown.")
+    starts_at: AwareDatetime | None = Field(
+        default=None, description="Before it, this does nothing: an ISO date with a time zone."
+    )
+    ends_at: AwareDatetime | None = Field(default=None, description="From it on, this does nothing.")
 
     @model_validator(mode="after")
     def _does_something(self) -> "Curation":
@@ -49,7 +65,17 @@ class Curation(Strict):
             raise ValueError(f"pins and hides {min(both)!r}")
         if len(set(self.pin)) < len(self.pin):
             raise ValueError("pins an item twice")
+        if self.start >= self.end:
+            raise ValueError("ends_at is not after starts_at")
         return self
+
+    @property
+    def start(self) -> datetime:
+        return self.starts_at or datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def end(self) -> datetime:
+        return self.ends_at or datetime.max.replace(tzinfo=UTC)
 
 
 class Rules(Strict):
@@ -61,7 +87,10 @@ class Rules(Strict):
             "examples": [
                 {
                     "synonyms": [{"words": ["tv", "telly"], "means": "television"}],
-                    "curations": [{"query": "gift", "pin": ["mug-17", "candle-3"], "hide": ["card-1"]}],
+                    "curations": [
+                        {"query": "gift", "pin": ["mug-17", "candle-3"], "hide": ["card-1"]},
+                        {"query": "gift", "match": "contains", "pin": ["bow-1"], "ends_at": "2026-12-25T00:00:00Z"},
+                    ],
                     "boost": [{"field": "sold", "weight": 0.1}],
                 }
             ]
@@ -78,10 +107,11 @@ class Rules(Strict):
 
     @model_validator(mode="after")
     def _each_once(self) -> "Rules":
-        words = [_folded(word) for synonym in self.synonyms for word in synonym.words]
-        for said, what in ((words, "synonyms"), ([_folded(one.query) for one in self.curations], "curations")):
-            if twice := _first_repeated(said):
-                raise ValueError(f"{what} name {twice!r} twice")
+        if twice := _first_repeated([_folded(word) for synonym in self.synonyms for word in synonym.words]):
+            raise ValueError(f"synonyms name {twice!r} twice")
+        for (_, query), same in self._curations.items():
+            if any(earlier.end > later.start for earlier, later in pairwise(sorted(same, key=lambda one: one.start))):
+                raise ValueError(f"curations name {query!r} twice for the same time")
         return self
 
     def meaning(self, text: str) -> str:
@@ -99,9 +129,13 @@ class Rules(Strict):
         """An ETag: the same for the same rules, whichever process read them."""
         return f'"{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]}"'
 
-    def curation(self, text: str) -> Curation | None:
-        """What is said about this very query."""
-        return self._curations.get(_folded(text))
+    def curation(self, forms: Sequence[str], now: datetime) -> Curation | None:
+        """What is said about a query, given in all forms that it has: as it was typed, corrected, and meant."""
+        folded = [*dict.fromkeys(map(_folded, forms))]
+        parts = sorted({part for form in folded for part in _parts(form, self._longest_part)}, key=_by_length)
+        asked = [*(("exact", form) for form in folded), *(("contains", part) for part in parts)]
+        said = (one for about in asked for one in self._curations.get(about, ()))
+        return next((one for one in said if one.start <= now < one.end), None)
 
     @cached_property
     def _means(self) -> dict[str, str]:
@@ -112,8 +146,16 @@ class Rules(Strict):
         return max((len(word.split()) for word in self._means), default=0)
 
     @cached_property
-    def _curations(self) -> dict[str, Curation]:
-        return {_folded(one.query): one for one in self.curations}
+    def _curations(self) -> dict[tuple[str, str], list[Curation]]:
+        """By how they match, and their words."""
+        found: dict[tuple[str, str], list[Curation]] = {}
+        for one in self.curations:
+            found.setdefault((one.match, _folded(one.query)), []).append(one)
+        return found
+
+    @cached_property
+    def _longest_part(self) -> int:
+        return max((len(query.split()) for match, query in self._curations if match == "contains"), default=0)
 
 
 class RuleBook:
@@ -197,6 +239,19 @@ def write_rules(data_dir: Path, rules: Rules) -> None:
 def _folded(text: str) -> str:
     """The form in which two queries are the same: marks at the ends of words do not count, nor does letter case."""
     return " ".join(word.rstrip(",.;:!?") or word for word in fold(text).split())
+
+
+def _parts(text: str, longest: int) -> Iterator[str]:
+    """All that stands together in a text, of up to so many words."""
+    words = text.split()
+    for start in range(len(words)):
+        for end in range(start + 1, min(start + longest, len(words)) + 1):
+            yield " ".join(words[start:end])
+
+
+def _by_length(part: str) -> tuple[int, int, str]:
+    """For sorting: most words first, and of as many, most letters."""
+    return -len(part.split()), -len(part), part
 
 
 def _first_repeated(values: Sequence[str]) -> str | None:

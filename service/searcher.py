@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
 from typing import BinaryIO
@@ -109,8 +109,8 @@ class Searcher:
             explain=request.explain,
             highlight=request.highlight,
         )
-        said = (request.query, parsed.text, corrected, text)  # as it was typed, and as it was meant
-        if curation := next(filter(None, map(rules.curation, said)), None):
+        forms = (request.query, parsed.text, corrected, text)  # as it was typed, and as it was meant
+        if curation := rules.curation(forms, datetime.now(UTC)):
             shown = Not(_one_of(curation.hide)) if curation.hide else None
             asked = replace(asked, condition=conjoin(asked.condition, shown), pin=curation.pin)
         response = await self._answer(request, asked, begun, place)

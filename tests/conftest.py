@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share: a tiny retriever, built from scratch in milliseconds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from retriever import Processor, Retriever, RetrieverConfig, checkpoint, onnx_export
 from retriever.checkpoint_folder import model_id
+from retriever.index import edge_process
 from retriever.model import FusedRetriever
 from retriever.torch_model import TorchModel
+from tests import forks
 
 torch.set_num_threads(1)
 
@@ -44,6 +47,14 @@ def tiny_tokenizer() -> Tokenizer:
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return tokenizer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_engines() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edge_process, "launch", forks.launch)
+        yield
+    forks.end()
 
 
 @pytest.fixture(scope="session")

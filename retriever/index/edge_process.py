@@ -69,9 +69,7 @@ class EngineProcess(asyncio.Protocol):
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-c", _START, stdin=theirs.fileno()
-                )
+                self._process = await launch(theirs)
             except OSError as error:
                 ours.close()
                 raise IndexUnavailable(f"the embedded index's process cannot be started: {error}") from error
@@ -175,6 +173,11 @@ class EngineProcess(asyncio.Protocol):
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+async def launch(connection: socket.socket) -> asyncio.subprocess.Process:
+    """An interpreter that answers on a socket. Raises OSError."""
+    return await asyncio.create_subprocess_exec(sys.executable, "-c", _START, stdin=connection.fileno())
 
 
 def serve() -> None:

@@ -16,6 +16,11 @@ Filter = Annotated[
 ]
 
 
+def tags_of(if_match: str | None) -> list[str] | None:
+    """The ETags of an `If-Match`, of which something must have one; None where any will do."""
+    return None if if_match is None or if_match.strip() == "*" else [tag.strip() for tag in if_match.split(",")]
+
+
 def precondition(
     if_match: Annotated[
         str | None, Header(description="Write only if the item's ETag is among these; `*`: only if it exists.")
@@ -26,8 +31,7 @@ def precondition(
     if if_none_match is not None and if_none_match.strip() != "*":
         raise Problem(422, "invalid_precondition", "If-None-Match of a write must be *.")
     versions = None
-    if if_match is not None and if_match.strip() != "*":
-        tags = [tag.strip() for tag in if_match.split(",")]
+    if (tags := tags_of(if_match)) is not None:
         matches = [re.fullmatch(r'"(\d{1,18})"', tag) for tag in tags]
         if not all(matches):
             raise Problem(422, "invalid_precondition", 'If-Match must be * or ETags of the item, as in "3".')

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Response
 from service.access import ANY_KEY, INGEST_KEY, GuardedRoute
 from service.choice import boosts_of
 from service.problems import filter_errors_in, responses
+from service.routes.parameters import tags_of
 from service.routes.requests import body_of
 from service.rules import Rules
 from service.services import ServicesDep
@@ -50,7 +51,6 @@ async def put_rules(
     for n, one in enumerate(body.boost):
         with filter_errors_in("body"):
             await services.index.with_fields(partial(boosts_of, one, path=f"boost[{n}]"))
-    tags = None if if_match is None or if_match.strip() == "*" else [tag.strip() for tag in if_match.split(",")]
-    await services.rules.replace(body, tags)
+    await services.rules.replace(body, tags_of(if_match))
     response.headers["ETag"] = body.tag
     return body

@@ -14,6 +14,7 @@ from retriever.index.edge import EdgeIndex
 from tests.contract.helpers import DIM, item, query
 
 pytestmark = pytest.mark.anyio
+launch = edge_process.launch
 
 # Opens an index, says which process the engine has, and waits to be killed.
 OWNER = """
@@ -28,6 +29,12 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+@pytest.fixture(autouse=True)
+def not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines as services start them."""
+    monkeypatch.setattr(edge_process, "launch", launch)
 
 
 def runs(pid: int) -> bool:

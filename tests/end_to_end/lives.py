@@ -1,7 +1,6 @@
 """A service that is born in milliseconds and dies by `kill -9`: forked from a process that has its imports done."""
 
 import importlib
-import multiprocessing
 import os
 import sys
 import time
@@ -13,12 +12,12 @@ import uvicorn
 from service.app import create_app
 from service.english import english_speller
 from service.settings import Settings
+from tests import forks
 from tests.end_to_end.serving import free_port
 
-_fork = multiprocessing.get_context("forkserver")
 # A service imports what its model and its index need when it loads them: seconds, of each life.
-_LATER = ["torch", "timm", "transformers.models.blip_2.modeling_blip_2", "qdrant_edge", "qdrant_client"]
-_fork.set_forkserver_preload([__name__, "service.reindex", "service.backup", *_LATER])
+_LATER = ["torch", "timm", "transformers.models.blip_2.modeling_blip_2", "qdrant_client"]
+forks.context.set_forkserver_preload([*forks.ENGINE, __name__, "service.reindex", "service.backup", *_LATER])
 english_speller()
 
 
@@ -30,7 +29,7 @@ class Life:
         self.url = f"http://127.0.0.1:{port}"
         self.log = data_dir.parent / "service.log"
         given = {"data_dir": data_dir, "model": str(model), "device": "cpu", "port": port, **settings}
-        self.process = _fork.Process(target=_live, args=(given, self.log), daemon=True)
+        self.process = forks.context.Process(target=_live, args=(given, self.log), daemon=True)
         self.process.start()
         deadline = time.monotonic() + 120
         with httpx.Client(base_url=self.url, timeout=30) as client:
@@ -63,7 +62,7 @@ class Command:
         self.log = data_dir.parent / "command.log"
         environment = {"SEARCH_DATA_DIR": str(data_dir), "SEARCH_MODEL": str(model), "SEARCH_DEVICE": "cpu"}
         argv = [*arguments, "--url", url]
-        self.process = _fork.Process(target=_command, args=(module, argv, environment, self.log), daemon=True)
+        self.process = forks.context.Process(target=_command, args=(module, argv, environment, self.log), daemon=True)
         self.process.start()
 
     def wait(self) -> tuple[int | None, str]:

@@ -41,11 +41,19 @@ const asked = { query: "mug", words: 0.5, explain: true, limit: 1 };
 assert.equal((await shop.searchImage(picture, asked)).hits.length, 1);
 assert.equal(await shop.sendEvents([{ search_id: found.search_id, item_id: "mug/1", position: 0, kind: "click" }]), 1);
 assert.deepEqual((await shop.fields()).find(({ name }) => name === "price"), { name: "price", kinds: ["number"] });
-const rules = { synonyms: [], curations: [{ query: "gift", pin: ["lamp"], hide: [] }], boost: [] };
-assert.deepEqual([await shop.putRules(rules), await shop.rules()], [rules, rules]);
+assert.deepEqual(await shop.putRules({ curations: [{ query: "gift", pin: ["lamp"] }] }), await shop.rules());
 const gifts = (await shop.search("gift")).hits;
 assert.deepEqual(gifts.map((hit) => [hit.id, hit.pinned]), [["lamp", true], ["mug/1", false]]);
-assert.deepEqual((await shop.putRules({})).curations, []);
+const asked_with = [];
+const edited = await shop.editRules(async (rules) => {
+  if (!asked_with.length) await shop.putRules({}); // somebody else's change comes between
+  asked_with.push(rules);
+  return { ...rules, synonyms: [{ words: ["cup"], means: "mug" }] };
+});
+assert.deepEqual(asked_with.map(({ curations }) => curations.length), [1, 0], "it is asked again");
+assert.deepEqual(edited, await shop.rules());
+assert.deepEqual([edited.curations, edited.synonyms.length], [[], 1]);
+await shop.putRules({});
 await assert.rejects(shop.searchImage("https://shop.example/mug.jpg"), { code: "image_urls_off" });
 await assert.rejects(shop.put("far", {}, { pictures: ["https://shop.example/a.jpg"] }), { code: "image_urls_off" });
 assert.deepEqual((await all(shop.searchAll("mug", { limit: 1 }))).map((hit) => hit.id).sort(), ["lamp", "mug/1"]);

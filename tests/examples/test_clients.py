@@ -75,10 +75,21 @@ def test_the_python_client(server: Server, picture: Path) -> None:
         click: Event = {"search_id": found["search_id"], "item_id": "mug/1", "position": 0, "kind": "click"}
         assert shop.send_events([click]) == 1
         assert {"name": "price", "kinds": ["number"]} in shop.fields()
-        pinned: Rules = {"synonyms": [], "curations": [{"query": "gift", "pin": ["lamp"], "hide": []}], "boost": []}
-        assert shop.put_rules(pinned) == shop.rules() == pinned
+        assert shop.put_rules({"curations": [{"query": "gift", "pin": ["lamp"]}]}) == shop.rules()
         assert [(hit["id"], hit["pinned"]) for hit in shop.search("gift")["hits"]] == [("lamp", True), ("mug/1", False)]
-        assert shop.put_rules({})["curations"] == []
+        calls: list[Rules] = []
+
+        def with_synonym(rules: Rules) -> Rules:
+            if not calls:
+                shop.put_rules({})  # somebody else's change comes between
+            calls.append(rules)
+            return {**rules, "synonyms": [{"words": ["cup"], "means": "mug"}]}
+
+        edited = shop.edit_rules(with_synonym)
+        assert [len(one["curations"]) for one in calls] == [1, 0], "it is asked again"
+        assert edited == shop.rules()
+        assert (edited["curations"], len(edited["synonyms"])) == ([], 1)
+        shop.put_rules({})
         with pytest.raises(SearchError, match="image_urls_off"):
             shop.search_image("https://shop.example/mug.jpg")
         with pytest.raises(SearchError, match="image_urls_off"):

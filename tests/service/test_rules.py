@@ -1,13 +1,14 @@
 """`/rules`: synonyms, and what comes first or never for certain queries."""
 
 import asyncio
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from service import rules
+from service import rules, searcher
 from service.app import create_app
 from service.logs import StartupFailed
 from service.rules import FILE, RuleBook, Rules
@@ -79,6 +80,44 @@ def test_a_curation_holds_for_a_synonym_and_for_what_it_means(shop: TestClient) 
     assert found(shop, "goggle box", limit=1) == ["mug-1"]
 
 
+def test_a_curation_may_hold_for_all_queries_with_certain_words(shop: TestClient) -> None:
+    pins = {"stoneware mug": "mug-0", "a stoneware mug": "mug-1", "stoneware": "mug-2"}
+    containing = [{"query": query, "match": "contains", "pin": [pin]} for query, pin in pins.items()]
+    put(shop, curations=[*containing, {"query": "stoneware mug 5", "pin": ["mug-5"]}])
+    first = {
+        "big Stoneware mug": "mug-0",
+        "is it a stoneware mug?": "mug-1",
+        '"stoneware mug" 3': "mug-0",
+        "stonewear 4": "mug-2",
+        "stoneware": "mug-2",
+        "stoneware mug 5": "mug-5",
+    }
+    assert {query: found(shop, query, limit=1)[0] for query in first} == first
+    others = shop.post("/search", json={"query": "mug -stoneware television"}).json()["hits"]
+    assert not any(hit["pinned"] for hit in others), "it says that these are not wanted"
+
+
+def test_a_curation_may_hold_for_a_season(shop: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on(day: str) -> list[str]:
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> "datetime":
+                return datetime.fromisoformat(f"{day}T12:00:00Z").astimezone(tz)
+
+        monkeypatch.setattr(searcher, "datetime", Clock)
+        hits = shop.post("/search", json={"query": "gift"}).json()["hits"]
+        return [hit["id"] for hit in hits if hit["pinned"]]
+
+    seasons = [
+        {"query": "gift", "pin": ["mug-1"], "ends_at": "2026-02-15T00:00:00+01:00"},
+        {"query": "Gift", "pin": ["mug-2"], "starts_at": "2026-11-20T00:00:00Z", "ends_at": "2026-12-25T00:00:00Z"},
+        {"query": "gift", "match": "contains", "pin": ["mug-3"], "starts_at": "2026-07-01T00:00:00Z"},
+    ]
+    put(shop, curations=seasons)
+    days = ["2026-01-20", "2026-04-01", "2026-08-01", "2026-12-24", "2026-12-25"]
+    assert [on(day) for day in days] == [["mug-1"], [], ["mug-3"], ["mug-2"], ["mug-3"]]
+
+
 def test_synonyms_are_searched_for_in_their_place(shop: TestClient) -> None:
     assert "tv" not in found(shop, "telly set", mode="lexical")
     put(shop, synonyms=[{"words": ["telly", "Telly set"], "means": "television"}])
@@ -148,6 +187,28 @@ def test_whole_words_are_replaced_the_longest_first(query: str, meant: str) -> N
         ({"curations": [{"query": "mug"}]}, "says nothing"),
         ({"curations": [{"query": "mug", "pin": ["a"], "hide": ["a"]}]}, "pins and hides 'a'"),
         ({"curations": [{"query": "mug", "pin": ["a", "a"]}]}, "pins an item twice"),
+        (
+            {
+                "curations": [
+                    {
+                        "query": "mug",
+                        "pin": ["a"],
+                        "starts_at": "2026-12-01T00:00:00Z",
+                        "ends_at": "2026-12-02T00:00:00Z",
+                    },
+                    {"query": "Mug", "pin": ["a"], "ends_at": "2026-12-01T00:00:01Z"},
+                ]
+            },
+            "curations name 'mug' twice for the same time",
+        ),
+        (
+            {"curations": [{"query": "mug", "pin": ["a"], "starts_at": 86400, "ends_at": "1970-01-02T00:00:00Z"}]},
+            "ends_at is not after starts_at",
+        ),
+        (
+            {"curations": [{"query": "mug", "pin": ["a"], "starts_at": "2026-12-01T00:00:00"}]},
+            "should have timezone info",
+        ),
         (
             {"curations": [{"query": "mug", "pin": ["a"]}, {"query": "MUG ", "pin": ["b"]}]},
             "curations name 'mug' twice",
