@@ -1,4 +1,4 @@
-"""What shoppers were shown and what they did, kept on disk for `training.prepare events`.
+"""What shoppers were shown and what they did, kept on disk for `training.prepare events` and `service.search_report`.
 
 JSON lines in segments, `events/{when}-{number}.jsonl`, of two kinds: a search with the items that it showed, and an
 event that names that search. Both go through one queue into one file, so an event never comes before its search.
@@ -69,12 +69,15 @@ class EventLog:
         except OSError as error:
             raise Problem(507, "storage_failed", f"The events could not be stored: {error.strerror}.") from error
 
-    def searched(self, query: str, page: Page, response: SearchResponse, by: By = "words") -> None:
+    def searched(
+        self, query: str, page: Page, response: SearchResponse, by: By = "words", *, complete: bool = False
+    ) -> None:
         """Note what a search showed, without waiting: no shopper waits for a disk. Lost if that does not keep up.
 
         Args:
             query: what was typed, beside a picture too; the item's id where items like one were
                 asked for, a JSON list of them for several.
+            complete: it may have been searched for while it was typed.
         """
         if not page.limit:  # to count alone: it showed nothing
             return
@@ -92,6 +95,8 @@ class EventLog:
             "model_id": response.model_id,
             "offset": page.offset if page.cursor is None else decode_offset(page.cursor),
             "items": [hit.id for hit in response.hits],
+            "total": response.total,
+            "complete": complete,
         }
         self._put(_lines([record]), None)
 

@@ -154,4 +154,5 @@ async def search_image(
 def _note(services: Services, query: str, page: Page, response: SearchResponse, by: By | None = None) -> None:
     """Into the event log, where there is one."""
     if services.events is not None:
-        services.events.searched(query, page, response, by or ("words" if query else "nothing"))
+        by = by or ("words" if query else "nothing")
+        services.events.searched(query, page, response, by, complete=isinstance(page, SearchRequest) and page.complete)
