@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
@@ -29,6 +30,7 @@ WEB = Path(__file__).parent / "web"
 _SEARCH_BYTES = 2**20  # fifty searches, each with hundreds of ids in its filter
 _EVENTS_BYTES = 2**20  # a whole batch, with long ids
 _RULES_BYTES = 2**20  # a thousand curations, each with dozens of ids
+_COMPRESSED_FROM = 1024  # bytes: below that an answer fits into one packet as it is
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -109,6 +111,12 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
             expose_headers=["ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
         )
+    app.add_middleware(
+        GZipMiddleware,
+        minimum_size=_COMPRESSED_FROM,
+        compresslevel=1,  # on the event loop: others wait for it
+        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/x-ndjson"),  # its lines are not held back
+    )
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(EscapedItemPathMiddleware)
     app.add_middleware(HeadMiddleware, streamed=frozenset({app.url_path_for("get_export")}))
