@@ -1,11 +1,11 @@
 """A checkpoint as graphs for ONNX Runtime.
 
-A CPU runs the exported graphs several times faster than torch (see docs/performance.md). Four graphs:
+A CPU runs the exported graphs several times faster than torch (see docs/performance.md). The graphs:
 
     query     keywords → their vector
     pictures  pixels → normalised patch tokens, and probabilities of the backbone's classes
     item      patches and text → item tokens; a missing picture is one learned patch, a missing text is masked out
-    match     patches, query and text → the logit that they belong together
+    match     patches, query and text → the logit that they belong together; of a model that was trained to match
 
 `int8` stores the Q-Former's matrices in eight bits, a scale for every 16 weights, and multiplies them with activations
 rounded in the same blocks (ONNX Runtime's MatMulNBits). One scale a tensor, as dynamic quantisation has it, would be
@@ -33,8 +33,6 @@ from retriever.model import FusedRetriever
 from retriever.onnx_cache import Precision, cache_folder
 from retriever.vision import PictureFeatures
 
-GRAPHS = ("query", "pictures", "item", "match")
-
 _BLOCK = 16  # weights that share one scale: 32 lost 0.8 points of hit@10 in hybrid search, 16 lose 0.4
 
 
@@ -54,7 +52,8 @@ def export(source: Path, precision: Precision) -> Path:
     beside = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
     beside.chmod(0o755)  # exported by one user, as where an image is built, and served by another
     try:
-        with torch.inference_mode(), tqdm(GRAPHS, desc=f"ONNX, {precision}", unit="graph", delay=1) as bar:
+        names = ["query", "pictures", "item", *(["match"] if model.config.matching else [])]
+        with torch.inference_mode(), tqdm(names, desc=f"ONNX, {precision}", unit="graph", delay=1) as bar:
             for name in bar:
                 if ready.is_dir():
                     for file in ready.glob(f"{name}.onnx*"):

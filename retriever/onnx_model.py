@@ -54,6 +54,9 @@ class OnnxModel:
         return _run(self._item, patches=patches, concepts=concepts, **text)[0]
 
     def match(self, pictures: OnnxFeatures | None, input_ids: Ids, attention_mask: Ids) -> Floats:
+        """Raises ValueError, if the model was not trained to match: it has no graph for it."""
+        if not (self._folder / "match.onnx").exists():
+            raise ValueError("this model was not trained to match (training.finetune --itm)")
         patches, _ = pictures or self._no_pictures(len(input_ids))
         return _run(self._match, patches=patches, input_ids=input_ids, attention_mask=attention_mask)[0]
 

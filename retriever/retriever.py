@@ -79,7 +79,7 @@ class Retriever:
         something only in a model that was trained to match (`training.finetune --itm`, or BLIP-2's own weights).
 
         Raises:
-            ValueError: there are not as many queries as items.
+            ValueError: there are not as many queries as items; or ONNX Runtime runs a model that was not trained to.
         """
         if len(queries) != len(items):
             raise ValueError(f"{len(queries)} queries for {len(items)} items: one for each is needed")

@@ -65,10 +65,18 @@ def test_items_are_the_references_in_any_mixture(tiny_retriever: Retriever, othe
     assert cosines(ours, reference).min() > LEAST_COSINE[other.inference]
 
 
-def test_matching_is_the_references(tiny_retriever: Retriever, other: Retriever) -> None:
+def test_matching_in_half_precision_is_the_references(tiny_retriever: Retriever, tiny_checkpoint: Path) -> None:
     queries = ["red mug", "lamp", "blue shoe", "shoe", "a"]
-    ours, reference = other.match(queries, items()), tiny_retriever.match(queries, items())
-    np.testing.assert_allclose(ours, reference, atol=1e-4 if other.inference == "onnx" else 0.02, rtol=0)
+    ours = retriever.load(tiny_checkpoint, inference="bf16").match(queries, items())
+    np.testing.assert_allclose(ours, tiny_retriever.match(queries, items()), atol=0.02, rtol=0)
+
+
+def test_a_model_that_was_not_trained_to_match_has_no_graph_for_it(
+    tiny_checkpoint: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_cache))
+    with pytest.raises(ValueError, match="not trained to match"):
+        retriever.load(tiny_checkpoint, inference="onnx").match(["mug"], items()[:1])
 
 
 def test_a_vector_does_not_depend_on_its_batch(other: Retriever) -> None:
@@ -151,7 +159,6 @@ from PIL import Image
 model = retriever.load({str(tiny_checkpoint)!r}, "cpu", "int8")
 model.encode_queries(["red mug"])
 model.encode_items([retriever.ItemInput(Image.new("RGB", (9, 9)), "mug"), retriever.ItemInput(text="lamp")])
-model.match(["mug"], [retriever.ItemInput(Image.new("RGB", (9, 9)), "mug")])
 print(sorted({{"torch", "timm", "transformers"}} & sys.modules.keys()))
 """
     answer = subprocess.run([sys.executable, "-c", served], capture_output=True, text=True, check=True)
@@ -194,7 +201,7 @@ def test_an_export_that_fails_leaves_nothing(
     assert list((tmp_path / "fused-product-search").iterdir()) == []
 
 
-def test_a_model_without_null_picture_and_concepts_is_exported_too(
+def test_a_model_that_matches_and_has_neither_null_picture_nor_concepts_is_exported_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As BLIP-2 itself: the first state is a text's vector, and every item needs a picture."""
@@ -208,6 +215,8 @@ def test_a_model_without_null_picture_and_concepts_is_exported_too(
         null_picture=False,
         text_residual=False,
         query_pooling="cls",
+        num_layers=1,
+        matching=True,
     )
     folder = tmp_path / "checkpoint"
     checkpoint.save(FusedRetriever(config), tiny_tokenizer(), folder)
@@ -215,5 +224,10 @@ def test_a_model_without_null_picture_and_concepts_is_exported_too(
     given = [ItemInput(picture("red"), "red mug"), ItemInput(picture("blue"))]
     np.testing.assert_allclose(ours.encode_items(given), reference.encode_items(given), atol=1e-4, rtol=0)
     np.testing.assert_allclose(ours.encode_queries(QUERIES), reference.encode_queries(QUERIES), atol=1e-4, rtol=0)
+    couples = [ItemInput(one.image, "shoe") for one in given]
+    logits = reference.match(["red mug", "lamp"], couples)
+    for inference, off in (("onnx", 1e-4), ("int8", 0.02)):
+        matched = retriever.load(folder, inference=inference).match(["red mug", "lamp"], couples)
+        np.testing.assert_allclose(matched, logits, atol=off, rtol=0)
     with pytest.raises(ValueError, match="every item needs a picture"):
         ours.encode_items([ItemInput(None, "mug")])
