@@ -25,7 +25,8 @@ def measure(
     crowds: list[Row] = []
     arrivals: list[Row] = []
     uploads: list[Row] = []
-    for device in ("cpu", str(gpu.device)):
+    devices = dict.fromkeys(("cpu", str(gpu.device)))
+    for device in devices:
         way = resolve("auto", model, device)
         about: Row = {"device": device, "way": way}
         settings = {"SEARCH_DEVICE": device, "SEARCH_INFERENCE": way}
@@ -36,13 +37,13 @@ def measure(
             crowds += [about | row | {"seconds to ready": server.seconds_to_ready} for row in crowd]
             arrivals += [about | row for row in due]
         uploads += [about | row for row in ingest.rows(folder, model, pictures, None, **settings)]
-    _compare(crowds, "requests/s")
-    _compare(uploads, "items/s")
+    _compare(crowds, "requests/s", len(devices))
+    _compare(uploads, "items/s", len(devices))
     return {"service: searches": crowds, "service: constant arrival": arrivals, "service: ingest": uploads}
 
 
-def _compare(rows: list[Row], rate: str) -> None:
-    """Adds how many times as fast each row is as the same on the CPU: the first half of them."""
-    baseline = rows[: len(rows) // 2]
-    for row, own in zip(rows, baseline * 2, strict=True):
+def _compare(rows: list[Row], rate: str, devices: int) -> None:
+    """Adds how many times as fast each row is as the same on the CPU, the first of the devices."""
+    baseline = rows[: len(rows) // devices]
+    for row, own in zip(rows, baseline * devices, strict=True):
         row["÷ cpu"] = row[rate] / own[rate]

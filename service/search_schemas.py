@@ -90,7 +90,7 @@ class Page(Strict):
             "Fields and what they must be: a value, a list of which any will do, or a range with `gt`, `gte`, `lt`, "
             '`lte`. `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A category matches all below it.'
         ),
-        examples=[{"category": "Home > Kitchen", "price": {"lte": 50}, "brand": ["Nordlys", "Pikku"]}],
+        examples=[{"category": "Home > Kitchen", "price": {"lte": 50}, "brand": ["Nordwell", "Pikku"]}],
     )
     facets: list[Word] = Field(
         default_factory=list,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 
-from benchmarks import gpu, gpu_encoding
+from benchmarks import gpu, gpu_encoding, gpu_service
 from benchmarks.gpu import main
-from benchmarks.gpu_measure import Gpu
+from benchmarks.gpu_measure import Gpu, Row
 from tests.retriever.test_parity_blip2 import TINY
 
 
@@ -41,11 +41,18 @@ def test_every_part_runs_at_a_small_size(
     assert min(value for name, value in work.items() if "cosine" in name) > 0.99  # one model, one input
     frozen = {row["batch"]: row for row in tables["train: blip2"] if row["step"] == "frozen tower, pixels"}
     assert frozen[4]["samples/s"] > 0
-    assert [row["clients"] for row in tables["service: searches"]] == [1, 2, 1, 2]
+    assert [row["clients"] for row in tables["service: searches"]] == [1, 2]
     assert not any(row["failed %"] for row in tables["service: constant arrival"])
     assert min(row["items/s"] for row in tables["service: ingest"]) > 0
     learning = next(row for row in tables["train: blip2"] if "learn too" in row["step"])
     assert learning["GFLOP a sample"] > frozen[4]["GFLOP a sample"]
+
+
+def test_a_gpu_is_compared_with_the_cpu_at_the_same_load() -> None:
+    rates = [10.0, 20.0, 30.0, 80.0]
+    rows: list[Row] = [{"clients": n, "requests/s": rate} for n, rate in zip([1, 2] * 2, rates, strict=True)]
+    gpu_service._compare(rows, "requests/s", devices=2)
+    assert [row["÷ cpu"] for row in rows] == [1, 1, 3, 4]
 
 
 def test_vectors_that_are_off_end_it_with_a_failure(
