@@ -12,17 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from retriever.index import boost, fusion, lexical, selection
 from retriever.index.fields import EXACT, WORDS_KEY, Kind, fold, key, merged
-from retriever.index.filters import Among, AnyOf, Condition, Fields, conjoin, resolve, word_for_word
+from retriever.index.filters import Among, AnyOf, Condition, Fields, conjoin, names_points, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
 from retriever.index.known_fields import KnownFields, Schema
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, make_points, point_id
-from retriever.index.question import Boost, Question
+from retriever.index.question import Boost, Question, checked
 from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Sort
 from retriever.index.word_counts import WordCounts
@@ -93,12 +92,14 @@ class ItemIndex(Listing):
             FilterError: an unknown field.
         """
         fields = await self.with_fields(lambda known: [resolve(name, known, "facets") for name in names])
-        found = await asyncio.gather(*(self._field_facet(field, filter, limit) for field in fields))
+        counting = (self._field_facet(field, filter, limit) for field in fields)
+        # Among the hits of one search each count takes long: other searches go in between.
+        found = [await one for one in counting] if names_points(filter) else await asyncio.gather(*counting)
         return dict(zip(names, found, strict=True))
 
     async def search(
         self,
-        query: npt.NDArray[np.floating[Any]] | None,
+        query: npt.NDArray[Any] | None,
         text: str,
         *,
         limit: int,
@@ -122,7 +123,7 @@ class ItemIndex(Listing):
         Boosts then order the best of what the floors leave, so many as `boost.reach_of` says.
 
         With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best 1,000 candidates, or
-        10,000 (`selection.POOL`) where the floors leave out none of these, or where a page of groups is not full.
+        10,000 (`selection.POOL`) where the floors leave more than half of these, or where a page of groups is not full.
         `total` says how many are left; of groups, how many there are at least.
 
         Args:
@@ -143,7 +144,7 @@ class ItemIndex(Listing):
         Raises:
             ValueError: a query of another shape or not finite, a negative limit, offset or weight.
         """
-        vectors = None if query is None else self._checked_query(query)
+        vectors = None if query is None else checked(query, self._dim)
         if limit < 0 or offset < 0:
             raise ValueError(f"limit and offset must be at least 0, not {limit} and {offset}")
         if lexical_weight is None:
@@ -219,8 +220,10 @@ class ItemIndex(Listing):
             reach = boost.reach_of(left, asked, grouped=bool(group_by))
             chosen = await self._select(await self._boosted(left, asked, reach), sort, group_by)
             cut = len(left) < len(ranked)
+            # Candidates come by `dense`, floors are of MaxSim: where they cut off few, they leave more of deeper ones.
+            inside = len(left) <= depth // 2
             # Sorted pages are of one order, so where they are does not say how deep it goes.
-            if cut or len(ranked) >= items or (group_by and not sort and len(chosen) > wanted):
+            if inside or len(ranked) >= items or (group_by and not sort and len(chosen) > wanted):
                 break
         return chosen, len(chosen), Among(tuple(one.point_id for one in left)) if cut else asked.filter
 
@@ -302,10 +305,11 @@ class ItemIndex(Listing):
         """How much each of these points has of what is boosted, 0 to 1; none, where it is left out."""
         if not isinstance(by, str):
             return dict.fromkeys(await self._matching(points, by), 1.0)
-        values = await self._values_of(points, [by])
+        values = await self.values_of(points, [by])
         return boost.by_place({point: own[by][0] for point, own in values.items() if own.get(by)})
 
-    async def _values_of(self, points: Sequence[str], keys: Sequence[str]) -> selection.Values:
+    async def values_of(self, points: Sequence[str], keys: Sequence[str]) -> selection.Values:
+        """The values that points have under payload keys of fields."""
         values: dict[str, Mapping[str, list[Any]]] = {}
         for start in range(0, len(points) if keys else 0, _READ_AT_ONCE):  # other searches go in between
             values.update(await self._values(list(points[start : start + _READ_AT_ONCE]), keys))
@@ -315,7 +319,7 @@ class ItemIndex(Listing):
         self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
     ) -> list[selection.Chosen]:
         keys = [*(one.key for one in sort), *([group_by] if group_by else [])]
-        values = await self._values_of([one.point_id for one in left], keys)
+        values = await self.values_of([one.point_id for one in left], keys)
         left = selection.ordered(left, sort, values)
         return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
 
@@ -337,14 +341,6 @@ class ItemIndex(Listing):
             if least and most:
                 low, high = least[0][1], most[0][1]
         return Facet(sorted((+values).items(), key=lambda one: (-one[1], one[0]))[:limit], low, high, number == "date")
-
-    def _checked_query(self, query: npt.NDArray[np.floating[Any]]) -> Vector:
-        vectors = np.atleast_2d(np.asarray(query, dtype=np.float32))  # (M, D)
-        if vectors.ndim != 2 or not len(vectors) or vectors.shape[1] != self._dim:
-            raise ValueError(f"the query's embedding must have shape ({self._dim},), not {np.shape(query)}")
-        if not np.isfinite(vectors).all():
-            raise ValueError("the query's embedding holds NaN or infinity")
-        return vectors
 
     @abstractmethod
     async def count(self, filter: Condition | None = None) -> int:

@@ -1,6 +1,10 @@
 """What an index is asked for."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from retriever.index.filters import Condition
 from retriever.index.lexical import SparseVector
@@ -30,3 +34,13 @@ class Question:
     filter: Condition | None
     pinned: tuple[str, ...] = ()  # points that come before all others, in this order
     boosts: tuple[Boost, ...] = ()  # for what is about as relevant as others
+
+
+def checked(query: npt.NDArray[Any], dim: int) -> Vector:
+    """A query's embedding, `(D,)` or `(M, D)`, as `(M, D)`. Raises ValueError: of another shape, or not finite."""
+    vectors = np.atleast_2d(np.asarray(query, dtype=np.float32))  # (M, D)
+    if vectors.ndim != 2 or not len(vectors) or vectors.shape[1] != dim:
+        raise ValueError(f"the query's embedding must have shape ({dim},), not {np.shape(query)}")
+    if not np.isfinite(vectors).all():
+        raise ValueError("the query's embedding holds NaN or infinity")
+    return vectors

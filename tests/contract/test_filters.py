@@ -319,8 +319,22 @@ async def test_sorting_looks_at_all_that_no_floor_leaves_out(index: ItemIndex, m
     assert ([hit.id for hit in relevant.hits], relevant.total) == (["04", "03"], 5)
 
 
-async def test_no_more_is_looked_at_than_decides_the_order(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_a_floor_leaves_out_hides_none_that_it_leaves(
+    index: ItemIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearest by all of its tokens together is not nearest by its best one."""
     monkeypatch.setattr(selection, "POOL", (6, 100))
+    near, by_price = np.eye(DIM, dtype=np.float32)[0], [Sort(key("number", "price"), descending=True)]
+    fit = [np.concatenate([turned(0.1), turned(1.2)])] * 20
+    await index.upsert([IndexedItem(f"{n:02}", one, "", {}, {"price": n}) for n, one in enumerate([turned(0.5), *fit])])
+    found = await index.search(near, "", limit=2, sort=by_price, relevance_floor=0.9)
+    assert ([hit.id for hit in found.hits], found.total) == (["20", "19"], 20)
+    facet = (await index.facets(["price"], found.ranked))["price"]
+    assert (facet.low, facet.high) == (1, 20)
+
+
+async def test_no_more_is_looked_at_than_decides_the_order(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "POOL", (10, 100))
     candidates, looked = index._candidates, list[Sequence[int]]()
 
     async def counted(asked: Question, depths: Sequence[int]) -> list[Candidates]:
@@ -333,9 +347,9 @@ async def test_no_more_is_looked_at_than_decides_the_order(index: ItemIndex, mon
     cheap = parse({"price": {"lt": 6}}, await index.fields())
     await index.search(near, "", limit=2, sort=by_price, relevance_floor=0.9)
     await index.search(near, "", limit=2, sort=by_price, filter=cheap)
-    assert looked == [[6], [6]], "the floor cuts off the rest, and there are no more"
+    assert looked == [[10], [10]], "the floor cuts off half, and there are no more"
     await index.search(near, "", limit=2, sort=by_price)
-    assert looked[2:] == [[6], [100]]
+    assert looked[2:] == [[10], [100]]
 
 
 async def test_facets_count_what_a_floor_leaves(index: ItemIndex) -> None:

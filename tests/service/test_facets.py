@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from retriever.index.edge_process import EngineProcess
 from tests.service.helpers import picture_file, post_item
 from tests.service.test_problems import check
 
@@ -106,3 +107,37 @@ def test_bounds_that_cannot_be_are_refused(shop: TestClient, asked: dict[str, An
     answer = shop.post("/search", json={"query": "mug", "facet_ranges": asked})
     check(answer, 422, code)
     assert says in answer.text
+
+
+def test_many_counts_among_hits_let_other_searches_go_in_between(
+    shop: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A floor leaves hits that each count names one by one: what that costs, only the search itself is to wait for."""
+    under_way, most, calls = 0, 0, list[str]()
+    call = EngineProcess.call
+
+    async def counted(self: EngineProcess, method: str, *arguments: Any) -> Any:
+        nonlocal under_way, most
+        calls.append(method)
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            return await call(self, method, *arguments)
+        finally:
+            under_way -= 1
+
+    post_item(shop, "shoe", title="black shoe", attributes='{"made": "2026-08-01", "brand": "Kiln"}', price=15)
+    bounds = {"price": list(range(5, 25)), "made": [f"2026-{month:02}-15" for month in range(1, 13)]}
+    asked = {"query": "mug", "relevance_floor": 0.1, "filter": {"brand": "Kiln"}, "facet_ranges": bounds}
+    every = shop.post("/search", json={"query": "mug", "filter": {"brand": "Kiln"}, "facet_ranges": bounds}).json()
+    floor = shop.post("/search", json=asked).json()["hits"][2]["score"]  # of the last mug
+    monkeypatch.setattr(EngineProcess, "call", counted)
+    some = shop.post("/search", json=asked | {"min_score": floor, "facets": ["brand", "price"]}).json()
+    assert (some["total"], every["total"]) == (3, 4)
+    for name in bounds:
+        parts = some["facets"][name]["ranges"], every["facets"][name]["ranges"]
+        assert [(one["gte"], one["lt"]) for one in parts[0]] == [(one["gte"], one["lt"]) for one in parts[1]]
+        assert sum(one["count"] for one in parts[0]) == 3
+        assert all(few["count"] <= many["count"] for few, many in zip(*parts, strict=True))
+    assert most <= 2
+    assert len(calls) < 20, "not one for each of the ranges"
