@@ -167,6 +167,11 @@ def sent_once(values: Any) -> Any:
     return values[0] if isinstance(values, list) and len(values) == 1 else values
 
 
+def own_line_ends(text: Any) -> Any:
+    # Whatever was typed: a browser's form sends each end of a line as two characters.
+    return text.replace("\r\n", "\n") if isinstance(text, str) else text
+
+
 def _without_empty(files: Any) -> Any:
     # A browser sends a file field that nobody filled as a part without name or content.
     return [file for file in files if file != ""] if isinstance(files, list) else files

@@ -26,6 +26,7 @@ from service.field_types import (
     Word,
     few_attributes,
     few_fields,
+    own_line_ends,
     parse_attributes,
     parse_category,
     sent_once,
@@ -100,6 +101,7 @@ class PutForm(ItemContent):
     image_url: PictureUrls = Field(default_factory=list)
 
     _category_sent_once = field_validator("category", mode="before")(sent_once)
+    _own_line_ends = field_validator("description", mode="before")(own_line_ends)
 
 
 class ItemForm(ItemFields, PutForm):

@@ -77,6 +77,13 @@ def test_an_empty_file_field_is_no_picture(client: TestClient) -> None:
     assert (answer.status_code, answer.json().get("images")) == (201, [])
 
 
+def test_lines_of_a_form_end_as_they_were_typed(client: TestClient) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    content = body % (b"id", b"a") + body % (b"description", b"Holds 350 ml.\r\nDishwasher-safe.") + b"--b--\r\n"
+    answer = client.post("/items", content=content, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    assert answer.json()["description"] == "Holds 350 ml.\nDishwasher-safe."
+
+
 def test_a_bad_picture_among_good_ones(client: TestClient) -> None:
     answer = post_item(client, "a", picture_file(), b"no picture", title="mug")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_image")
