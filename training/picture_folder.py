@@ -78,5 +78,7 @@ def open_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             return upright_rgb(picture)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's ways to say "broken file"
+    except MemoryError:
+        raise
+    except Exception as error:  # parsers of broken files raise whatever they stumble over
         raise FormatError(f"{path}: this picture cannot be decoded ({error})") from error

@@ -1,8 +1,10 @@
+import struct
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from training import picture_folder
 from training.json_records import FormatError
 from training.picture_folder import PictureFolder
 
@@ -30,6 +32,16 @@ def test_a_transparent_picture_stands_on_white(tmp_path: Path) -> None:
     """As in the service; without its alpha, what is transparent is black in most files."""
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "mug.png")
     assert PictureFolder(tmp_path).load("mug").getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_a_picture_is_named_whatever_its_parser_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(image: Image.Image) -> Image.Image:
+        raise struct.error("unpack requires a buffer of 8 bytes")
+
+    Image.new("RGB", (1, 1)).save(tmp_path / "1.png")
+    monkeypatch.setattr(picture_folder, "upright_rgb", stumble)
+    with pytest.raises(FormatError, match=r"1\.png: this picture cannot be decoded \(unpack requires"):
+        PictureFolder(tmp_path).load("1")
 
 
 def test_missing_broken_and_ambiguous_pictures_are_named(tmp_path: Path) -> None:
