@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from retriever.arrays import Floats, Ids
 from retriever.config import RetrieverConfig
+from retriever.pictures import upright_rgb
 
 
 class Processor:
@@ -28,9 +29,12 @@ class Processor:
         self._std = np.asarray(config.image_std, dtype=np.float32)
 
     def image(self, picture: Image.Image) -> Floats:
-        """One picture, resized to a square (as BLIP-2 does) and normalised: `(3, S, S)` float32."""
+        """One picture of any kind, as `upright_rgb` shows it, resized to a square (as BLIP-2 does) and normalised.
+
+        `(3, S, S)` float32.
+        """
         size = (self.config.image_size, self.config.image_size)
-        resized = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        resized = upright_rgb(picture).resize(size, Image.Resampling.BICUBIC)
         pixels: Floats = (np.asarray(resized, dtype=np.float32) / 255.0 - self._mean) / self._std  # (S, S, 3)
         return pixels.transpose(2, 0, 1)
 

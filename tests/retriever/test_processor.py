@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from retriever import Retriever, RetrieverConfig, item_text
 from tests.conftest import TINY
@@ -19,6 +19,19 @@ def test_pictures_become_normalised_squares(tiny_retriever: Retriever) -> None:
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "I;16", "1"])
 def test_every_mode_of_picture_is_taken(tiny_retriever: Retriever, mode: str) -> None:
     assert tiny_retriever.processor.image(Image.new(mode, (20, 20))).shape == (3, 64, 64)
+
+
+def test_a_picture_is_seen_as_it_is_shown(tiny_retriever: Retriever) -> None:
+    """The service turns pictures upright and puts them on white before they get here; so do the library's users."""
+    held = Image.new("RGB", (40, 20), "red")
+    held.paste("blue", (20, 0, 40, 20))
+    held.getexif()[ExifTags.Base.Orientation] = 6
+    see = tiny_retriever.processor.image
+    assert np.array_equal(see(held), see(held.transpose(Image.Transpose.ROTATE_270)))
+    white = see(Image.new("RGB", (20, 20), "white"))
+    for picture in (Image.new("RGBA", (20, 20), (0, 0, 0, 0)), Image.new("I;16", (20, 20), 0xFFFF)):
+        assert np.array_equal(see(picture), white)
+    assert not np.array_equal(see(Image.new("I;16", (20, 20), 0x8000)), white)
 
 
 def test_texts_are_padded_to_the_longest_and_cut_before_the_last_piece(tiny_retriever: Retriever) -> None:
