@@ -28,7 +28,16 @@ def replace(path: Path, content: bytes) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Makes the names in a folder durable: a file's own fsync does not. Blocking."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def sync_file(file: Path) -> None:
+    """Makes a file durable that a library has written. Blocking."""
+    _sync(file)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

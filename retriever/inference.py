@@ -15,7 +15,11 @@ Features: TypeAlias = Any  # of pictures, wherever the model keeps them: for the
 
 
 class Backend(Protocol):
-    """What runs a checkpoint; shapes as in `FusedRetriever`, but that `match` gives the second logit alone, `(B,)`."""
+    """What runs a checkpoint; shapes as in `FusedRetriever`, but that `match` gives the second logit alone, `(B,)`.
+
+    Raises:
+        ValueError: (every call) ONNX Runtime cannot open the call's graph, as is found when it is first needed.
+    """
 
     def encode_query(self, input_ids: Ids, attention_mask: Ids) -> Floats: ...
 
@@ -30,6 +34,7 @@ def resolve(asked: Inference, folder: Path, device: str) -> Inference:
     """What `auto` means for a checkpoint folder here: graphs on CUDA; on a CPU what it is quickest at and was exported.
 
     Raises:
+        FileNotFoundError, ValueError: as `onnx_cache.is_exported`.
         ValueError: ONNX Runtime is asked for on a GPU, or CUDA graphs where there is no CUDA.
     """
     cuda = device.startswith("cuda")
@@ -78,7 +83,7 @@ def _open_onnx(folder: Path, precision: onnx_cache.Precision) -> Backend:
 
     config = checkpoint_folder.load_config(folder)
     graphs = onnx_cache.cache_folder(checkpoint_folder.model_id(folder), precision)
-    if not graphs.is_dir():
+    if not onnx_cache.is_complete(graphs, config):
         from retriever.onnx_export import export
 
         export(folder, precision)

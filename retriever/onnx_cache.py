@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from retriever import checkpoint_folder
+from retriever.config import RetrieverConfig
 
 Precision = Literal["fp32", "int8"]
 
@@ -20,6 +21,21 @@ def cache_folder(model_id: str, precision: Precision) -> Path:
     return root / "fused-product-search" / f"{model_id}-{precision}-{_FORMAT}"
 
 
+def graph_names(config: RetrieverConfig) -> tuple[str, ...]:
+    """Of a model's graphs: `{name}.onnx` each."""
+    return ("query", "pictures", "item", "match") if config.matching else ("query", "pictures", "item")
+
+
 def is_exported(source: Path, precision: Precision) -> bool:
-    """Whether the checkpoint in `source` has its graphs in the cache."""
-    return cache_folder(checkpoint_folder.model_id(source), precision).is_dir()
+    """Whether the checkpoint in `source` has all its graphs in the cache.
+
+    Raises:
+        FileNotFoundError, ValueError: as `checkpoint_folder.load_config`.
+    """
+    config = checkpoint_folder.load_config(source)
+    return is_complete(cache_folder(checkpoint_folder.model_id(source), precision), config)
+
+
+def is_complete(folder: Path, config: RetrieverConfig) -> bool:
+    """Whether a folder of the cache holds all of a model's graphs."""
+    return all((folder / f"{name}.onnx").is_file() for name in graph_names(config))

@@ -17,6 +17,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,11 +29,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from retriever.checkpoint import load_folder
-from retriever.checkpoint_folder import model_id
+from retriever.checkpoint_folder import load_config, model_id
+from retriever.config import RetrieverConfig
+from retriever.files import sync_file, sync_folder
 from retriever.model import FusedRetriever
-from retriever.onnx_cache import Precision, cache_folder
+from retriever.onnx_cache import Precision, cache_folder, graph_names, is_complete
+from retriever.onnx_model import open_graph
 from retriever.vision import PictureFeatures
 
+_UNFINISHED = ".new-"
+_DAY = 24 * 60 * 60  # seconds
 _BLOCK = 16  # weights that share one scale: 32 lost 0.8 points of hit@10 in hybrid search, 16 lose 0.4
 
 
@@ -41,32 +47,57 @@ def export(source: Path, precision: Precision) -> Path:
 
     Raises:
         FileNotFoundError, ValueError: as `checkpoint.load_folder`.
+        ValueError: `int8` is made of graphs in the cache that are damaged.
         OSError: the cache cannot be written.
     """
-    target = cache_folder(model_id(source), precision)
-    if target.is_dir():
+    config, checkpoint = load_config(source), model_id(source)
+    target, ready = cache_folder(checkpoint, precision), cache_folder(checkpoint, "fp32")
+    if is_complete(target, config):
         return target
-    ready = cache_folder(model_id(source), "fp32")
     model, _ = load_folder(source)
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+    _remove_unfinished(target.parent)
+    beside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=target.parent))
     beside.chmod(0o755)  # exported by one user, as where an image is built, and served by another
     try:
-        names = ["query", "pictures", "item", *(["match"] if model.config.matching else [])]
+        names = graph_names(config)
         with torch.inference_mode(), tqdm(names, desc=f"ONNX, {precision}", unit="graph", delay=1) as bar:
             for name in bar:
-                if ready.is_dir():
+                if is_complete(ready, config):
+                    open_graph(ready / f"{name}.onnx")  # what is damaged there is named, and not copied
                     for file in ready.glob(f"{name}.onnx*"):
                         shutil.copy(file, beside)
                 else:
                     _export(model, name, beside / f"{name}.onnx")
                 if precision == "int8" and name != "pictures":
                     _quantise(beside / f"{name}.onnx")
-        if not target.is_dir():  # another process may have been quicker
-            beside.rename(target)
+        for file in beside.iterdir():
+            sync_file(file)
+        sync_folder(beside)
+        _publish(beside, target, config)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return target
+
+
+def _publish(beside: Path, target: Path, config: RetrieverConfig) -> None:
+    """Gives a folder its name, unless another process was quicker."""
+    if not is_complete(target, config):
+        shutil.rmtree(target, ignore_errors=True)  # what was left of an older one
+        try:
+            beside.rename(target)
+        except OSError:
+            if not is_complete(target, config):
+                raise
+    sync_folder(target.parent)
+
+
+def _remove_unfinished(cache: Path) -> None:
+    """What exports left that were killed: of more than a day ago, since others may be at work."""
+    for folder in cache.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):  # done by now, or another user's
+            if time.time() - folder.stat().st_mtime > _DAY:
+                shutil.rmtree(folder)
 
 
 class _Query(nn.Module):

@@ -24,9 +24,12 @@ class OnnxModel:
     Each graph is loaded when it is first needed: a process that only searches never loads the picture encoder.
 
     Args:
-        folder: the four graphs.
+        folder: the graphs.
         null_picture: `(1, 1, E)`, the learned patch of a missing picture; None in a model without one.
         num_concepts: C, classes of the picture encoder.
+
+    Raises:
+        ValueError: (every call) its graph is damaged; the message says what to do.
     """
 
     def __init__(self, folder: Path, null_picture: Floats | None, num_concepts: int) -> None:
@@ -66,28 +69,35 @@ class OnnxModel:
         patches = np.repeat(self._null_picture, batch, axis=0)  # (B, 1, E)
         return OnnxFeatures(patches, np.zeros((batch, self._num_concepts), dtype=np.float32))
 
-    def _open(self, name: str) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = _threads()
-        # Idle threads that spin for the next call take the core that decodes pictures and searches the index.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(self._folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
-
     @cached_property
     def _query(self) -> onnxruntime.InferenceSession:
-        return self._open("query")
+        return open_graph(self._folder / "query.onnx")
 
     @cached_property
     def _pictures(self) -> onnxruntime.InferenceSession:
-        return self._open("pictures")
+        return open_graph(self._folder / "pictures.onnx")
 
     @cached_property
     def _item(self) -> onnxruntime.InferenceSession:
-        return self._open("item")
+        return open_graph(self._folder / "item.onnx")
 
     @cached_property
     def _match(self) -> onnxruntime.InferenceSession:
-        return self._open("match")
+        return open_graph(self._folder / "match.onnx")
+
+
+def open_graph(path: Path) -> onnxruntime.InferenceSession:
+    """One graph, ready to run. Raises ValueError, if it cannot be read; the message says what to do."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _threads()
+    # Idle threads that spin for the next call take the core that decodes pictures and searches the index.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the engine's have nothing narrower in common
+        raise ValueError(
+            f"{path.name} cannot be opened: remove {path.parent}, and run `python -m retriever.export` again ({error})"
+        ) from error
 
 
 def _threads() -> int:

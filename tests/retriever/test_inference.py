@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,6 +200,66 @@ def test_an_export_that_fails_leaves_nothing(
         onnx_export.export(tiny_checkpoint, "int8")
     assert not onnx_cache.is_exported(tiny_checkpoint, "int8")
     assert list((tmp_path / "fused-product-search").iterdir()) == []
+
+
+@pytest.fixture
+def own_cache(tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder with the tiny checkpoint's graphs that a test may damage."""
+    cache = Path(shutil.copytree(tiny_cache, tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    return cache / "fused-product-search"
+
+
+@pytest.mark.parametrize("graph", ["query", "pictures", "item"])
+def test_a_graph_that_is_missing_is_exported_anew(tiny_checkpoint: Path, own_cache: Path, graph: str) -> None:
+    folder = onnx_cache.cache_folder(retriever.identify(tiny_checkpoint), "int8")
+    (folder / f"{graph}.onnx").unlink()
+    assert not onnx_cache.is_exported(tiny_checkpoint, "int8")
+    retriever.load(tiny_checkpoint, inference="int8").encode_items(items())
+    assert onnx_cache.is_exported(tiny_checkpoint, "int8")
+    assert len(list(own_cache.iterdir())) == 2
+
+
+def test_a_damaged_graph_is_named_and_not_copied(tiny_checkpoint: Path, own_cache: Path) -> None:
+    full, int8 = (onnx_cache.cache_folder(retriever.identify(tiny_checkpoint), name) for name in ("fp32", "int8"))
+    graph = (full / "query.onnx").read_bytes()
+    (full / "query.onnx").write_bytes(graph[: len(graph) // 2])
+    message = rf"query\.onnx cannot be opened: remove {full}, and run `python -m retriever\.export` again"
+    with pytest.raises(ValueError, match=message):
+        retriever.load(tiny_checkpoint, inference="onnx").encode_queries(["mug"])
+    shutil.rmtree(int8)
+    with pytest.raises(ValueError, match=message):
+        onnx_export.export(tiny_checkpoint, "int8")
+    assert list(own_cache.iterdir()) == [full]
+
+
+def test_of_two_exports_at_once_both_succeed(
+    tiny_checkpoint: Path, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = onnx_cache.cache_folder(retriever.identify(tiny_checkpoint), "int8")
+    shutil.move(folder, tmp_path / "others")
+    rename = Path.rename
+
+    def too_late(path: Path, target: Path) -> Path:
+        shutil.copytree(tmp_path / "others", target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", too_late)
+    assert onnx_export.export(tiny_checkpoint, "int8") == folder
+    assert onnx_cache.is_exported(tiny_checkpoint, "int8")
+    assert len(list(own_cache.iterdir())) == 2
+
+
+def test_what_a_killed_export_left_is_removed_a_day_later(tiny_checkpoint: Path, own_cache: Path) -> None:
+    old, young = own_cache / ".new-old", own_cache / ".new-young"
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "query.onnx").touch()
+    os.utime(old, (time.time() - 90_000,) * 2)
+    shutil.rmtree(onnx_cache.cache_folder(retriever.identify(tiny_checkpoint), "int8"))
+    onnx_export.export(tiny_checkpoint, "int8")
+    assert not old.exists()
+    assert young.exists()
 
 
 def test_a_model_that_matches_and_has_neither_null_picture_nor_concepts_is_exported_too(
