@@ -6,6 +6,7 @@ is a matter of size alone.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -15,23 +16,42 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from retriever.checkpoint_folder import load_config, load_tokenizer, model_id
+from retriever.checkpoint_folder import FILES, load_config, load_tokenizer, model_id
+from retriever.files import sync_file, sync_folder
 from retriever.model import FusedRetriever
 
 _SCALE = ".int8_scale"
 
 
 def save(model: FusedRetriever, tokenizer: Tokenizer, folder: Path, storage: Literal["full", "int8"] = "full") -> str:
-    """Write a checkpoint folder (made if absent) and return its `model_id`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint folder (made if absent) and return its `model_id`.
+
+    A disk that is full leaves the folder's older checkpoint as it is. A crash does too, but for the moment in which
+    the files get their names: then the weights are missing, and the new ones are in `.new`.
+
+    Raises:
+        OSError, SafetensorError: the folder cannot be written.
+    """
+    beside = folder / ".new"
+    beside.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if storage == "int8":
         tensors = _compress(tensors)
-    (folder / "config.json").write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
-    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    temporary = folder / "model.safetensors.tmp"
-    save_file(tensors, temporary)
-    temporary.replace(folder / "model.safetensors")
+    try:
+        (beside / "config.json").write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
+        tokenizer.save(str(beside / "tokenizer.json"), pretty=False)
+        save_file(tensors, beside / "model.safetensors")
+        for name in FILES:
+            sync_file(beside / name)
+    except BaseException:
+        shutil.rmtree(beside)
+        raise
+    # Files of two checkpoints may fit together: without weights such a mixture is refused.
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (beside / name).replace(folder / name)
+    beside.rmdir()
+    sync_folder(folder)
     return model_id(folder)
 
 

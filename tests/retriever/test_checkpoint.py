@@ -1,3 +1,5 @@
+import contextlib
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +12,8 @@ from safetensors.torch import load_file, save_file
 import retriever
 from retriever import ItemInput, Retriever, checkpoint
 from retriever.checkpoint_folder import FILES, model_id
+from retriever.model import FusedRetriever
+from tests.conftest import TINY
 
 
 @pytest.fixture
@@ -41,6 +45,47 @@ def test_int8_rows_keep_their_own_scale(tmp_path: Path) -> None:
     weights = torch.randn(64, 64) * torch.logspace(-4, 2, 64).unsqueeze(1)
     restored = checkpoint._expand(checkpoint._compress({"dense.weight": weights}))["dense.weight"]
     assert ((weights - restored).abs() <= weights.abs().amax(dim=1, keepdim=True) / 127).all()
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 3])
+def test_a_save_that_ends_halfway_leaves_no_mixture(
+    folder: Path, tiny_retriever: Retriever, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """The two checkpoints fit each other's files."""
+    old, replace, calls = model_id(folder), Path.replace, iter(range(written))
+
+    def killed(path: Path, target: Path) -> Path:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    other = FusedRetriever(dataclasses.replace(TINY, max_query_length=TINY.max_query_length - 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt) if written < 3 else contextlib.nullcontext():
+            checkpoint.save(other, tiny_retriever.processor.tokenizer, folder)
+    if written < 3:
+        with pytest.raises(FileNotFoundError, match=r"model\.safetensors missing"):
+            retriever.load(folder)
+    new = checkpoint.save(other, tiny_retriever.processor.tokenizer, folder)
+    assert retriever.load(folder).model_id == new != old
+    assert {path.name for path in folder.iterdir()} == set(FILES)
+
+
+def test_a_save_that_finds_the_disk_full_leaves_the_old_checkpoint(
+    folder: Path, tiny_retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise OSError("the disk is full")
+
+    old = model_id(folder)
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    other = FusedRetriever(dataclasses.replace(TINY, max_query_length=TINY.max_query_length - 1))
+    with pytest.raises(OSError, match="the disk is full"):
+        checkpoint.save(other, tiny_retriever.processor.tokenizer, folder)
+    assert retriever.load(folder).model_id == old
+    assert {path.name for path in folder.iterdir()} == set(FILES)
 
 
 @pytest.mark.parametrize("file", FILES)
