@@ -74,7 +74,7 @@ def load_folder(folder: Path) -> tuple[FusedRetriever, Tokenizer]:
         raise ValueError(f"{path} cannot be read: {error}") from error
     except RuntimeError as error:
         raise ValueError(f"{folder}: the weights do not fit config.json: {error}") from error
-    return model.eval(), load_tokenizer(folder)
+    return model.eval(), load_tokenizer(folder, config)
 
 
 def _compress(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -34,9 +34,14 @@ def load_config(folder: Path) -> RetrieverConfig:
         raise ValueError(f"{path}: {error}") from error
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """Raises ValueError for a file that holds none."""
-    return read_tokenizer(folder / "tokenizer.json")
+def load_tokenizer(folder: Path, config: RetrieverConfig) -> Tokenizer:
+    """Raises ValueError for a file that holds none, or one with more tokens than the model has."""
+    path = folder / "tokenizer.json"
+    tokenizer = read_tokenizer(path)
+    last = max(tokenizer.get_vocab().values(), default=-1)
+    if last >= config.vocab_size:
+        raise ValueError(f"{path} has a token {last}, and the model {config.vocab_size} (vocab_size), counted from 0")
+    return tokenizer
 
 
 def read_tokenizer(path: Path) -> Tokenizer:

@@ -119,13 +119,15 @@ def load(name: str | Path = "compact", device: str = "cpu", inference: Inference
 
     Raises:
         FileNotFoundError: there is no such shipped model or folder, and the hub does not give it either.
-        ValueError: the folder holds a model that this version cannot build, or the device cannot run it so.
+        ValueError: the folder holds a model that this version cannot build, a file that is damaged or does not fit the
+            others, or the device cannot run it so.
         OSError: the exported graphs cannot be written.
     """
     folder = find(str(name))
     resolved = resolve(inference, folder, device)
     backend = open_backend(folder, resolved, device)
-    processor = Processor(checkpoint_folder.load_config(folder), checkpoint_folder.load_tokenizer(folder))
+    config = checkpoint_folder.load_config(folder)
+    processor = Processor(config, checkpoint_folder.load_tokenizer(folder, config))
     return Retriever(backend, processor, checkpoint_folder.model_id(folder), resolved)
 
 

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 import retriever
 from retriever import ItemInput, Retriever, checkpoint
 from retriever.checkpoint_folder import FILES, model_id
+from retriever.inference import Inference
 from retriever.model import FusedRetriever
-from tests.conftest import TINY
+from tests.conftest import TINY, tiny_tokenizer
 
 
 @pytest.fixture
@@ -86,6 +87,22 @@ def test_a_save_that_finds_the_disk_full_leaves_the_old_checkpoint(
         checkpoint.save(other, tiny_retriever.processor.tokenizer, folder)
     assert retriever.load(folder).model_id == old
     assert {path.name for path in folder.iterdir()} == set(FILES)
+
+
+@pytest.mark.parametrize("inference", ["torch", "onnx"])
+def test_a_vocabulary_that_is_larger_than_the_models_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inference: Inference
+) -> None:
+    config = dataclasses.replace(TINY, vocab_size=tiny_tokenizer().get_vocab_size())
+    checkpoint.save(FusedRetriever(config), tiny_tokenizer(), tmp_path)
+    assert retriever.load(tmp_path).encode_queries(["mug ~"]).shape == (1, TINY.embed_dim)
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["teapot"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    if inference == "onnx":  # whose export would load the folder in torch, and find it there
+        monkeypatch.setattr("retriever.retriever.open_backend", lambda *of: None)
+    with pytest.raises(ValueError, match=rf"tokenizer\.json has a token {config.vocab_size}, and the model"):
+        retriever.load(tmp_path, inference=inference)
 
 
 @pytest.mark.parametrize("file", FILES)
