@@ -21,13 +21,16 @@ def average(models: Mapping[str, float], output: Path, storage: str = "full") ->
     """Write the checkpoint whose weights are the weighted mean of these models'; returns its `model_id`.
 
     Raises:
-        FileNotFoundError, ValueError: as `retriever.load`; the shares do not add up to 1, or the shapes differ.
+        FileNotFoundError, ValueError: as `retriever.load`; the shares do not add up to 1, or the shapes or vocabularies
+            differ.
     """
     if not math.isclose(sum(models.values()), 1, abs_tol=1e-6):
         raise ValueError(f"the shares must add up to 1, not {sum(models.values()):g}")
     first, *others = [(retriever.load(name), share) for name, share in models.items()]
     if odd := [one for one, _ in others if one.config != first[0].config]:
         raise ValueError(f"model {odd[0].model_id} has another configuration than {first[0].model_id}")
+    if odd := [one for one, _ in others if _vocabulary(one) != _vocabulary(first[0])]:
+        raise ValueError(f"model {odd[0].model_id} has another vocabulary than {first[0].model_id}")
     weights = {name: first[1] * weight for name, weight in _floats(first[0]).items()}
     for model, share in others:
         for name, weight in _floats(model).items():
@@ -40,6 +43,10 @@ def average(models: Mapping[str, float], output: Path, storage: str = "full") ->
 
 def _floats(model: Retriever) -> dict[str, torch.Tensor]:
     return {name: weight for name, weight in model.model.state_dict().items() if weight.is_floating_point()}
+
+
+def _vocabulary(model: Retriever) -> str:
+    return model.processor.tokenizer.to_str()
 
 
 def _share(argument: str) -> tuple[str, float]:

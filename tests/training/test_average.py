@@ -34,9 +34,13 @@ def test_what_cannot_be_averaged_is_refused(
     broken, model = tmp_path / "broken", FusedRetriever(TINY)
     torch.nn.init.constant_(model.query_tokens, torch.nan)
     checkpoint.save(model, tiny_tokenizer(), broken)
+    wordier, tokenizer = tmp_path / "wordier", tiny_tokenizer()
+    tokenizer.add_tokens(["teapot"])
+    checkpoint.save(FusedRetriever(TINY), tokenizer, wordier)
     for models, message in (
         ([f"{tiny_checkpoint}:0.75", f"{other}:0.5"], "add up to 1, not 1.25"),
         ([f"{tiny_checkpoint}:0.5", f"{wider}:0.5"], "another configuration"),
+        ([f"{tiny_checkpoint}:0.5", f"{wordier}:0.5"], "another vocabulary"),
         ([f"{tiny_checkpoint}:0.5", "nowhere/at/all:0.5"], "nowhere/at/all"),
         ([str(tiny_checkpoint)], "MODEL:SHARE"),
         ([f"{tiny_checkpoint}:0.5", f"{tiny_checkpoint}:0.5"], "named twice"),
