@@ -1,5 +1,6 @@
 """A checkpoint's ONNX graphs behind the calls that every way of running it has: arrays in and out, on the CPU."""
 
+import math
 import os
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 import onnxruntime
 
 from retriever.arrays import Floats, Ids
+
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time, and the microseconds in which
 
 
 class OnnxFeatures(NamedTuple):
@@ -101,14 +104,19 @@ def open_graph(path: Path) -> onnxruntime.InferenceSession:
 
 
 def _threads() -> int:
-    """As many as torch would take: what OMP_NUM_THREADS says, or the cores that this process may use.
+    """What OMP_NUM_THREADS says, or the cores that this process may use.
 
     ONNX Runtime's own choice is all cores of the machine, each thread bound to one: in a container that has two of
     sixty-four, they would wait for each other.
     """
     if asked := os.environ.get("OMP_NUM_THREADS", "").split(",")[0]:
         return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:  # `docker run --cpus 2` leaves all cores to be seen, and stops whoever takes more than two cores' time
+        quota, period = map(int, _CPU_MAX.read_text().split())
+    except (OSError, ValueError):  # there is no such file, or it says "max"
+        return cores
+    return min(cores, max(1, math.ceil(quota / period)))
 
 
 def _run(session: onnxruntime.InferenceSession, **inputs: Floats | Ids) -> list[Floats]:

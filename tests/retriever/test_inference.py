@@ -169,12 +169,26 @@ print(sorted({{"torch", "timm", "transformers"}} & sys.modules.keys()))
 def test_onnx_runtime_takes_the_cores_that_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5}, raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(onnx_model, "_CPU_MAX", Path("/nowhere"))
     assert onnx_model._threads() == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "4,2")  # by level of nesting
     assert onnx_model._threads() == 4
 
 
 def test_onnx_runtime_tells_nobody_what_it_runs(tiny_checkpoint: Path, tiny_cache: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("quota", "threads"), [("200000 100000", 2), ("150000 100000", 2), ("1000 100000", 1), ("max 100000", 8), ("", 8)]
+)
+def test_onnx_runtime_takes_no_more_cores_than_a_container_has_time_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, threads: int
+) -> None:
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(onnx_model, "_CPU_MAX", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert onnx_model._threads() == threads
+
+
     """It would queue what it sends in the user's cache, beside an id of the machine."""
     served = f"import retriever; retriever.load({str(tiny_checkpoint)!r}, 'cpu', 'int8').encode_queries(['mug'])"
     shutil.copytree(tiny_cache, tmp_path / "cache")
