@@ -216,10 +216,12 @@ def _quantise(path: Path) -> None:
 
     with _quiet():
         graph = onnx.load(path)
+        external = path.with_name(f"{path.name}.data")
+        two_files = external.exists()
+        external.unlink(missing_ok=True)  # read by now; onnx would write behind what is there
         quantiser = MatMulNBitsQuantizer(graph, bits=8, block_size=_BLOCK, is_symmetric=True, accuracy_level=4)
         quantiser.process()
-        external = path.with_name(f"{path.name}.data")
-        quantiser.model.save_model_to_file(str(path), external.exists())
+        quantiser.model.save_model_to_file(str(path), two_files)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -168,14 +169,13 @@ print(sorted({{"torch", "timm", "transformers"}} & sys.modules.keys()))
 
 def test_onnx_runtime_takes_the_cores_that_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5}, raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(onnx_model, "_CPU_MAX", Path("/nowhere"))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert onnx_model._threads() == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "4,2")  # by level of nesting
     assert onnx_model._threads() == 4
 
 
-def test_onnx_runtime_tells_nobody_what_it_runs(tiny_checkpoint: Path, tiny_cache: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("quota", "threads"), [("200000 100000", 2), ("150000 100000", 2), ("1000 100000", 1), ("max 100000", 8), ("", 8)]
 )
@@ -189,6 +189,7 @@ def test_onnx_runtime_takes_no_more_cores_than_a_container_has_time_of(
     assert onnx_model._threads() == threads
 
 
+def test_onnx_runtime_tells_nobody_what_it_runs(tiny_checkpoint: Path, tiny_cache: Path, tmp_path: Path) -> None:
     """It would queue what it sends in the user's cache, beside an id of the machine."""
     served = f"import retriever; retriever.load({str(tiny_checkpoint)!r}, 'cpu', 'int8').encode_queries(['mug'])"
     shutil.copytree(tiny_cache, tmp_path / "cache")
@@ -245,6 +246,16 @@ def test_a_damaged_graph_is_named_and_not_copied(tiny_checkpoint: Path, own_cach
     with pytest.raises(ValueError, match=message):
         onnx_export.export(tiny_checkpoint, "int8")
     assert list(own_cache.iterdir()) == [full]
+
+
+def test_a_graph_in_two_files_keeps_none_of_its_weights_in_full(tiny_checkpoint: Path, own_cache: Path) -> None:
+    path = onnx_cache.cache_folder(retriever.identify(tiny_checkpoint), "fp32") / "query.onnx"
+    data = path.with_name("query.onnx.data")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location=data.name, size_threshold=0)
+    full = data.stat().st_size
+    onnx_export._quantise(path)
+    assert data.stat().st_size < full
+    assert onnx_model.OnnxModel(path.parent, None, 0).encode_query(np.ones((1, 3), int), np.ones((1, 3), int)).any()
 
 
 def test_of_two_exports_at_once_both_succeed(
