@@ -86,7 +86,8 @@ def decode(file: BinaryIO, limits: PictureLimits, name: str = "image") -> Pictur
     except Exception as error:  # parsers of broken files raise whatever they stumble over
         raise _invalid(name) from error
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=90, subsampling=0)  # full colour resolution: colour is what shoppers ask for
+    # Full colour resolution: colour is what shoppers ask for. Pillow would keep the comment of the uploaded file.
+    image.save(buffer, "JPEG", quality=90, subsampling=0, comment=b"")
     jpeg = buffer.getvalue()
     kept = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
     kept.load()

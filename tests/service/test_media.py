@@ -109,6 +109,10 @@ def test_pictures_are_turned_upright(file_format: str) -> None:
     assert not Image.open(io.BytesIO(picture.jpeg)).getexif(), "positions and cameras are nobody's business"
 
 
+def test_no_comment_is_kept() -> None:
+    assert b"at home" not in read(picture_file(file_format="JPEG", comment=b"at home")).jpeg
+
+
 @pytest.mark.parametrize(("size", "kept"), [((3000, 1500), (1024, 512)), ((100, 50), (100, 50)), ((1, 1), (1, 1))])
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
 def test_size_is_bounded_and_never_grows(size: tuple[int, int], kept: tuple[int, int], file_format: str) -> None:
