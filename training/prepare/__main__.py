@@ -17,13 +17,14 @@ from training.prepare.clean import clean
 from training.prepare.endpoint import EndpointError
 from training.prepare.events import learn
 from training.prepare.job import Job, JobError
+from training.prepare.output import check
 from training.prepare.read import read
 from training.prepare.settings import EndpointSettings
 from training.prepare.sources import SourceError
 from training.prepare.split import split
 from training.prepare.translate import price as price_of_translation
 from training.prepare.translate import translate
-from training.prepare.write import NothingLeft, write
+from training.prepare.write import FILES, NothingLeft, write
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -114,6 +115,8 @@ def run(options: argparse.Namespace) -> None:
             print("No query is held out: there is no dev.valid.jsonl, so train without --valid.")
         return
     everything = options.step == "all"
+    if everything:  # before anything is read or paid for
+        check(options.output, FILES)
     with Job(options.job, begin=options.step in ("all", "read")) as job, contextlib.ExitStack() as stack:
         if everything or options.step == "read":
             read(job, options.source, options.limit)

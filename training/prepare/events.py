@@ -25,11 +25,13 @@ from tqdm import tqdm
 from training.data import normalise
 from training.formats import write_train
 from training.prepare.job import Job
+from training.prepare.output import claim, put_pictures, whole
 from training.prepare.propensity import estimate
 from training.prepare.rules import clean_text
 from training.prepare.sources import lines, safe_id
-from training.prepare.write import NothingLeft, link, whole
+from training.prepare.write import NothingLeft
 
+FILES = ("train.json", "negatives.jsonl", "dev.valid.jsonl", "dev.gallery.jsonl", "events.json", "events.sqlite")
 CHOSEN = ("click", "add_to_cart", "purchase")
 LEAST_PROPENSITY = 0.05  # a click counts 20 times at most
 LEAST_SHARE = 0.3  # of the attraction of the query's best item: below that, clicks are thought to be slips
@@ -65,7 +67,8 @@ def learn(job: Job, log: Path, output: Path, hold_out: float = 0.1, *, corrected
         corrected: weigh clicks by inverse propensity; without, all count the same (to compare).
 
     Raises:
-        JobError: the job's catalogue has not been read and cleaned.
+        JobError: the job's catalogue has not been read and cleaned, or the folder holds files of these names that are
+            somebody else's.
         NothingLeft: nobody clicked on an item of the catalogue.
         OSError: the log cannot be read, or the folder not be written.
         ValueError: hold_out is no share.
@@ -73,7 +76,7 @@ def learn(job: Job, log: Path, output: Path, hold_out: float = 0.1, *, corrected
     if not 0 <= hold_out < 1:
         raise ValueError(f"--hold-out is a share, at least 0 and below 1, not {hold_out}")
     job.check("events")
-    output.mkdir(parents=True, exist_ok=True)
+    claim(output, FILES)
     scratch = output / "events.sqlite"
     scratch.unlink(missing_ok=True)
     learned = Learned()
@@ -210,8 +213,6 @@ def _write(database: sqlite3.Connection, job: Job, output: Path, learned: Learne
     def text(item_id: str) -> str:
         return next(iter(_texts(job, item_id)), "")
 
-    folder = output / "images"
-    folder.mkdir(exist_ok=True)
     with whole(output / "train.json") as file:
         write_train(file, _train_rows(database, job))
     with whole(output / "negatives.jsonl") as file:
@@ -231,8 +232,7 @@ def _write(database: sqlite3.Connection, job: Job, output: Path, learned: Learne
     with whole(output / "dev.gallery.jsonl") as file:
         for (item_id,) in job.pages("clean_items", "item_id"):
             file.write(json.dumps({"item_id": item_id, "text": text(item_id)}, ensure_ascii=False) + "\n")
-            if picture := job.one("SELECT picture FROM items WHERE item_id = ?", item_id):
-                link(job.pictures / picture, folder / picture)
+    put_pictures(job, output)
     found = {"counts": dict(learned.counts), "propensities": learned.propensities}
     (output / "events.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 

@@ -54,14 +54,14 @@ _EXAMPLES = 5
 
 
 class JobError(ValueError):
-    """A step cannot run yet; the message says which must run first."""
+    """A step cannot run yet, or not in this folder; the message says what to do."""
 
 
 class Job:
     """An open job.
 
     Raises:
-        JobError: there is no job in this folder, and none is to be begun.
+        JobError: there is no job in this folder, and none is to be begun; or its `pictures/` are somebody else's.
         OSError: the folder cannot be made.
     """
 
@@ -72,6 +72,8 @@ class Job:
         if not path.exists() and not begin:
             raise JobError(f"there is no job in {folder}; begin with: python -m training.prepare read --job {folder}")
         self.pictures.mkdir(parents=True, exist_ok=True)
+        if not path.exists() and any(self.pictures.iterdir()):  # reading begins by deleting what is there
+            raise JobError(f"{self.pictures} holds files, but there is no job in {folder}: name a new folder as --job")
         self._db = sqlite3.connect(path)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA cache_size = -16000")  # 16 MB

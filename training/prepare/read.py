@@ -8,17 +8,20 @@ from tqdm import tqdm
 
 from training.prepare.job import Job
 from training.prepare.pictures import BrokenPicture, check
-from training.prepare.sources import Broken, SourceItem, SourceQuery, kind_of, records
+from training.prepare.sources import Broken, SourceError, SourceItem, SourceQuery, kind_of, records
 
 
 def read(job: Job, source: str, limit: int | None = None) -> None:
     """Store items, queries and pictures of a source; what was in the job before is forgotten.
 
     Raises:
-        SourceError: the source is of no known kind.
+        SourceError: the source is of no known kind, or pictures of it are the job's own, which go first.
         OSError: it cannot be read, or the disk is full.
     """
-    only_asked = kind_of(source) == "muge"
+    kind = kind_of(source)
+    only_asked = kind == "muge"
+    if kind != "service":
+        _check_apart(Path(source), job.pictures, searched=kind == "folder")
     job.begin("read")
     shutil.rmtree(job.pictures, ignore_errors=True)
     job.pictures.mkdir()
@@ -31,6 +34,16 @@ def read(job: Job, source: str, limit: int | None = None) -> None:
             elif not only_asked or job.one("SELECT 1 FROM pairs WHERE item_id = ?", record.item_id):
                 _store_item(job, record)
     job.done("read")
+
+
+def _check_apart(source: Path, pictures: Path, *, searched: bool) -> None:
+    """`searched`: all that lies in the source, however deep, is of it."""
+    one, other = source.resolve(), pictures.resolve()
+    if one.is_relative_to(other) or (searched and other.is_relative_to(one)):
+        raise SourceError(
+            f"{source} and {pictures}, the job's own pictures, which are deleted before it is read anew, lie in one "
+            "another: name another folder as --job"
+        )
 
 
 def _store_query(job: Job, query: SourceQuery) -> None:

@@ -4,26 +4,24 @@ train.json          [{"query_id", "query_text", "image_id", "text_input": […]}
 dev.valid.jsonl     {"query_id", "query_text", "item_ids": {id: caption, …}}
 dev.gallery.jsonl   {"item_id", "text"}
 images/             {id}.jpg, .png or .webp
-report.json, report.md
+report.json, report.md, dropped.jsonl
+prepared.txt        what of all this, and of `events`, is there: see `training.prepare.output`
 """
 
-import contextlib
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from training.data import normalise
 from training.formats import write_train
 from training.prepare import report
 from training.prepare.clean import texts_beside
 from training.prepare.job import Job
+from training.prepare.output import claim, put_pictures, whole
 
+FILES = ("train.json", "dev.valid.jsonl", "dev.gallery.jsonl", "report.json", "report.md", "dropped.jsonl")
 _PAIRS = (
     "SELECT q.id, q.query_id, q.text, p.item_id, p.texts, i.captions, i.texts FROM clean_pairs p"
     " JOIN clean_queries q ON q.id = p.id JOIN clean_items i USING (item_id)"
@@ -48,12 +46,12 @@ def write(job: Job, output: Path) -> Written:
     """Write the split job to a folder; a file of that name is replaced when the new one is whole.
 
     Raises:
-        JobError: the job has not been split.
+        JobError: the job has not been split, or the folder holds files of these names that are somebody else's.
         NothingLeft: there is nothing to train on.
         OSError: the folder cannot be written.
     """
     job.check("write")
-    (output / "images").mkdir(parents=True, exist_ok=True)
+    claim(output, FILES)
     with whole(output / "train.json") as file:
         pairs = write_train(file, _train_rows(job))
     queries = _lines(output / "dev.valid.jsonl", _valid_rows(job))
@@ -61,7 +59,7 @@ def write(job: Job, output: Path) -> Written:
     for name in ("dev.valid.jsonl", "dev.gallery.jsonl"):
         if not queries:
             (output / name).unlink()
-    _pictures(job, output / "images")
+    put_pictures(job, output)
     written = Written(pairs, _count_items(job, "train"), queries, valid_items)
     report.write(job, output, written.__dict__)
     if not pairs:
@@ -121,41 +119,9 @@ def _count_items(job: Job, side: str) -> int:
     return int(job.one(sql, side))
 
 
-def _pictures(job: Job, folder: Path) -> None:
-    """Linked where the disk can, so that they are there only once; what an earlier run left and nobody names goes."""
-    kept = set()
-    total = job.one("SELECT COUNT(*) FROM clean_items")
-    for (item_id,) in tqdm(job.pages("clean_items", "item_id"), desc="pictures", total=total, unit="item"):
-        name = job.one("SELECT picture FROM items WHERE item_id = ?", item_id)
-        if name:
-            kept.add(name)
-            link(job.pictures / name, folder / name)
-    for path in folder.iterdir():
-        if path.name not in kept:
-            path.unlink()
-
-
-def link(source: Path, target: Path) -> None:
-    """Put a file at another place too. Raises OSError."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(source, target)
-
-
 def _lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     count = 0
     with whole(path) as file:
         for count, row in enumerate(rows, start=1):  # noqa: B007
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return count
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Any]:
-    """A file to write that takes its name only when all of it is there. Raises OSError."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
-        yield file
-    unfinished.replace(path)
