@@ -9,6 +9,7 @@ prepared.txt        what of all this, and of `events`, is there: see `training.p
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,9 @@ def write(job: Job, output: Path) -> Written:
 
 def _train_rows(job: Job) -> Iterator[dict[str, Any]]:
     where = "q.side = 'train' AND i.side = 'train'"
-    for number, query_id, query, item_id, *row in _joined(job, where):
-        shown = int(query_id) if str(query_id).isdigit() else number
-        yield {"query_id": shown, "query_text": query, "image_id": item_id, "text_input": texts_beside(query, *row)}
+    for _, query_id, query, item_id, *row in _joined(job, where):
+        texts = texts_beside(query, *row)
+        yield {"query_id": _shown(query_id), "query_text": query, "image_id": item_id, "text_input": texts}
 
 
 def _valid_rows(job: Job) -> Iterator[dict[str, Any]]:
@@ -81,11 +82,15 @@ def _valid_rows(job: Job) -> Iterator[dict[str, Any]]:
         if number != at:
             if current:
                 yield current
-            shown: Any = int(query_id) if str(query_id).isdigit() else query_id
-            current, at = {"query_id": shown, "query_text": query, "item_ids": {}}, number
+            current, at = {"query_id": _shown(query_id), "query_text": query, "item_ids": {}}, number
         current["item_ids"][item_id] = _gallery_text(job, item_id)
     if current:
         yield current
+
+
+def _shown(query_id: str) -> int | str:
+    """A number, as the seed's ids are, where nothing is lost by it: 7 and 007 are two ids."""
+    return int(query_id) if re.fullmatch("0|[1-9][0-9]{0,17}", query_id) else query_id
 
 
 def _gallery_rows(job: Job) -> Iterator[dict[str, Any]]:

@@ -368,3 +368,18 @@ def test_what_was_read_of_a_source_is_said(tmp_path: Path, capsys: pytest.Captur
     prepare("read", tmp_path, "--source", str(table))
     said = capsys.readouterr().out
     assert said.startswith("read: 1 items, 0 of them with a picture, and 0 queries; left out: 1 row (lacks a field")
+
+
+def test_ids_that_look_like_numbers_stay_apart(muge: Path, tmp_path: Path) -> None:
+    ids = ["007", "7", "07", "²", "9" * 5000]
+    for split, start in (("train", 0), ("valid", 100)):
+        rows = [
+            {"query_id": one, "query_text": f"{split} mug {n}", "item_ids": [start + n % 4]}
+            for n, one in enumerate(ids)
+        ]
+        (muge / f"MR_{split}_queries.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for step, *flags in (("read", "--source", str(muge)), ("clean",), ("split",), ("write",)):
+        prepare(step, tmp_path, *flags)
+    assert [query.query_id for query in read_valid(tmp_path / "out" / "dev.valid.jsonl")] == ids
+    assert [pair.query_id for pair in read_train(tmp_path / "out" / "train.json")] == ids
+    assert '"query_id": 7,' in (tmp_path / "out" / "dev.valid.jsonl").read_text()
