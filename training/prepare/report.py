@@ -15,6 +15,7 @@ MEANING = {
     "overlong_row": "is longer than any record may be",
     "undecodable_picture": "the picture does not decode",
     "missing_picture": "the picture's file is not there",
+    "remote_picture": "names its picture by an address, not by a file: its item was read without",
     "duplicate_item": "the id was there before",
     # translate, caption
     "not_translated": "the model refused to translate it, or gave nothing",

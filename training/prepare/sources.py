@@ -12,6 +12,7 @@ import binascii
 import csv
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from training.picture_folder import PICTURE_SUFFIXES
 from training.prepare.settings import EndpointSettings
 
 LONGEST_LINE = 64 << 20  # bytes; a longer one is no record but a broken file, and is skipped without being held
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _ID_BYTES = 200  # a file name has at most 255
 
 
@@ -56,7 +58,7 @@ class SourceQuery:
 
 @dataclass(frozen=True)
 class Broken:
-    """A row that is no record; `rule` says why."""
+    """A row that is no record, or not all of one; `rule` says why."""
 
     rule: str
     where: str
@@ -206,10 +208,18 @@ def _table(source: str, limit: int | None) -> Iterator[Record]:
         except ValueError as error:
             yield Broken("missing_field", where, f"item_id (or id): {error}")
             continue
-        yield SourceItem(item_id, _picture_path(record, path.parent, item_id), _fields(record))
-        typed = record.get("queries") or record.get("query") or ()
-        for n, text in enumerate([typed] if isinstance(typed, str) else typed):
-            yield SourceQuery(f"{number}-{n}", str(text), [item_id])
+        typed = record.get("queries") or record.get("query") or []
+        typed = typed if isinstance(typed, list) else [typed]
+        if not all(isinstance(text, str) for text in typed):
+            yield Broken("missing_field", where, f"query (or queries) is no text: {typed}")
+            continue
+        image = _image(record)
+        if image and _ADDRESS.match(image):
+            yield Broken("remote_picture", where, image)
+            image = None
+        yield SourceItem(item_id, _picture_path(image, path.parent, item_id), _fields(record))
+        for n, text in enumerate(typed):
+            yield SourceQuery(f"{number}-{n}", text, [item_id])
 
 
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any] | Broken]]:
@@ -233,11 +243,15 @@ def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any] | Broken]]:
             yield where, record
 
 
-def _picture_path(record: Mapping[str, Any], folder: Path, item_id: str) -> Path | None:
+def _image(record: Mapping[str, Any]) -> str | None:
     image = record.get("image") or record.get("images")
     first = image[0] if isinstance(image, list) and image else image
-    if isinstance(first, str):
-        return folder / first
+    return first if isinstance(first, str) else None
+
+
+def _picture_path(image: str | None, folder: Path, item_id: str) -> Path | None:
+    if image is not None:
+        return folder / image
     named = (folder / "images" / f"{item_id}{suffix}" for suffix in PICTURE_SUFFIXES)
     return next((path for path in named if path.exists()), None)
 
