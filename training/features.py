@@ -1,8 +1,8 @@
 """Frozen picture features, computed once and kept on disk.
 
 The vision tower is frozen by default, so what it says of a picture never changes: an epoch then costs the Q-Former
-only. The cache is a folder named by the tower's weights, holding rows of float16 that only ever grow; it is resumed
-after a kill at the last complete block.
+only. The cache is a folder named by all that its values depend on (the tower and its weights, how pictures reach it,
+the precision), holding rows of float16 that only ever grow; it is resumed after a kill at the last complete block.
 """
 
 import fcntl
@@ -11,7 +11,6 @@ import json
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from retriever.processor import Processor
 from retriever.vision import PictureFeatures, VisionEncoder
 from training.picture_folder import open_picture
 from training.pictures import crop
-from training.precision import autocast
+from training.precision import computes_bf16
 
 BLOCK = 256  # pictures between two commits of the index
 
@@ -137,10 +136,15 @@ class FeatureCache:
 
 @torch.inference_mode()
 def _encode(encoder: VisionEncoder, images: Tensor) -> PictureFeatures:
-    precision = next(encoder.parameters()).dtype
-    images = images.to(precision, memory_format=torch.channels_last)
-    with autocast(images.device) if precision == torch.float32 else nullcontext():
+    images = images.to(next(encoder.parameters()).dtype, memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=_autocasts(encoder)):
         return encoder(images)  # type: ignore[no-any-return]
+
+
+def _autocasts(encoder: VisionEncoder) -> bool:
+    """Whether weights in full precision are computed with in bfloat16."""
+    weight = next(encoder.parameters())
+    return weight.dtype == torch.float32 and computes_bf16(weight.device)
 
 
 def _key(path: Path, view: int) -> str:
@@ -151,7 +155,10 @@ def _key(path: Path, view: int) -> str:
 
 def _fingerprint(encoder: VisionEncoder, processor: Processor) -> str:
     config = processor.config
-    seen = (config.image_size, config.image_mean, config.image_std, config.vision_pyramid, "upright")
+    # Neither what a backbone does with its weights nor the precision shows in them.
+    tower = (config.vision_backbone, sorted(config.vision_args.items()), config.vision_pyramid)
+    computed = (next(encoder.parameters()).dtype, _autocasts(encoder))
+    seen = (*tower, *computed, config.image_size, config.image_mean, config.image_std, "upright")
     digest = hashlib.sha256(repr(seen).encode())
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode())

@@ -11,6 +11,7 @@ from training import features
 from training.collate import Collator
 from training.features import FeatureCache
 from training.json_records import FormatError
+from training.precision import computes_bf16
 
 
 def pictures(shop: Path) -> list[Path]:
@@ -52,6 +53,21 @@ def test_other_colours_of_the_same_tower_are_encoded_anew(
         cache.add(paths)
         seen.append(cache.read(paths).tokens)
     assert not torch.equal(*seen)
+
+
+def test_what_the_weights_do_not_say_makes_another_cache(
+    tiny_retriever: Retriever, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vision, own = tiny_retriever.model.vision, tiny_retriever.processor
+
+    def cache(**changed: object) -> Path:
+        processor = Processor(replace(own.config, **changed), own.tokenizer)  # type: ignore[arg-type]
+        return FeatureCache(tmp_path, vision, processor).folder
+
+    folders = [cache(), cache(vision_backbone="resnet18"), cache(vision_args={"act_layer": "silu"})]
+    monkeypatch.setattr(features, "computes_bf16", lambda device: not computes_bf16(device))
+    assert len({*folders, cache()}) == 4
+    assert cache() == cache()
 
 
 def test_what_a_killed_run_left_half_written_is_overwritten(
