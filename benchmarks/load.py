@@ -47,8 +47,9 @@ async def drive(
     media_type: str,
     method: str = "POST",
 ) -> dict[str, float]:
-    """Requests per second, milliseconds at the median and the 99th percentile, the shares refused (429) and failed.
+    """Answers per second, milliseconds at the median and the 99th percentile, the shares refused (429) and failed.
 
+    Rate and times are of what was answered with 2xx: a refusal is quick, and no search. Times are NaN without any.
     With a rate, `clients` bounds how many requests are under way: more than the server takes on show how it refuses.
 
     Raises:
@@ -57,13 +58,13 @@ async def drive(
     address = urlsplit(url)
     head = f"{method} {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: {media_type}\r\n".encode()
     latencies: list[float] = []
-    failed = refused = 0
+    sent = refused = 0
     connections = [Connection(*await asyncio.open_connection(address.hostname, address.port)) for _ in range(clients)]
     begun = perf_counter()
     numbers = itertools.count()
 
     async def client(connection: Connection) -> None:
-        nonlocal failed, refused
+        nonlocal sent, refused
         while True:
             due = begun + next(numbers) / rate if rate else perf_counter()
             if due - begun >= seconds:
@@ -71,21 +72,23 @@ async def drive(
             if (wait := due - perf_counter()) > 0:
                 await asyncio.sleep(wait)
             status = await connection.send(head, next(bodies))
-            latencies.append(1000 * (perf_counter() - due))
+            sent += 1
             refused += status == 429
-            failed += status != 429 and not 200 <= status < 300
+            if 200 <= status < 300:
+                latencies.append(1000 * (perf_counter() - due))
 
     await asyncio.gather(*map(client, connections))
     took = perf_counter() - begun
     for connection in connections:
         connection.close()
+    p50, p99 = np.percentile(latencies, [50, 99]).tolist() if latencies else (float("nan"),) * 2
     return {
-        "requests": len(latencies),
+        "requests": sent,
         "requests/s": len(latencies) / took,
-        "p50 ms": float(np.percentile(latencies, 50)),
-        "p99 ms": float(np.percentile(latencies, 99)),
-        "refused %": 100 * refused / len(latencies),
-        "failed %": 100 * failed / len(latencies),
+        "p50 ms": p50,
+        "p99 ms": p99,
+        "refused %": 100 * refused / sent,
+        "failed %": 100 * (sent - refused - len(latencies)) / sent,
     }
 
 

@@ -31,7 +31,7 @@ class Infinity:
 
 
 _PEER_WIDTH = 384  # of all-MiniLM-L6-v2's embeddings
-_KEYS = ("requests/s", "p50 ms", "p99 ms", "failed %", "CPU ms")
+_KEYS = ("requests/s", "p50 ms", "p99 ms", "refused %", "failed %", "CPU ms")
 
 
 def rows(

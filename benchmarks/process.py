@@ -80,7 +80,7 @@ class Server:
         seconds: float,
         media_type: str = "application/json",
     ) -> dict[str, float]:
-        """What `benchmarks.load` measured, and the server's own `CPU ms` for one request."""
+        """What `benchmarks.load` measured, and the server's own `CPU ms` for one request, refused or not."""
         command = [*_LOAD, self.url + path, "--media-type", media_type]
         command += ["--clients", str(clients), "--rate", str(rate), "--seconds", str(seconds)]
         before = self.cpu_seconds()

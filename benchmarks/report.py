@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 _BLOCK = re.compile(r"(?<=<!-- bench: )([a-z]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _PLOT = "![Median of one search, memory and disk over the number of items](images/growth.png)"
-_LOAD = ("requests/s", "p50 ms", "p99 ms", "CPU ms", "failed %")
+_LOAD = ("requests/s", "p50 ms", "p99 ms", "CPU ms", "refused %", "failed %")
 
 
 def encoding(rows: Sequence[Row]) -> list[Row]:

@@ -3,8 +3,10 @@
 import asyncio
 import itertools
 import json
+import math
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,10 +78,12 @@ def test_the_hand_written_peer_runs_beside_the_service(tiny_checkpoint: Path, tm
     assert all(row["failed %"] == 0 and row["CPU ms"] > 0 for row in rows)
 
 
-def test_the_load_generator_charges_a_stall_to_all_who_wait() -> None:
-    """One answer takes 0.3 s; at constant arrival all requests that were due meanwhile are late by it."""
+def play(answer: Callable[[int], tuple[float, str]]) -> dict[str, float]:
+    """What the load generator says, at 100 requests a second by one client, of a server that answers the n-th with a
+    status, so many seconds late.
+    """
 
-    async def play() -> dict[str, float]:
+    async def measure() -> dict[str, float]:
         answered = itertools.count()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,9 +94,9 @@ def test_the_load_generator_charges_a_stall_to_all_who_wait() -> None:
                         length = int(line.partition(b":")[2])
                 assert head.startswith(b"POST /search ")
                 assert await reader.readexactly(length) == b'{"query": "mug"}'
-                if next(answered) == 0:
-                    await asyncio.sleep(0.3)
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                late, status = answer(next(answered))
+                await asyncio.sleep(late)
+                writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
@@ -102,10 +106,27 @@ def test_the_load_generator_charges_a_stall_to_all_who_wait() -> None:
         server.close()
         return measured
 
-    measured = asyncio.run(play())
+    return asyncio.run(measure())
+
+
+def test_the_load_generator_charges_a_stall_to_all_who_wait() -> None:
+    """One answer takes 0.3 s; at constant arrival all requests that were due meanwhile are late by it."""
+    measured = play(lambda number: (0.0 if number else 0.3, "200 OK"))
     assert measured["requests"] == 50
     assert measured["failed %"] == 0
     assert measured["p50 ms"] > 20  # without counting the wait, all but one would take a millisecond
+
+
+def test_quick_refusals_are_no_throughput() -> None:
+    """Of ten requests, one is answered late, one fails, and eight are refused at once."""
+    answers = {0: (0.04, "200 OK"), 1: (0.0, "500 Broken")}
+    measured = play(lambda number: answers.get(number % 10, (0.0, "429 Busy")))
+    assert measured["requests"] == 50
+    assert measured["requests/s"] < 11
+    assert measured["p50 ms"] >= 40
+    assert measured["refused %"] == 80
+    assert measured["failed %"] == 10
+    assert math.isnan(play(lambda number: (0.0, "429 Busy"))["p99 ms"])
 
 
 def test_timing_repeats_and_leaves_the_warm_up_out() -> None:
