@@ -170,7 +170,12 @@ def _words(text: str) -> str:
     codes = [
         re.sub(r"[\W_]", "", match.group()) for match in _JOINED.finditer(text) if not _DECIMAL.fullmatch(match.group())
     ]
-    return " ".join([_UNSPACED.sub(_characters_and_pairs, text), *codes])
+    return " ".join([spaced(text), *codes])
+
+
+def spaced(text: str) -> str:
+    """A text in which runs of scripts without spaces are single characters and pairs of neighbours."""
+    return _UNSPACED.sub(_characters_and_pairs, _normal(text))
 
 
 def _characters_and_pairs(match: re.Match[str]) -> str:

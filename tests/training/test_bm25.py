@@ -16,6 +16,12 @@ def test_words_are_matched_by_their_stems_and_rare_words_count_more() -> None:
     assert scores[2].argmax() == 4
 
 
+def test_scripts_without_spaces_are_cut_as_the_index_cuts_them() -> None:
+    scores = BM25(["红色连衣裙 2024", "蓝色衬衫", "แก้วกาแฟ"]).scores(["连衣裙", "衬衫", "กาแฟ"])
+    assert scores.argmax(axis=1).tolist() == [0, 1, 2]
+    assert ((scores > 0) == np.eye(3, dtype=bool)).all()
+
+
 def test_scores_are_lucenes_bm25() -> None:
     """Worked by hand: idf · tf / (tf + k1 · (1 - b + b · length / mean length)), k1 = 1.2, b = 0.75."""
     scores = BM25(["mug mug tea", "tea", "plate"]).scores(["mug"])[0]  # lengths 3, 1, 1
