@@ -98,6 +98,8 @@ def _notes(ours: Mapping[str, Any], theirs: Mapping[str, Any], others: int) -> l
     notes = []
     if ours["gallery"] != theirs.get("gallery"):
         notes.append(f"The galleries differ ({ours['gallery']} items here, {theirs.get('gallery')} there).")
+    elif "gallery_digest" in theirs and ours["gallery_digest"] != theirs["gallery_digest"]:
+        notes.append("The galleries differ: as many items, but not the same ones, or with other texts.")
     if ours["queries"] != theirs.get("queries"):
         notes.append(f"The queries differ ({ours['queries']} here, {theirs.get('queries')} there).")
     if others:

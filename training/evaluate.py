@@ -59,8 +59,8 @@ def summarise(ranks: Ranks) -> dict[str, dict[str, Any]]:
 
 
 def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ranks) -> dict[str, Any]:
-    """What `--json` writes: figures, the model and the set's sizes, and of each query a digest of what was asked and
-    the rank of its first positive.
+    """What `--json` writes: figures, the model, the set's sizes, a digest of the gallery, and of each query a digest of
+    what was asked and the rank of its first positive.
     """
     return {
         "modes": summarise(ranks),
@@ -68,6 +68,7 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
         "inference": gallery.retriever.inference,
         "queries": len(queries),
         "gallery": len(gallery.items),
+        "gallery_digest": _digest([[item.item_id, item.text] for item in gallery.items]),
         "notes": gallery.notes,
         "asked": query_digests(queries),
         "per_query": {
@@ -78,13 +79,13 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
 
 
 def query_digests(queries: Sequence[ValidQuery]) -> dict[str, str]:
-    """A digest of each query, by its id."""
-    return {query.query_id: _digest(query) for query in queries}
+    """A digest of each query's words and answers, by its id: sets that are made again give ids anew."""
+    return {query.query_id: _digest([query.query, sorted(query.items)]) for query in queries}
 
 
-def _digest(query: ValidQuery) -> str:
-    """Twelve hexadecimal digits of a query's words and answers: sets that are made again give ids anew."""
-    return hashlib.sha256(json.dumps([query.query, sorted(query.items)]).encode()).hexdigest()[:12]
+def _digest(values: list[Any]) -> str:
+    """Twelve hexadecimal digits."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -41,8 +41,8 @@ def test_a_query_that_asks_something_else_under_the_same_id_is_left_out(toys: Pa
 
 def results(ranks: dict[str, int], **more: Any) -> dict[str, Any]:
     """What an evaluation of these queries says, as far as a comparison reads it."""
-    said = {"model_id": "m", "gallery": 50, "queries": len(ranks), "asked": dict.fromkeys(ranks, "the same")}
-    return {**said, "per_query": {"fused": ranks}, **more}
+    said = {"model_id": "m", "queries": len(ranks), "asked": dict.fromkeys(ranks, "the same")}
+    return {**said, "gallery": 50, "gallery_digest": "0", "per_query": {"fused": ranks}, **more}
 
 
 def test_the_queries_that_changed_most_come_first() -> None:
@@ -60,6 +60,20 @@ def test_another_gallery_or_other_queries_are_said() -> None:
         "The galleries differ (50 items here, 40 there).",
         "The queries differ (2 here, 1 there).",
     ]
+
+
+def test_a_gallery_with_other_texts_is_said(toys: Path, tiny_checkpoint: Path) -> None:
+    """The queries and their answers are the same."""
+    run(toys, tiny_checkpoint)
+    before = (toys / "out.json").rename(toys / "before.json")
+    assert run(toys, tiny_checkpoint, "--compare", str(before))["comparison"]["notes"] == []
+    valid = toys / "toy.valid.jsonl"
+    queries = [json.loads(line) for line in valid.read_text().splitlines()]
+    for query in queries:
+        query["item_ids"] = {item_id: f"{text}, new" for item_id, text in query["item_ids"].items()}
+    valid.write_text("".join(json.dumps(query) + "\n" for query in queries))
+    (note,) = run(toys, tiny_checkpoint, "--compare", str(before))["comparison"]["notes"]
+    assert note.startswith("The galleries differ: as many items")
 
 
 @pytest.mark.parametrize(
