@@ -11,10 +11,9 @@ from typing import Any
 
 import retriever
 from benchmarks.__main__ import numbers
-from benchmarks.catalogue import fill
 from benchmarks.measure import machine, table
 from benchmarks.process import Server, service
-from benchmarks.search import bodies
+from benchmarks.search import bodies, catalogue
 from retriever.retriever import find
 
 _CONNECTIONS = 400  # more than the service lets one caller have under way
@@ -24,10 +23,8 @@ _CLOSE_ENOUGH = 1.1  # the capacity lies between a rate that holds and one this 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Prints and returns what each rate gave, the capacity's and thrice the capacity's last."""
     options = _parse(arguments)
-    data_dir = options.output / f"{options.size}-items"
-    data_dir.mkdir(parents=True, exist_ok=True)
     model = find(options.model)
-    fill(data_dir, retriever.load(model, inference="auto"), options.size)
+    data_dir = catalogue(options.output, retriever.load(model, inference="auto"), options.size)
     with service(data_dir, model, SEARCH_QUERY_CACHE="0") as server:
         server.settle()
         server.load("/search", bodies("hybrid"), seconds=options.seconds / 2)  # warm-up

@@ -8,10 +8,12 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from benchmarks import peers, real_gallery, report
+import retriever
+from benchmarks import capacity, peers, real_gallery, report
 from benchmarks.__main__ import main, merged
 from benchmarks.load import drive
 from benchmarks.measure import medians, table, timed
@@ -76,6 +78,17 @@ def test_the_hand_written_peer_runs_beside_the_service(tiny_checkpoint: Path, tm
         "this service: hybrid search",
     ]
     assert all(row["failed %"] == 0 and row["CPU ms"] > 0 for row in rows)
+
+
+def test_each_models_capacity_is_measured_on_a_catalogue_of_its_own(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another model's vectors are of no use."""
+    served = Mock(side_effect=RuntimeError("served"))
+    monkeypatch.setattr(capacity, "service", served)
+    with pytest.raises(RuntimeError, match="served"):
+        capacity.main(["--model", str(tiny_checkpoint), "--size", "5", "--output", str(tmp_path)])
+    assert served.call_args.args[0].name == f"5-items-{retriever.load(tiny_checkpoint).model_id}"
 
 
 def play(answer: Callable[[int], tuple[float, str]]) -> dict[str, float]:
