@@ -22,7 +22,7 @@ def rank_reranked(gallery: EncodedGallery, queries: Sequence[ValidQuery], depth:
     """Ranks of every query's positives under one more mode, "reranked".
 
     The first `depth` items of the fused mode are put into the order of their matching logits; the others stay where
-    they were. Every picture is read once more, and its features kept in a temporary folder meanwhile.
+    they were. Of these items each picture is read once more, and its features kept in a temporary folder meanwhile.
     """
     ranks = []
     with tempfile.TemporaryDirectory() as folder, tqdm(total=len(queries), desc="matching", unit="query") as bar:
@@ -30,9 +30,9 @@ def rank_reranked(gallery: EncodedGallery, queries: Sequence[ValidQuery], depth:
         for part in gallery.chunks(len(queries)):
             chunk = queries[part]
             scores = gallery.scores([query.query for query in chunk])["fused"]  # (B, N)
-            for query, row in zip(chunk, scores, strict=True):
-                first = np.argsort(-row, kind="stable")[:depth]
-                first = first[np.isfinite(row[first])]  # an item without anything cannot be matched
+            firsts = [_first(row, depth) for row in scores]
+            matcher.read_pictures(np.unique(np.concatenate(firsts)))
+            for query, row, first in zip(chunk, scores, firsts, strict=True):
                 logits = matcher.logits(query.query, first)
                 row[first] = row.max() + 1 + logits - logits.min()
                 bar.update()
@@ -40,8 +40,14 @@ def rank_reranked(gallery: EncodedGallery, queries: Sequence[ValidQuery], depth:
     return {"reranked": ranks}
 
 
+def _first(row: npt.NDArray[np.float32], depth: int) -> npt.NDArray[np.int64]:
+    """The columns of a query's first items, best first, without those that have nothing to be matched by."""
+    first = np.argsort(-row, kind="stable")[:depth]
+    return first[np.isfinite(row[first])]
+
+
 class _Matcher:
-    """Matching logits of a query and items of a gallery, whose pictures' features were computed before."""
+    """Matching logits of a query and items of a gallery, whose pictures were read before."""
 
     def __init__(self, gallery: EncodedGallery, folder: Path) -> None:
         processor, self.model = gallery.retriever.processor, gallery.retriever.model
@@ -50,9 +56,11 @@ class _Matcher:
         ids = [item.item_id for item in gallery.items]
         pictures = gallery.pictures
         self.pictures = [pictures.find(one) if pictures is not None else None for one in ids]
-        cache = FeatureCache(folder, self.model.vision, processor)
-        cache.add([path for path in self.pictures if path is not None])
-        self.collator = Collator(processor, cache)
+        self.cache = FeatureCache(folder, self.model.vision, processor)
+        self.collator = Collator(processor, self.cache)
+
+    def read_pictures(self, columns: npt.NDArray[np.int64]) -> None:
+        self.cache.add([path for n in columns if (path := self.pictures[n]) is not None])
 
     @torch.inference_mode()
     def logits(self, query: str, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
