@@ -214,6 +214,9 @@ def learnable(rows: Iterable[dict[str, Any]], images: Path) -> Iterator[dict[str
         print(f"{bare:,} pairs left out: they have no text, and their items no picture in {images}")
 
 
+_HELD_OUT = (".valid.jsonl", ".gallery.jsonl", ".attributes.valid.jsonl", ".attributes.gallery.jsonl")
+
+
 def write_held_out(path: Path, share: float, output: Path) -> None:
     """Two sets to measure on beside `X.json`, of what is held out.
 
@@ -274,6 +277,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not 0 <= options.hold_out <= 1:
         parser.error(f"--hold-out is a share, from 0 to 1, not {options.hold_out}")
+    base = options.output.with_suffix("")
+    beside = [Path(f"{base}{name}") for name in _HELD_OUT] if options.hold_out else []
+    # It is read while they are written.
+    if options.source.resolve() in [path.resolve() for path in (options.output, *beside)]:
+        parser.error(f"--output {options.output} would replace {options.source} itself: name another file")
     if options.source.name.endswith(".valid.jsonl"):
         rows = caption_rows(options.source)
     else:

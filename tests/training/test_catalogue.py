@@ -173,6 +173,21 @@ def test_a_field_of_another_kind_is_named(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("source", "more"), [("shop.json", []), ("shop.gallery.jsonl", ["--hold-out", "1"])], ids=["output", "held out"]
+)
+def test_the_source_is_not_written_over(
+    source: str, more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / source
+    path.write_text(json.dumps({"id": "a", "title": "mug", "category": "Mugs"}))
+    before = path.read_text()
+    with pytest.raises(SystemExit):
+        catalogue.main([str(path), "--output", str(tmp_path / "shop.json"), *more])
+    assert "would replace" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
 def test_a_broken_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "listed.jsonl").write_text('{"item_id": "a", "title": "b", "attributes": ["red"]}\n')
     (tmp_path / "items.jsonl").write_text('{"item_id": "a"}\n{"title": "no id"}\n')
