@@ -10,13 +10,13 @@ building nor mending.
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import numpy as np
 import qdrant_edge as engine
 
 from retriever.index import edge_files, fusion
-from retriever.index.fields import MAX_FIELDS, SECTION, key, kinds_of, parse_key, values_at
+from retriever.index.fields import BUILT_IN, MAX_FIELDS, SECTION, Kind, key, kinds_of, parse_key, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range, conjoin
 from retriever.index.points import Payload, Point, Vector, caller_payload, dense_query, fields_of
 from retriever.index.question import Question
@@ -47,8 +47,10 @@ class Shard:
             return list(self._shard.info().payload_schema)
 
     def field_keys(self) -> list[str]:
-        """The payload keys of all fields that items have."""
-        return [name for name, _ in self.counts(NAMES_KEY, None, MAX_FIELDS)]
+        """The payload keys of fields that items have: of all that are built in, and of the commonest."""
+        own = [key(kind, name) for name in BUILT_IN for kind in get_args(Kind)]
+        own = [path for path in own if self.count(AnyOf(NAMES_KEY, (path,)))]
+        return own + [path for path, _ in self.counts(NAMES_KEY, None, MAX_FIELDS)]
 
     def make_index(self, payload_key: str) -> None:
         field, _ = parse_key(payload_key) or ("keyword", "")

@@ -15,8 +15,8 @@ Stored = dict[str, dict[str, list[Any]]]  # kind → field → values
 
 SECTION = "_index"  # the part of a payload that is the index's own
 WORDS_KEY = f"{SECTION}.words"  # numbers of the words and pairs of words in an item's text
-# Each costs the engine memory; a shop's attributes beyond them are kept, but cannot be filtered by. Real shops have
-# hundreds: nine hundred household products bring six hundred. (Elasticsearch's limit is the same.)
+# Beside those built in. Each costs the engine memory; a shop's attributes beyond them are kept, but cannot be filtered
+# by. Real shops have hundreds: nine hundred household products bring six hundred. (Elasticsearch's limit is the same.)
 MAX_FIELDS = 1000
 MAX_KEYWORD = 256  # characters; a longer string is prose
 

@@ -57,7 +57,8 @@ class KnownFields:
             for kind, name in sorted(brought):
                 if kind in known.get(name, ()):
                     continue
-                if sum(map(len, known.values())) >= MAX_FIELDS:
+                # What is built in comes always: where it is not known, a filter holds for none, and its `not` for all.
+                if name not in BUILT_IN and _attributes(known) >= MAX_FIELDS:
                     if len(self._refused) < 100 * MAX_FIELDS:  # remembered to be quiet and quick, not at any cost
                         self._refused.add((kind, name))
                     log.warning("field %r cannot be filtered by: there are %d fields already", name, MAX_FIELDS)
@@ -65,3 +66,8 @@ class KnownFields:
                 await self._create(key(kind, name), "float" if kind in ("number", "date") else "keyword")
                 known.setdefault(name, set()).add(kind)
             self._known = known
+
+
+def _attributes(known: Fields) -> int:
+    """How many fields there are beside those built in, each kind of one for itself."""
+    return sum(len(kinds) for name, kinds in known.items() if name not in BUILT_IN)

@@ -1,0 +1,35 @@
+"""Which fields there are, however many come and however they and their values are written: the same on every engine."""
+
+from pathlib import Path
+
+import pytest
+
+from retriever.index import ItemIndex, known_fields, open_index
+from retriever.index.filters import parse
+from tests.contract.helpers import DIM
+from tests.contract.test_filters import product, through
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_is_built_in_can_be_filtered_by_however_many_attributes_came_before(
+    index: ItemIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else `not` of it would hold for all: whoever deletes what is sold out would lose every item."""
+    monkeypatch.setattr(known_fields, "MAX_FIELDS", 2)
+    await index.upsert([product("a", colour="red", size="L", zip="yes")])
+    await index.upsert([product("b", stock=3, price=5.0), product("c", stock=0)])
+    assert await through(index, {"not": {"stock": {"gt": 0}}}) == ["a", "c"]
+    await index.upsert([product("d", cut="slim", available=True)])
+    assert {*await index.fields()} == {"colour", "size", "stock", "price", "available"}
+
+
+async def test_a_rare_field_that_is_built_in_is_known_among_many_after_reopening(tmp_path: Path) -> None:
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    await index.upsert([product(str(n), **{f"field {m:04}": "yes" for m in range(1000)}) for n in range(2)])
+    await index.upsert([product("b", stock=3)])
+    await index.close()
+    again = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    in_stock = await again.with_fields(lambda fields: parse({"stock": {"gt": 0}}, fields))
+    assert await again.count(in_stock) == 1
+    await again.close()
