@@ -30,8 +30,10 @@ EXACT = frozenset({"id"})  # fields whose keywords differ by letter case, too: t
 
 
 def field_name(name: str) -> str:
-    """The form in which names are the same field: letter case, spaces around and double quotes do not count."""
-    return " ".join(name.casefold().replace('"', "'").split())
+    """The form in which names are the same field: letter case, spaces around and the kinds of quotes and slashes do not
+    count. No engine takes a double quote or a backslash within a payload path.
+    """
+    return " ".join(name.casefold().replace('"', "'").replace("\\", "/").split())
 
 
 def steps(path: str) -> list[str]:
@@ -55,8 +57,11 @@ def key(kind: Kind, name: str) -> str:
 
 
 def parse_key(path: str) -> tuple[Kind, str] | None:
-    """The reverse of `key`; None for a path that is no field's. Engines leave out quotes that a name does not need."""
-    match = re.fullmatch(rf'{SECTION}\.(keyword|number|boolean|date)\.(?:"([^"]*)"|([^".]+))', path)
+    """The reverse of `key`; None for a path that is no field's. Engines leave out quotes that a name does not need.
+
+    Items that were stored earlier may list one with a backslash, by which nothing can be asked.
+    """
+    match = re.fullmatch(rf'{SECTION}\.(keyword|number|boolean|date)\.(?:"([^"\\]*)"|([^".\\]+))', path)
     return (match[1], match[2] if match[2] is not None else match[3]) if match else None  # type: ignore[return-value]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.index import ItemIndex, known_fields, open_index
+from retriever.index import ItemIndex, fields, known_fields, open_index
 from retriever.index.filters import parse
 from tests.contract.helpers import DIM
 from tests.contract.test_filters import product, through
@@ -30,6 +30,24 @@ async def test_a_rare_field_that_is_built_in_is_known_among_many_after_reopening
     await index.upsert([product("b", stock=3)])
     await index.close()
     again = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
-    in_stock = await again.with_fields(lambda fields: parse({"stock": {"gt": 0}}, fields))
+    in_stock = await again.with_fields(lambda known: parse({"stock": {"gt": 0}}, known))
     assert await again.count(in_stock) == 1
+    await again.close()
+
+
+async def test_an_index_whose_items_list_a_field_that_no_engine_takes_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions wrote names with backslashes as they were, once there were more fields than are indexed."""
+    many = {f"field {n}": "yes" for n in range(20)}
+    index = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    await index.upsert([product("a", **many)])
+    with monkeypatch.context() as earlier:
+        earlier.setattr(fields, "field_name", str.casefold)
+        await index.upsert([product("b", **many, **{"W\\H": "4/3"})])
+    await index.close()
+    again = await open_index(data_dir=tmp_path, dim=DIM, model_id="model-a")
+    assert {*await again.fields()} == {*many}
+    await again.upsert([product("b", **many, **{"W\\H": "4/3"})])
+    assert await through(again, {"W\\H": "4/3"}) == ["b"]
     await again.close()

@@ -170,7 +170,7 @@ async def test_a_replaced_item_leaves_its_old_values(index: ItemIndex) -> None:
     assert facets["available"].values == [("true", 3)], "the only one that was not is gone"
 
 
-@pytest.mark.parametrize("name", ["a.b", "with space", "ünïcode", 'say "hi"', "[0]", "a-b/c", "x" * 100])
+@pytest.mark.parametrize("name", ["a.b", "with space", "ünïcode", 'say "hi"', "W\\H", "\\", "[0]", "a-b/c", "x" * 100])
 async def test_any_name_is_a_field(index: ItemIndex, name: str) -> None:
     await index.upsert([product("a", **{name: "yes"}), product("b", **{name: "no"}), product("c", **{name: 3})])
     assert await through(index, {name: "yes"}) == ["a"]

@@ -141,3 +141,12 @@ def test_many_counts_among_hits_let_other_searches_go_in_between(
         assert all(few["count"] <= many["count"] for few, many in zip(*parts, strict=True))
     assert most <= 2
     assert len(calls) < 20, "not one for each of the ranges"
+
+
+def test_an_attribute_with_a_backslash_in_its_name(client: TestClient) -> None:
+    for n in range(2):
+        attributes = f'{{"W\\\\H": "{n}/3"}}'
+        assert post_item(client, f"{n}", title="mug", attributes=attributes).status_code == 201
+    answer = client.post("/search", json={"query": "", "filter": {"W\\H": "1/3"}, "facets": ["attributes.W\\H"]}).json()
+    assert [hit["id"] for hit in answer["hits"]] == ["1"]
+    assert answer["facets"]["attributes.W\\H"]["values"] == [{"value": "1/3", "count": 1}]
