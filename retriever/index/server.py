@@ -78,6 +78,9 @@ class ServerIndex(ItemIndex):
                 )
             if not await client.collection_exists(index._collection):
                 await index._create()
+            # Whoever made the collection may have been stopped before this.
+            if WORDS_KEY not in (await client.get_collection(index._collection)).payload_schema:
+                await index._create_index(WORDS_KEY, index._cluster.field("integer"))
             if target is None and not beside:
                 point = models.CreateAlias(collection_name=index._collection, alias_name=alias)
                 await client.update_collection_aliases([models.CreateAliasOperation(create_alias=point)])
@@ -104,7 +107,6 @@ class ServerIndex(ItemIndex):
                 metadata={"model_id": self._model_id},
                 **self._cluster.collection(),
             )
-            await self._create_index(WORDS_KEY, self._cluster.field("integer"))
         except (ApiException, grpc.RpcError):
             # Another process that starts at the same time may have been quicker.
             if not await self._client.collection_exists(self._collection):

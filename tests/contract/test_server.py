@@ -11,7 +11,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient, models
 
 from retriever.index import FilterError, IndexUnavailable, ModelMismatch, open_index
-from retriever.index.fields import Kind, key
+from retriever.index.fields import WORDS_KEY, Kind, key
 from retriever.index.filters import parse
 from retriever.index.listing import order_of
 from retriever.index.server import ServerIndex
@@ -44,6 +44,27 @@ async def test_opening_again_finds_the_items(client: AsyncQdrantClient) -> None:
     await (await ServerIndex.open(client, DIM, "model-a")).upsert([item("a", n=1)])
     again = await ServerIndex.open(client, DIM, "model-a")
     assert await again.get(["a"]) == {"a": {"id": "a", "n": 1}}
+
+
+async def test_what_a_start_cut_short_left_out_the_next_one_makes(
+    client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    create = client.create_payload_index
+
+    async def cut_short(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError
+
+    async def counted(collection: str, name: str, *args: Any, **kwargs: Any) -> Any:
+        made.append(name)
+        return await create(collection, name, *args, **kwargs)
+
+    monkeypatch.setattr(client, "create_payload_index", cut_short)
+    with pytest.raises(IndexUnavailable):
+        await ServerIndex.open(client, DIM, "model-a")
+    monkeypatch.setattr(client, "create_payload_index", counted)
+    await ServerIndex.open(client, DIM, "model-a")
+    assert made == [WORDS_KEY]
 
 
 async def test_a_collection_that_lost_its_alias_gets_it_back(client: AsyncQdrantClient) -> None:

@@ -13,12 +13,21 @@ from qdrant_client.grpc.collections_service_pb2_grpc import CollectionsServicer,
 from qdrant_client.grpc.points_service_pb2_grpc import PointsServicer, add_PointsServicer_to_server
 
 from retriever.index import IndexUnavailable, server
+from retriever.index.fields import WORDS_KEY
 from retriever.index.server import ServerIndex, connect
 from tests.contract.helpers import DIM, item
 
 pytestmark = pytest.mark.anyio
 
 ITEMS = 7
+CONFIG = qdrant.CollectionConfig(  # a server's own; the client reads no collection without
+    params=qdrant.CollectionParams(shard_number=1),
+    hnsw_config=qdrant.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10_000),
+    optimizer_config=qdrant.OptimizersConfigDiff(
+        deleted_threshold=0.2, vacuum_min_vector_number=1000, default_segment_number=0, flush_interval_sec=5
+    ),
+    wal_config=qdrant.WalConfigDiff(wal_capacity_mb=32, wal_segments_ahead=0),
+)
 
 
 class Qdrant(CollectionsServicer, PointsServicer):  # type: ignore[misc]
@@ -48,6 +57,11 @@ class Qdrant(CollectionsServicer, PointsServicer):  # type: ignore[misc]
     async def CollectionExists(self, request: object, context: object) -> object:
         await asyncio.sleep(self.seconds)
         return qdrant.CollectionExistsResponse(result=qdrant.CollectionExists(exists=True))
+
+    async def Get(self, request: object, context: object) -> object:
+        words = qdrant.PayloadSchemaInfo(data_type=qdrant.PayloadSchemaType.Integer)
+        described = qdrant.CollectionInfo(status=qdrant.Green, config=CONFIG, payload_schema={WORDS_KEY: words})
+        return qdrant.GetCollectionInfoResponse(result=described)
 
     async def Count(self, request: object, context: object) -> object:
         await asyncio.sleep(self.seconds)
