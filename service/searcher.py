@@ -190,7 +190,8 @@ class Searcher:
 
         def others(fields: Fields) -> Condition | None:
             group = resolve(group_by, fields, "group_by")
-            own = [value for name, value in known if field_name(name) == group and not isinstance(value, datetime)]
+            meant = field_name(group)
+            own = [value for name, value in known if field_name(name) == meant and not isinstance(value, datetime)]
             # Of several values an item is in the group of the first.
             first = [value[:1] if isinstance(value, list) else [value] for value in own if value not in (None, "")]
             same = [parse({group: value}, fields) for value in first if value]

@@ -5,6 +5,7 @@ one kind: `{"keyword": {"colour": ["Red", "red"]}, "number": {"price": [12.5]}}`
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Literal
@@ -30,10 +31,11 @@ EXACT = frozenset({"id"})  # fields whose keywords differ by letter case, too: t
 
 
 def field_name(name: str) -> str:
-    """The form in which names are the same field: letter case, spaces around and the kinds of quotes and slashes do not
-    count. No engine takes a double quote or a backslash within a payload path.
+    """The form in which names are the same field: as of values, and the kinds of quotes and slashes do not count.
+
+    No engine takes a double quote or a backslash within a payload path.
     """
-    return " ".join(name.casefold().replace('"', "'").replace("\\", "/").split())
+    return " ".join(fold(name).replace('"', "'").replace("\\", "/").split())
 
 
 def steps(path: str) -> list[str]:
@@ -42,8 +44,10 @@ def steps(path: str) -> list[str]:
 
 
 def fold(value: str) -> str:
-    """The form in which two keywords are the same value."""
-    return value.strip().casefold()
+    """The form in which two keywords are the same value: neither letter case counts, nor spaces around, nor whether a
+    letter and its accent are one character or two, as some computers write them.
+    """
+    return unicodedata.normalize("NFC", value.strip().casefold())
 
 
 def keyword(field: str, value: str) -> str:

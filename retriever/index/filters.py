@@ -8,11 +8,12 @@ its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of
 
 import difflib
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retriever.index.fields import WORDS_KEY, Kind, field_name, fold, key, keyword, steps, timestamp
+from retriever.index.fields import EXACT, WORDS_KEY, Kind, field_name, fold, key, keyword, steps, timestamp
 from retriever.index.lexical import required
 
 Fields = Mapping[str, set[Kind]]  # name → kinds of its values; none of a built-in field that no item has yet
@@ -87,9 +88,10 @@ def resolve(name: str, fields: Fields, path: str) -> str:
         FilterError: `unknown_field`, with names that there are, the most alike first.
     """
     wanted = field_name(name)
-    for candidate in (wanted, wanted.removeprefix(_ATTRIBUTE)):
-        if candidate in fields:
-            return candidate
+    for form in (wanted, unicodedata.normalize("NFD", wanted)):  # some that were stored earlier have accents apart
+        for candidate in (form, form.removeprefix(_ATTRIBUTE)):
+            if candidate in fields:
+                return candidate
     alike = difflib.get_close_matches(wanted.removeprefix(_ATTRIBUTE)[:_LONGEST_NAME], fields, _SHOWN)
     known = ", ".join(list(dict.fromkeys([*alike, *sorted(fields)]))[:_SHOWN]) or "none yet"
     what = "is" if path.endswith(name) else f"names {name!r}, which is"
@@ -166,7 +168,10 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
             written = [_text(one, path)]
             if name == _CATEGORY:  # as it was given, too: items that were stored earlier may have it so
                 written.append(" > ".join(steps(one)))
-            keywords.setdefault(_checked("keyword", kinds, path), []).extend(keyword(name, text) for text in written)
+            looked_for = keywords.setdefault(_checked("keyword", kinds, path), [])
+            looked_for += [keyword(name, text) for text in written]
+            if name not in EXACT:  # with its accents as they were given, too, for the same reason
+                looked_for += [text.strip().casefold() for text in written]
         else:
             raise FilterError("invalid_filter", path, "must be a string, a number, true, false, a list or a range")
     parts += [AnyOf(key(kind, name), tuple(dict.fromkeys(own))) for kind, own in keywords.items()]

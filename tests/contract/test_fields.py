@@ -1,12 +1,14 @@
 """Which fields there are, however many come and however they and their values are written: the same on every engine."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from retriever.index import ItemIndex, fields, known_fields, open_index
+from retriever.index.fields import field_name, key
 from retriever.index.filters import parse
-from tests.contract.helpers import DIM
+from tests.contract.helpers import DIM, query
 from tests.contract.test_filters import product, through
 
 pytestmark = pytest.mark.anyio
@@ -51,3 +53,33 @@ async def test_an_index_whose_items_list_a_field_that_no_engine_takes_opens(
     await again.upsert([product("b", **many, **{"W\\H": "4/3"})])
     assert await through(again, {"W\\H": "4/3"}) == ["b"]
     await again.close()
+
+
+async def test_a_letter_and_its_accent_may_be_one_character_or_two(index: ItemIndex) -> None:
+    """As some computers write the names of files, and what is exported there."""
+    one, two = (unicodedata.normalize(form, "Größe Café") for form in ("NFC", "NFD"))
+    await index.upsert([product("a", **{one: one}), product("b", **{two: two}), product("c", **{two: one.upper()})])
+    for name, value in ((one, two), (two, one), (two, two)):
+        assert await through(index, {name: value}) == ["a", "b", "c"]
+        assert [count for _, count in (await index.facets([name]))[name].values] == [3]
+    grouped = await index.search(query(0), "", limit=9, group_by=key("keyword", field_name(two)))
+    assert [hit.group_size for hit in grouped.hits] == [3]
+
+
+async def test_ids_differ_by_how_an_accent_is_written(index: ItemIndex) -> None:
+    one, two = (unicodedata.normalize(form, "Café") for form in ("NFC", "NFD"))
+    await index.upsert([product(item_id, id=item_id) for item_id in (one, two)])
+    assert await through(index, {"id": one}) == [one]
+    assert await through(index, {"id": two}) == [two]
+
+
+async def test_what_was_stored_with_its_accents_apart_is_found_as_it_is_shown(
+    index: ItemIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By earlier versions, which left accents as they came."""
+    apart = unicodedata.normalize("NFD", "Größe Café")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(fields, "fold", str.casefold)
+        await index.upsert([product("a", **{apart: apart})])
+    assert await through(index, {apart: apart}) == ["a"]
+    assert await through(index, {unicodedata.normalize("NFC", apart): apart}) == ["a"]
