@@ -9,8 +9,9 @@ its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of
 import difflib
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from retriever.index.fields import EXACT, WORDS_KEY, Kind, field_name, fold, key, keyword, steps, timestamp
@@ -30,9 +31,17 @@ _LONGEST_NAME = 100  # characters of it that are compared with those of others
 class FilterError(ValueError):
     """A filter, facet, sort or group that cannot be: `code` is stable, `path` says where (`filter.colour`)."""
 
-    def __init__(self, code: str, path: str, message: str) -> None:
-        super().__init__(f"{path} {message}")
-        self.code, self.path, self.message = code, path, message
+    def __init__(self, code: str, path: str, message: str | Callable[[], str]) -> None:
+        super().__init__(code, path)
+        self.code, self.path, self._message = code, path, message
+
+    @cached_property
+    def message(self) -> str:
+        """Made when it is read: names that are alike take a while to find, and few who catch this show them."""
+        return self._message if isinstance(self._message, str) else self._message()
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.message}"
 
 
 @dataclass(frozen=True)
@@ -92,10 +101,14 @@ def resolve(name: str, fields: Fields, path: str) -> str:
         for candidate in (form, form.removeprefix(_ATTRIBUTE)):
             if candidate in fields:
                 return candidate
-    alike = difflib.get_close_matches(wanted.removeprefix(_ATTRIBUTE)[:_LONGEST_NAME], fields, _SHOWN)
-    known = ", ".join(list(dict.fromkeys([*alike, *sorted(fields)]))[:_SHOWN]) or "none yet"
-    what = "is" if path.endswith(name) else f"names {name!r}, which is"
-    raise FilterError("unknown_field", path, f"{what} no field of any item; there are: {known}")
+
+    def message() -> str:
+        alike = difflib.get_close_matches(wanted.removeprefix(_ATTRIBUTE)[:_LONGEST_NAME], fields, _SHOWN)
+        known = ", ".join(list(dict.fromkeys([*alike, *sorted(fields)]))[:_SHOWN]) or "none yet"
+        what = "is" if path.endswith(name) else f"names {name!r}, which is"
+        return f"{what} no field of any item; there are: {known}"
+
+    raise FilterError("unknown_field", path, message)
 
 
 def parse(value: Any, fields: Fields, path: str = "filter") -> Condition | None:

@@ -1,11 +1,12 @@
 """Which fields there are, however many come and however they and their values are written: the same on every engine."""
 
+import difflib
 import unicodedata
 from pathlib import Path
 
 import pytest
 
-from retriever.index import ItemIndex, fields, known_fields, open_index
+from retriever.index import FilterError, ItemIndex, fields, known_fields, open_index
 from retriever.index.fields import field_name, key
 from retriever.index.filters import parse
 from tests.contract.helpers import DIM, query
@@ -83,3 +84,18 @@ async def test_what_was_stored_with_its_accents_apart_is_found_as_it_is_shown(
         await index.upsert([product("a", **{apart: apart})])
     assert await through(index, {apart: apart}) == ["a"]
     assert await through(index, {unicodedata.normalize("NFC", apart): apart}) == ["a"]
+
+
+async def test_names_that_are_alike_are_looked_for_only_when_they_are_shown(
+    index: ItemIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a while, which every search would take once the field of a standing boost has gone."""
+    looked: list[str] = []
+    monkeypatch.setattr(difflib, "get_close_matches", lambda word, *_: looked.append(word) or ["colour"])
+    await index.upsert([product("a", colour="red")])
+    with pytest.raises(FilterError) as raised:
+        await index.with_fields(lambda known: parse({"colur": "red"}, known))
+    assert (raised.value.code, raised.value.path, looked) == ("unknown_field", "filter.colur", [])
+    assert str(raised.value) == f"filter.colur {raised.value.message}"
+    assert "there are: colour" in raised.value.message
+    assert looked == ["colur"]
