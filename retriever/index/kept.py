@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _MOST = 1000  # answers
+_LONGEST = 10_000  # characters of a question; what is longer than shops' pages ask would take the memory of many
 
 
 class Kept:
@@ -20,6 +21,8 @@ class Kept:
 
     async def get(self, question: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer that is kept, or that of `ask`, which is kept then. Callers leave it as it is."""
+        if len(repr(question)) > _LONGEST:
+            return await ask()
         # What is forgotten while `ask` is under way is another dictionary's: an old answer is never kept for a new one.
         answers = self._answers
         if question in answers:

@@ -375,7 +375,7 @@ async def test_what_one_search_alone_asks_is_not_kept(tmp_path: Path) -> None:
         await index.close()
 
 
-async def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_answers_are_kept_and_none_to_a_long_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retriever.index.kept._MOST", 2)
     kept, asked = Kept(), []
 
@@ -389,3 +389,6 @@ async def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) ->
     for question in "ab", "a", "ab", "c", "ab", "a":  # "a" was asked for longest ago when "c" came
         assert await ask(question) == question
     assert asked == ["ab", "a", "c", "a"]
+    long = "a" * 20_000  # a thousand of these, each with a megabyte, would be all the memory that there is
+    assert [await ask(long) for _ in range(2)] == [long, long]
+    assert asked[4:] == [long, long]
