@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeVar
 
@@ -16,18 +18,30 @@ T = TypeVar("T")
 
 
 class KnownFields:
-    """Fields with the kinds of their values: `read` asks the engine for them, `create` makes one known there."""
+    """Fields with the kinds of their values.
+
+    Args:
+        read: Asks the engine for them.
+        create: Makes one known there.
+        trusted: Seconds for which what was read is taken for all that there is; other processes may write, too.
+    """
 
     def __init__(
-        self, read: Callable[[], Awaitable[dict[str, set[Kind]]]], create: Callable[[str, Schema], Awaitable[None]]
+        self,
+        read: Callable[[], Awaitable[dict[str, set[Kind]]]],
+        create: Callable[[str, Schema], Awaitable[None]],
+        trusted: float = math.inf,
     ) -> None:
-        self._read, self._create = read, create
+        self._read, self._create, self._trusted = read, create, trusted
         self._known: dict[str, set[Kind]] = {}
+        self._read_at = -math.inf  # by the monotonic clock
         self._refused: set[tuple[Kind, str]] = set()  # fields that came when there were enough
         self._learning = asyncio.Lock()  # making a payload index is slow, and two writers often bring the same field
 
     async def all(self) -> Fields:
-        if not self._known:
+        now = time.monotonic()
+        if not self._known or now - self._read_at > self._trusted:
+            self._read_at = now  # at once: whoever asks meanwhile goes by what is known, and does not wait
             self._known = await self._read()
         return self._known
 

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,20 @@ async def test_a_field_that_another_process_brought_is_known_once_it_is_asked_fo
     assert reads == 3, "what is known is not read again"
     with pytest.raises(FilterError, match="nope"):
         await other.facets(["nope"])
+
+
+async def test_numbers_that_another_process_brought_a_field_of_words_are_soon_known(
+    client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = [await ServerIndex.open(client, DIM, "model-a") for _ in range(2)]
+    clock, seconds = time.monotonic, 0.0
+    monkeypatch.setattr(other._fields, "_read", one._read_fields)  # the client's local mode keeps no list of fields
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + seconds)
+    await one.upsert([dataclasses.replace(item("a"), fields={"size": "L"})])
+    assert (await other.facets(["size"]))["size"].high is None
+    await one.upsert([dataclasses.replace(item("b"), fields={"size": 42})])
+    seconds = 5
+    assert (await other.facets(["size"]))["size"].high == 42
 
 
 async def test_a_first_page_is_ranked_while_the_items_are_counted(
