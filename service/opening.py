@@ -53,7 +53,7 @@ def lasting_name(model: str) -> str:
 async def load_model(name: str, device: str, inference: Inference) -> Retriever:
     """A model that has run once: the first run is slow, and no shopper should meet it.
 
-    For queries alone: what reads pictures takes a second and 140 MB, of which an instance that only searches has no use.
+    For queries alone: what reads pictures takes a second and 140 MB, and who only searches never needs it.
 
     Raises:
         FileNotFoundError, ValueError, RuntimeError: there is no such model, or it cannot run.

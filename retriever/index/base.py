@@ -26,7 +26,6 @@ from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Sort
 from retriever.index.word_counts import WordCounts
 
-_READ_AT_ONCE = 1000  # items whose values one call to the engine reads
 _FEW = 8  # items that have an article number; what more of them have, "330 ml" or "size 12", is none
 
 T = TypeVar("T")
@@ -237,7 +236,7 @@ class ItemIndex(Listing):
         """
         items, wanted = await self.count(filter), offset + limit if limit else 0
         for depth in selection.POOL if group_by else (wanted,):
-            places = await self._beyond(sort, None, depth, filter) if items else []
+            places = await self._beyond(sort, None, depth, filter) if items and (group_by or offset < items) else []
             ranked = [fusion.Ranked(point, 0.0, 0.0, 0.0) for _, point in places]
             chosen = await self._select(ranked, (), group_by)
             if len(places) >= items or len(chosen) > wanted:
@@ -304,16 +303,10 @@ class ItemIndex(Listing):
     async def _shares(self, by: str | Condition, points: Sequence[str]) -> Mapping[str, float]:
         """How much each of these points has of what is boosted, 0 to 1; none, where it is left out."""
         if not isinstance(by, str):
-            return dict.fromkeys(await self._matching(points, by), 1.0)
+            matching, _ = await self._ids(None, len(points), conjoin(Among(tuple(points)), by))
+            return dict.fromkeys(matching, 1.0)
         values = await self.values_of(points, [by])
         return boost.by_place({point: own[by][0] for point, own in values.items() if own.get(by)})
-
-    async def values_of(self, points: Sequence[str], keys: Sequence[str]) -> selection.Values:
-        """The values that points have under payload keys of fields."""
-        values: dict[str, Mapping[str, list[Any]]] = {}
-        for start in range(0, len(points) if keys else 0, _READ_AT_ONCE):  # other searches go in between
-            values.update(await self._values(list(points[start : start + _READ_AT_ONCE]), keys))
-        return values
 
     async def _select(
         self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
@@ -364,10 +357,6 @@ class ItemIndex(Listing):
     @abstractmethod
     async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
         """`(T, D)` by point id, for those that are there."""
-
-    @abstractmethod
-    async def _matching(self, point_ids: Sequence[str], filter: Condition) -> list[str]:
-        """Those of these points that a filter lets through."""
 
     @abstractmethod
     async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:

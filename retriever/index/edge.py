@@ -177,10 +177,10 @@ class EdgeIndex(ItemIndex):
         page: tuple[list[Payload], str | None] = await self._engine.call("scroll", cursor, limit, filter)
         return page
 
-    async def _matching(self, point_ids: Sequence[str], filter: Condition) -> list[str]:
+    async def _ids(self, cursor: str | None, limit: int, filter: Condition | None) -> tuple[list[str], str | None]:
         await self._need(filter)
-        found: list[str] = await self._engine.call("matching", point_ids, filter)
-        return found
+        page: tuple[list[str], str | None] = await self._engine.call("ids", cursor, limit, filter)
+        return page
 
     async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
         if limit > fusion.CANDIDATES:

@@ -17,7 +17,7 @@ import qdrant_edge as engine
 
 from retriever.index import edge_files, fusion
 from retriever.index.fields import BUILT_IN, MAX_FIELDS, SECTION, Kind, key, kinds_of, parse_key, values_at
-from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range, conjoin
+from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
 from retriever.index.points import Payload, Point, Vector, caller_payload, dense_query, fields_of
 from retriever.index.question import Question
 from retriever.index.results import IndexUnavailable
@@ -119,6 +119,13 @@ class Shard:
             records, following = self._shard.scroll(request)
         return [caller_payload(record.payload) for record in records], None if following is None else str(following)
 
+    def ids(self, cursor: str | None, limit: int, filter: Condition | None) -> tuple[list[str], str | None]:
+        """See `Listing._ids`."""
+        request = engine.ScrollRequest(offset=cursor, limit=limit, with_payload=False, filter=_engine_filter(filter))
+        with _engine_errors():
+            records, following = self._shard.scroll(request)
+        return [str(record.id) for record in records], None if following is None else str(following)
+
     def payloads(self, point_ids: list[str]) -> dict[str, Payload]:
         with _engine_errors():
             records = self._shard.retrieve(point_ids, _CALLERS, False)
@@ -141,14 +148,6 @@ class Shard:
             for point, value in (column or {}).items():
                 values.setdefault(point, {})[path] = [value]
         return values
-
-    def matching(self, point_ids: Sequence[str], filter: Condition) -> list[str]:
-        """See `ItemIndex._matching`."""
-        wanted = _engine_filter(conjoin(Among(tuple(point_ids)), filter))
-        request = engine.ScrollRequest(limit=len(point_ids), with_payload=False, filter=wanted)
-        with _engine_errors():
-            records, _ = self._shard.scroll(request)
-        return [str(record.id) for record in records]
 
     def candidates(self, asked: Question, depths: Sequence[int]) -> list[dict[int, float]]:
         """Scores by point, of each depth: by meaning (by words, without vectors), and then by words, if there are."""

@@ -11,12 +11,15 @@ import math
 import sys
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from retriever.index.fields import key
 from retriever.index.filters import Condition, Fields, FilterError, Not, Range, conjoin, resolve
-from retriever.index.points import Payload, point_id
+from retriever.index.points import Payload
 from retriever.index.selection import Sort, Values
+
+_READ_AT_ONCE = 1000  # items whose values one call to the engine reads
 
 _Place = tuple[float | None, str]  # an item's value, None without one; its point id
 
@@ -92,7 +95,7 @@ class Listing(ABC):
             if not ahead:
                 return places + await self._at(sort, None, None, wanted - len(places), filter)
             value = ahead[-1][1]  # of its items some may be missing, and their order is open
-            firsts = await self._values([one for one, _ in ahead], [sort.key])
+            firsts = await self.values_of([one for one, _ in ahead], [sort.key])
             whole = [(at, one) for one, at in ahead if at != value and at == _first(firsts, one, sort)]
             whole.sort(key=lambda place: (-place[0] if sort.descending else place[0], place[1]))
             places += whole
@@ -109,19 +112,29 @@ class Listing(ABC):
             having = Range(sort.key, gte=value, lte=value)
         places: list[_Place] = []
         while len(places) < wanted:
-            payloads, start = await self._scroll(start, wanted - len(places), conjoin(filter, having))
-            found = [point_id(payload["id"]) for payload in payloads]
-            firsts = await self._values(found, [sort.key]) if found and value is not None else {}
+            found, start = await self._ids(start, wanted - len(places), conjoin(filter, having))
+            firsts = await self.values_of(found, [sort.key] if value is not None else [])
             places += [(value, one) for one in found if _first(firsts, one, sort) == value]
             if start is None:
                 break
         return places
+
+    async def values_of(self, points: Sequence[str], keys: Sequence[str]) -> Values:
+        """The values that points have under payload keys of fields."""
+        values: dict[str, Mapping[str, list[Any]]] = {}
+        for start in range(0, len(points) if keys else 0, _READ_AT_ONCE):  # other searches go in between
+            values.update(await self._values(list(points[start : start + _READ_AT_ONCE]), keys))
+        return values
 
     @abstractmethod
     async def _scroll(
         self, cursor: str | None, limit: int, filter: Condition | None
     ) -> tuple[list[Payload], str | None]:
         """Items by point id, from one on, and the id of the next."""
+
+    @abstractmethod
+    async def _ids(self, cursor: str | None, limit: int, filter: Condition | None) -> tuple[list[str], str | None]:
+        """As `_scroll`, the point ids alone: payloads would be most of the work where items are only passed over."""
 
     @abstractmethod
     async def _ordered(

@@ -16,7 +16,7 @@ from retriever.index import fusion
 from retriever.index.base import ItemIndex
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
-from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range, conjoin
+from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
 from retriever.index.known_fields import KnownFields, Schema
 from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
 from retriever.index.question import Question
@@ -210,13 +210,13 @@ class ServerIndex(ItemIndex):
         payloads = [caller_payload(record.payload or {}) for record in records]
         return payloads, None if following is None else str(following)
 
-    async def _matching(self, point_ids: Sequence[str], filter: Condition) -> list[str]:
-        wanted = _server_filter(conjoin(Among(tuple(point_ids)), filter))
+    async def _ids(self, cursor: str | None, limit: int, filter: Condition | None) -> tuple[list[str], str | None]:
+        wanted = _server_filter(filter)
         with server_errors():
-            records, _ = await self._client.scroll(
-                self._collection, limit=len(point_ids), scroll_filter=wanted, with_payload=False
+            records, following = await self._client.scroll(
+                self._collection, offset=cursor, limit=limit, scroll_filter=wanted, with_payload=False
             )
-        return [str(record.id) for record in records]
+        return [str(record.id) for record in records], None if following is None else str(following)
 
     async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
         vectors, words, filter = asked.vectors, asked.words, asked.filter

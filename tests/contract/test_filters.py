@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, base, known_fields, selection
+from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, known_fields, listing, selection
 from retriever.index.fields import WORDS_KEY, FieldValue, key
 from retriever.index.filters import And, AnyOf, Condition, Not, parse
 from retriever.index.fusion import Candidates
@@ -251,7 +251,7 @@ async def test_a_hit_by_words_does_not_push_its_like_out_when_sorted(
 
 
 async def test_however_many_are_sorted_every_value_is_read(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_READ_AT_ONCE", 3)
+    monkeypatch.setattr(listing, "_READ_AT_ONCE", 3)
     await index.upsert([product(str(n), price=n) for n in range(8)])
     found = await index.search(query(0), "", limit=8, sort=[Sort(key("number", "price"), descending=True)])
     assert [hit.id for hit in found.hits] == [str(n) for n in reversed(range(8))]

@@ -3,10 +3,11 @@
 import base64
 import json
 import uuid
+from typing import Any
 
 import pytest
 
-from retriever.index import IndexedItem, ItemIndex, Sort, selection
+from retriever.index import IndexedItem, ItemIndex, Payload, Sort, selection
 from retriever.index.fields import FieldValue, key
 from retriever.index.filters import Range
 from tests.contract.helpers import item
@@ -108,6 +109,30 @@ async def test_pages_by_their_number_are_those_by_cursor(index: ItemIndex, desce
     assert {page.total for page in pages} == {len(SHOP)}
     ties = await index.browse(sort=sort, limit=50, filter=Range(PRICE, gte=5, lte=5))
     assert (len(ties.hits), ties.total) == (9, 9)
+
+
+async def test_a_deep_page_takes_the_payloads_of_its_own_items_alone(
+    index: ItemIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await index.upsert([product(one, **({} if price is None else {"price": price})) for one, price in SHOP.items()])
+    read: list[str] = []
+    payloads, scroll, sort = index._payloads, index._scroll, Sort(PRICE, descending=False)
+
+    async def counted(point_ids: list[str]) -> dict[str, Payload]:
+        read.extend(point_ids)
+        return await payloads(point_ids)
+
+    async def counted_too(*args: Any) -> tuple[list[Payload], str | None]:
+        page, following = await scroll(*args)
+        read.extend(payload["id"] for payload in page)
+        return page, following
+
+    monkeypatch.setattr(index, "_payloads", counted)
+    monkeypatch.setattr(index, "_scroll", counted_too)
+    assert len((await index.browse(sort=sort, limit=2, offset=22)).hits) == len(read) == 2
+    monkeypatch.setattr(index, "_ordered", None)  # past the end there is nothing to look for
+    beyond = await index.browse(sort=sort, limit=2, offset=len(SHOP))
+    assert (beyond.hits, beyond.total, len(read)) == ([], len(SHOP), 2)
 
 
 async def test_listed_groups_stand_at_their_first_item(index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
