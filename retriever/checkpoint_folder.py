@@ -35,10 +35,14 @@ def load_config(folder: Path) -> RetrieverConfig:
 
 
 def load_tokenizer(folder: Path, config: RetrieverConfig) -> Tokenizer:
-    """Raises ValueError for a file that holds none, or one with more tokens than the model has."""
+    """Raises ValueError for a file that holds none, or one with more tokens than the model has.
+
+    Special tokens may be more: they serve other uses of a model, as `<image>` does where BLIP-2 writes text.
+    """
     path = folder / "tokenizer.json"
     tokenizer = read_tokenizer(path)
-    last = max(tokenizer.get_vocab().values(), default=-1)
+    special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    last = max(set(tokenizer.get_vocab().values()) - special, default=-1)
     if last >= config.vocab_size:
         raise ValueError(f"{path} has a token {last}, and the model {config.vocab_size} (vocab_size), counted from 0")
     return tokenizer
