@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share: a tiny retriever, built from scratch in milliseconds."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,7 +87,9 @@ def tiny_retriever(tiny_checkpoint: Path) -> Retriever:
 @pytest.fixture(scope="session")
 def tiny_cache(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder (`XDG_CACHE_HOME`) with the tiny checkpoint's graphs for ONNX Runtime, in both precisions."""
-    cache = tmp_path_factory.mktemp("cache")
+    folder = tmp_path_factory.getbasetemp()
+    # An export takes most of a minute: xdist's processes have one together, whose folders lie beside each other.
+    cache = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
         for precision in ("fp32", "int8"):
