@@ -1,26 +1,25 @@
 """BM25 over items' texts: the baseline that needs no training, and the lexical half of hybrid search."""
 
-from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-import bm25s
 import numpy as np
 import numpy.typing as npt
-import Stemmer
+from scipy import sparse
 
 from retriever.index import fusion
-from retriever.index.lexical import has_code, spaced
+from retriever.index.lexical import SparseVector, embed_document, embed_query, has_code
 
 Scores = npt.NDArray[np.float32]
 
-K1, B = 1.2, 0.75  # the values that Lucene and Qdrant use
+_NO_WORDS = SparseVector([], [])
 
 
 class BM25:
-    """Lucene's BM25 with the Snowball stemmer and English stop words, by the `bm25s` library.
+    """The index's own BM25, over every text: its words and their weights, and the engine's IDF.
 
-    It cuts Chinese, Japanese, Thai, … into characters and pairs, as the index does; of Latin letters its words are
-    plainer than the index's, which also joins article numbers, takes measures apart and has fewer stop words.
+    So what it finds is what `mode: lexical` finds. It is Lucene's BM25 (k1 = 1.2, b = 0.75), but that lengths are held
+    against 32 words, not against the mean of the texts: an index must not weigh all items anew with each that comes.
 
     Raises:
         ValueError: no texts are given.
@@ -29,48 +28,37 @@ class BM25:
     def __init__(self, texts: Sequence[str]) -> None:
         if not texts:
             raise ValueError("BM25 needs at least one text")
-        self._stemmer = Stemmer.Stemmer("english")
-        self._size = len(texts)
-        self._index = bm25s.BM25(k1=K1, b=B, method="lucene")
-        tokens = self._tokens(texts)
-        self._having = Counter(word for own in tokens for word in set(own))  # word → texts that hold it
-        self._empty = not any(tokens)  # bm25s cannot index a vocabulary of no words
-        if not self._empty:
-            self._index.index(tokens, show_progress=False)
+        documents = [embed_document(text) for text in texts]
+        self._columns = {word: n for n, word in enumerate(sorted({i for own in documents for i in own.indices}))}
+        self._weights = self._matrix(documents)  # (texts, words)
+        self._size = sum(bool(own.indices) for own in documents)  # the engine counts no text without words
+        having = np.bincount(self._weights.indices, minlength=len(self._columns))
+        self._idf = np.array([fusion.idf(self._size, count) for count in having], dtype=np.float32)  # (words,)
 
     def scores(self, queries: Sequence[str]) -> Scores:
         """Score of every text for every query, `(queries, texts)`; 0 where they share no word."""
-        result = np.zeros((len(queries), self._size), dtype=np.float32)
-        if self._empty:
-            return result
-        for row, words in zip(result, self._tokens(queries), strict=True):
-            if ids := self._index.get_tokens_ids(words):
-                row[:] = self._index.get_scores_from_ids(ids)
-        return result
+        words = self._matrix([embed_query(query) or _NO_WORDS for query in queries])  # (queries, words)
+        scores: Scores = (words.multiply(self._idf).tocsr() @ self._weights.T).toarray()
+        return scores
 
     def ideal(self, queries: Sequence[str]) -> Scores:
         """Score of a short text that holds every word of a query: `(queries,)`."""
-        # bm25s leaves out the constant factor k1 + 1 of the engine's BM25.
-        unit = fusion.WORD_SCORE / (K1 + 1)
-        return np.array(
-            [
-                unit * sum(fusion.idf(self._size, self._having[word]) for word in set(words))
-                for words in self._tokens(queries)
-            ],
-            dtype=np.float32,
-        )
+        unknown = fusion.idf(self._size, 0)
+        words = [(embed_query(query) or _NO_WORDS).indices for query in queries]
+        idf = [[self._idf[self._columns[word]] if word in self._columns else unknown for word in own] for own in words]
+        return np.array([fusion.WORD_SCORE * sum(own) for own in idf], dtype=np.float32)
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
-        # Single characters count: "v neck" and "size l" are what shoppers type.
-        tokens: list[list[str]] = bm25s.tokenize(
-            [spaced(text) for text in texts],
-            token_pattern=r"(?u)\b\w+\b",
-            stopwords="en",
-            stemmer=self._stemmer,
-            return_ids=False,
-            show_progress=False,
-        )
-        return tokens
+    def _matrix(self, vectors: Sequence[SparseVector]) -> Any:
+        """A row for each vector, without the words that no text has."""
+        cells = [
+            (row, self._columns[word], value)
+            for row, vector in enumerate(vectors)
+            for word, value in zip(vector.indices, vector.values, strict=True)
+            if word in self._columns
+        ]
+        rows, columns, values = zip(*cells, strict=True) if cells else ((), (), ())
+        shape = (len(vectors), len(self._columns))
+        return sparse.csr_array((np.array(values, dtype=np.float32), (rows, columns)), shape=shape)
 
 
 def hybrid(semantic: Scores, lexical: Scores, ideal: Scores, queries: Sequence[str]) -> Scores:
