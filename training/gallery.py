@@ -106,7 +106,7 @@ class EncodedGallery:
             "text": text,
             "image": image,
             "average": average,
-            "bm25": np.where(self.findable, lexical, -np.inf),
+            "bm25": np.where(self.findable & (lexical > 0), lexical, -np.inf),  # without a word in common: no hit
             "hybrid": hybrid(fused, lexical, self._bm25.ideal(queries), queries),
         }
         return {mode: scores[mode] for mode in self.modes}
