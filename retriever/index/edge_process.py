@@ -34,7 +34,7 @@ _START = "from retriever.index.edge_process import serve; serve()"
 _READING = 30.0  # seconds that a read may take, as with a Qdrant server
 # These may take as long as the disk does: whoever gave them up would not know whether they were done.
 _CHANGES = frozenset({"write", "delete", "flush", "make_index"})
-_CLOSING = 60.0  # seconds that the engine may take to write all that it holds
+_CLOSING = 60.0  # seconds that the engine may take to write all that it holds; its log has what it then did not
 _BETWEEN_RESTARTS = 5.0  # seconds at least: where it ends again and again, its starts must not take the whole machine
 
 
@@ -109,15 +109,23 @@ class EngineProcess(asyncio.Protocol):
         await self.start()
 
     async def close(self) -> None:
-        """Waits for what is under way, and for the engine to write all that it holds. May be called twice."""
+        """Waits for what is under way, and for the engine to write all that it holds, but not for ever.
+
+        May be called twice.
+        """
         if self._closed:
             return
         self._closed = True
-        if self._restarting is not None:
-            await asyncio.wait([self._restarting])
         try:
-            if self._transport is not None:
-                await self._ask("close", ())
+            async with asyncio.timeout(_CLOSING):
+                if self._restarting is not None:
+                    await asyncio.wait([self._restarting])
+                if self._transport is not None:
+                    await self._ask("close", ())
+        except TimeoutError:
+            log.error("the embedded index does not close within %g s; its next start goes by its log", _CLOSING)
+            if self._process is not None:
+                self._process.kill()
         finally:
             await self._end()
 
@@ -157,7 +165,8 @@ class EngineProcess(asyncio.Protocol):
                 one.set_exception(IndexUnavailable("the embedded index's process ended in the middle of its work"))
 
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
-        assert self._transport is not None
+        if self._transport is None:
+            raise IndexUnavailable("the embedded index's process ended as soon as it was started")
         self._asked += 1
         answer = self._waiting[self._asked] = asyncio.get_running_loop().create_future()
         self._transport.write(pickle.dumps((self._asked, method, arguments), pickle.HIGHEST_PROTOCOL))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -135,6 +136,75 @@ async def test_an_engine_that_ends_again_and_again_is_not_started_for_every_call
     monkeypatch.setattr(edge_process, "_BETWEEN_RESTARTS", 0.0)
     assert set(await index.get(["a"])) == {"a"}
     await index.close()
+
+
+async def test_an_engine_that_ends_as_soon_as_it_is_started_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    start = index._engine.start
+
+    async def kill() -> None:
+        assert index.engine_pid is not None
+        os.kill(index.engine_pid, signal.SIGKILL)
+        while index.engine_pid is not None:  # noqa: ASYNC110 (nothing tells when the socket is closed)
+            await asyncio.sleep(0.01)
+
+    async def start_in_vain() -> None:
+        await start()
+        await kill()
+
+    await kill()
+    monkeypatch.setattr(index._engine, "start", start_in_vain)
+    with pytest.raises(IndexUnavailable, match="ended as soon as it was started"):
+        await index.get(["a"])
+    await index.close()
+
+
+async def test_an_engine_that_hangs_is_killed_when_it_is_closed_and_has_all_that_was_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    await index.upsert([item("a"), item("b")])
+    hangs = index.engine_pid
+    assert hangs is not None
+    os.kill(hangs, signal.SIGSTOP)
+    waiting = asyncio.create_task(index.upsert([item("c")]))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(edge_process, "_CLOSING", 0.2)
+    async with asyncio.timeout(30):
+        await index.close()
+    assert not runs(hangs)
+    with pytest.raises(IndexUnavailable):
+        await waiting
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    assert set(await index.get(["a", "b", "c"])) >= {"a", "b"}
+    await index.close()
+
+
+async def test_a_restart_that_hangs_does_not_keep_the_index_from_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
+    assert index.engine_pid is not None
+    os.kill(index.engine_pid, signal.SIGKILL)
+    while index.engine_pid is not None:  # noqa: ASYNC110 (nothing tells when the socket is closed)
+        await asyncio.sleep(0.01)
+
+    async def launch_stopped(connection: socket.socket) -> asyncio.subprocess.Process:
+        process = await launch(connection)
+        os.kill(process.pid, signal.SIGSTOP)
+        return process
+
+    monkeypatch.setattr(edge_process, "launch", launch_stopped)
+    waiting = asyncio.create_task(index.get(["a"]))
+    while index.engine_pid is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    monkeypatch.setattr(edge_process, "_CLOSING", 0.2)
+    async with asyncio.timeout(30):
+        await index.close()
+    with pytest.raises(IndexUnavailable):
+        await waiting
 
 
 async def test_the_engine_ends_with_its_owner(tmp_path: Path) -> None:
