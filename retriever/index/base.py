@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from retriever.index import boost, fusion, lexical, selection
 from retriever.index.fields import EXACT, WORDS_KEY, Kind, fold, key, merged
-from retriever.index.filters import Among, AnyOf, Condition, Fields, conjoin, names_points, resolve, word_for_word
+from retriever.index.filters import Among, AnyOf, Condition, Fields, conjoin, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
 from retriever.index.known_fields import KnownFields, Schema
 from retriever.index.listing import Listing
@@ -93,7 +93,7 @@ class ItemIndex(Listing):
         fields = await self.with_fields(lambda known: [resolve(name, known, "facets") for name in names])
         counting = (self._field_facet(field, filter, limit) for field in fields)
         # Among the hits of one search each count takes long: other searches go in between.
-        found = [await one for one in counting] if names_points(filter) else await asyncio.gather(*counting)
+        found = [await one for one in counting] if isinstance(filter, Among) else await asyncio.gather(*counting)
         return dict(zip(names, found, strict=True))
 
     async def search(

@@ -15,7 +15,7 @@ from retriever.index import fusion
 from retriever.index.base import ItemIndex
 from retriever.index.edge_process import EngineProcess
 from retriever.index.fields import Kind, fields_at, parse_key
-from retriever.index.filters import Condition, keys_of, names_points
+from retriever.index.filters import Condition, keys_of
 from retriever.index.kept import Kept
 from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, Vector, chunks
@@ -73,8 +73,6 @@ class EdgeIndex(ItemIndex):
         if filter is None:
             return self._engine.items if self._engine.pid else int(await self._engine.call("items"))
         await self._need(filter)
-        if names_points(filter):  # one search's own, and long
-            return int(await self._engine.call("count", filter))
         count: int = await self._kept.get(filter, lambda: self._engine.call("count", filter))
         return count
 
@@ -152,8 +150,6 @@ class EdgeIndex(ItemIndex):
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
         ask = super()._field_facet
-        if names_points(filter):  # one search's own, and long
-            return await ask(name, filter, limit)
         return await self._kept.get((name, filter, limit), lambda: ask(name, filter, limit))
 
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:

@@ -252,16 +252,6 @@ def between(name: str, bounds: Mapping[str, Any], fields: Fields, path: str) -> 
     return condition if fields[field] else _NOTHING
 
 
-def names_points(condition: Condition | None) -> bool:
-    """Whether a condition lists points, as one made of a search's hits does: long, and never asked about again."""
-    match condition:
-        case And(parts) | Or(parts):
-            return any(map(names_points, parts))
-        case Not(part):
-            return names_points(part)
-    return isinstance(condition, Among) and bool(condition.point_ids)
-
-
 def word_for_word(phrase: str) -> Condition | None:
     """All words of a phrase are there, each beside the next; None if it has no words."""
     return conjoin(*(AnyOf(WORDS_KEY, (number,)) for number in required(phrase)))

@@ -17,9 +17,7 @@ from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ModelMism
 from retriever.index.edge import EdgeIndex
 from retriever.index.edge_opening import LOCK
 from retriever.index.fields import FieldValue, key
-from retriever.index.filters import Among, conjoin, parse
-from retriever.index.kept import Kept
-from retriever.index.points import point_id
+from retriever.index.filters import parse
 from tests.contract.helpers import DIM, item, query
 
 pytestmark = pytest.mark.anyio
@@ -338,57 +336,3 @@ async def test_counts_are_right_however_often_items_were_written(tmp_path: Path)
             assert dict(facets["brand"].values) == Counter(own["brand"] for own in left), asked
             assert dict(facets["colour"].values) == Counter(colour for own in left for colour in own["colour"]), asked
     await index.close()
-
-
-async def test_an_answer_that_a_write_overtook_is_not_kept() -> None:
-    kept, overtaken = Kept(), asyncio.Event()
-
-    async def slow() -> int:
-        await overtaken.wait()
-        return 1
-
-    async def now() -> int:
-        return 2
-
-    first = asyncio.create_task(kept.get("how many?", slow))
-    await asyncio.sleep(0)
-    kept.forget()
-    overtaken.set()
-    assert await first == 1  # asked before the write was acknowledged
-    assert await kept.get("how many?", now) == 2
-    assert await kept.get("how many?", slow) == 2
-
-
-async def test_what_one_search_alone_asks_is_not_kept(tmp_path: Path) -> None:
-    """It names its hits, thousands perhaps, and would push out what others ask again."""
-    index = await EdgeIndex.open(tmp_path, DIM, "model-a")
-    try:
-        await index.upsert([IndexedItem(str(n), item(str(n)).tokens, "", {}, {"price": n}) for n in range(4)])
-        cheap = parse({"price": {"lt": 3}}, await index.fields())
-        some = Among((point_id("1"), point_id("3")))
-        assert await index.count(conjoin(some, cheap)) == 1
-        assert (await index.facets(["price"], conjoin(some, cheap)))["price"].high == 1
-        assert not index._kept._answers
-        assert await index.count(cheap) == 3
-        assert len(index._kept._answers) == 1
-    finally:
-        await index.close()
-
-
-async def test_only_so_many_answers_are_kept_and_none_to_a_long_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retriever.index.kept._MOST", 2)
-    kept, asked = Kept(), []
-
-    async def ask(question: str) -> str:
-        async def answer() -> str:
-            asked.append(question)
-            return question
-
-        return await kept.get(question, answer)
-
-    for question in "ab", "a", "ab", "c", "ab", "a":  # "a" was asked for longest ago when "c" came
-        assert await ask(question) == question
-    assert asked == ["ab", "a", "c", "a"]
-    long = "a" * 20_000  # a thousand of these, each with a megabyte, would be all the memory that there is
-    assert [await ask(long) for _ in range(2)] == [long, long]
-    assert asked[4:] == [long, long]
