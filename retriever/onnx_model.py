@@ -2,7 +2,6 @@
 
 import math
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,12 +36,13 @@ class OnnxModel:
 
     def __init__(self, folder: Path, null_picture: Floats | None, num_concepts: int) -> None:
         self._folder, self._null_picture, self._num_concepts = folder, null_picture, num_concepts
+        self._graphs: dict[str, onnxruntime.InferenceSession] = {}
 
     def encode_query(self, input_ids: Ids, attention_mask: Ids) -> Floats:
-        return _run(self._query, input_ids=input_ids, attention_mask=attention_mask)[0]
+        return self._run("query", input_ids=input_ids, attention_mask=attention_mask)[0]
 
     def encode_pictures(self, images: Floats) -> OnnxFeatures:
-        return OnnxFeatures(*_run(self._pictures, images=images))
+        return OnnxFeatures(*self._run("pictures", images=images))
 
     def encode_item(self, pictures: OnnxFeatures | None, input_ids: Ids | None, attention_mask: Ids | None) -> Floats:
         """For rows that all have the same of picture and text.
@@ -57,14 +57,14 @@ class OnnxModel:
             input_ids = attention_mask = np.zeros((len(pictures.patches), 1), dtype=np.int64)
         patches, concepts = pictures or self._no_pictures(len(input_ids))
         text = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return _run(self._item, patches=patches, concepts=concepts, **text)[0]
+        return self._run("item", patches=patches, concepts=concepts, **text)[0]
 
     def match(self, pictures: OnnxFeatures | None, input_ids: Ids, attention_mask: Ids) -> Floats:
         """Raises ValueError, if the model was not trained to match: it has no graph for it."""
         if not (self._folder / "match.onnx").exists():
             raise ValueError("this model was not trained to match (training.finetune --itm)")
         patches, _ = pictures or self._no_pictures(len(input_ids))
-        return _run(self._match, patches=patches, input_ids=input_ids, attention_mask=attention_mask)[0]
+        return self._run("match", patches=patches, input_ids=input_ids, attention_mask=attention_mask)[0]
 
     def _no_pictures(self, batch: int) -> OnnxFeatures:
         if self._null_picture is None:
@@ -72,21 +72,10 @@ class OnnxModel:
         patches = np.repeat(self._null_picture, batch, axis=0)  # (B, 1, E)
         return OnnxFeatures(patches, np.zeros((batch, self._num_concepts), dtype=np.float32))
 
-    @cached_property
-    def _query(self) -> onnxruntime.InferenceSession:
-        return open_graph(self._folder / "query.onnx")
-
-    @cached_property
-    def _pictures(self) -> onnxruntime.InferenceSession:
-        return open_graph(self._folder / "pictures.onnx")
-
-    @cached_property
-    def _item(self) -> onnxruntime.InferenceSession:
-        return open_graph(self._folder / "item.onnx")
-
-    @cached_property
-    def _match(self) -> onnxruntime.InferenceSession:
-        return open_graph(self._folder / "match.onnx")
+    def _run(self, name: str, **inputs: Floats | Ids) -> list[Floats]:
+        if name not in self._graphs:
+            self._graphs[name] = open_graph(self._folder / f"{name}.onnx")
+        return self._graphs[name].run(None, inputs)  # type: ignore[no-any-return]
 
 
 def open_graph(path: Path) -> onnxruntime.InferenceSession:
@@ -117,7 +106,3 @@ def _threads() -> int:
     except (OSError, ValueError):  # there is no such file, or it says "max"
         return cores
     return min(cores, max(1, math.ceil(quota / period)))
-
-
-def _run(session: onnxruntime.InferenceSession, **inputs: Floats | Ids) -> list[Floats]:
-    return session.run(None, inputs)  # type: ignore[no-any-return]
