@@ -33,8 +33,12 @@ class ItemInput:
     text: str | None = None
 
     def __post_init__(self) -> None:
-        if self.image is None and not (self.text or "").strip():
+        if self.image is None and not self.has_text:
             raise ValueError("an item needs a picture or some text")
+
+    @property
+    def has_text(self) -> bool:
+        return bool((self.text or "").strip())
 
 
 class Retriever:
@@ -62,14 +66,13 @@ class Retriever:
 
     def encode_items(self, items: Sequence[ItemInput]) -> Floats:
         """Items, in any mixture of picture and text, → item tokens `(B, Q, D)`."""
-        with_picture = [i for i, item in enumerate(items) if item.image is not None]
-        with_text = [i for i, item in enumerate(items) if (item.text or "").strip()]
         # Rows of one kind go together: no row pays for a modality that it does not have.
+        kinds: dict[tuple[bool, bool], list[int]] = {}
+        for i, item in enumerate(items):
+            kinds.setdefault((item.image is not None, item.has_text), []).append(i)
         tokens = np.empty((len(items), self.config.num_query_tokens, self.config.embed_dim), dtype=np.float32)
-        both = sorted(set(with_picture) & set(with_text))
-        for rows in (both, sorted(set(with_picture) - set(both)), sorted(set(with_text) - set(both))):
-            if rows:
-                tokens[rows] = self._encode([items[i] for i in rows])
+        for rows in kinds.values():
+            tokens[rows] = self._encode([items[i] for i in rows])
         return tokens
 
     def match(self, queries: Sequence[str], items: Sequence[ItemInput]) -> Floats:
@@ -106,7 +109,7 @@ class Retriever:
     def _encode(self, items: Sequence[ItemInput]) -> Floats:
         pictures = self._pictures(items)
         ids = mask = None
-        if (items[0].text or "").strip():
+        if items[0].has_text:
             ids, mask = self.processor.texts([item.text or "" for item in items])
         return self.backend.encode_item(pictures, ids, mask)
 
