@@ -20,14 +20,15 @@ def measure(
     itself (`auto`).
     """
     model = find(name)
-    data_dir = search.catalogue(folder, retriever.load(model), size)
+    loaded = retriever.load(model)
+    data_dir = search.catalogue(folder, loaded, size)
     seconds = _SECONDS * gpu.seconds
     crowds: list[Row] = []
     arrivals: list[Row] = []
     uploads: list[Row] = []
     devices = dict.fromkeys(("cpu", str(gpu.device)))
     for device in devices:
-        way = resolve("auto", model, device)
+        way = resolve("auto", loaded.config, loaded.model_id, device)
         about: Row = {"device": device, "way": way}
         settings = {"SEARCH_DEVICE": device, "SEARCH_INFERENCE": way}
         with service(data_dir, model, SEARCH_QUERY_CACHE="0", **settings) as server:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from retriever import checkpoint_folder, cpu, onnx_cache
 from retriever.arrays import Floats, Ids
+from retriever.config import RetrieverConfig
 
 Inference = Literal["auto", "torch", "bf16", "graphs", "onnx", "int8"]
 Features: TypeAlias = Any  # of pictures, wherever the model keeps them: for the same model's own calls alone
@@ -30,11 +31,10 @@ class Backend(Protocol):
     def match(self, pictures: Features | None, input_ids: Ids, attention_mask: Ids) -> Floats: ...
 
 
-def resolve(asked: Inference, folder: Path, device: str) -> Inference:
-    """What `auto` means for a checkpoint folder here: graphs on CUDA; on a CPU what it is quickest at and was exported.
+def resolve(asked: Inference, config: RetrieverConfig, model_id: str, device: str) -> Inference:
+    """What `auto` means for a checkpoint here: graphs on CUDA; on a CPU what it is quickest at and was exported.
 
     Raises:
-        FileNotFoundError, ValueError: as `onnx_cache.is_exported`.
         ValueError: ONNX Runtime is asked for on a GPU, or CUDA graphs where there is no CUDA.
     """
     cuda = device.startswith("cuda")
@@ -47,13 +47,13 @@ def resolve(asked: Inference, folder: Path, device: str) -> Inference:
     if asked != "auto":
         return asked
     for precision in cpu.quickest():
-        if onnx_cache.is_exported(folder, precision):
+        if onnx_cache.is_complete(onnx_cache.cache_folder(model_id, precision), config):
             return "int8" if precision == "int8" else "onnx"
     return "torch"
 
 
-def open_backend(folder: Path, inference: Inference, device: str) -> Backend:
-    """A checkpoint's model, to be run as `resolve` has decided.
+def open_backend(folder: Path, config: RetrieverConfig, model_id: str, inference: Inference, device: str) -> Backend:
+    """The model of a checkpoint with this configuration and id, to be run as `resolve` has decided.
 
     Raises:
         FileNotFoundError, ValueError: as `checkpoint.load_folder`.
@@ -61,7 +61,7 @@ def open_backend(folder: Path, inference: Inference, device: str) -> Backend:
         RuntimeError: the GPU's memory is too small, or a CUDA graph could not be captured.
     """
     if inference in ("onnx", "int8"):
-        return _open_onnx(folder, "int8" if inference == "int8" else "fp32")
+        return _open_onnx(folder, config, model_id, "int8" if inference == "int8" else "fp32")
     import torch
 
     from retriever.checkpoint import load_folder
@@ -78,11 +78,10 @@ def open_backend(folder: Path, inference: Inference, device: str) -> Backend:
     return captured
 
 
-def _open_onnx(folder: Path, precision: onnx_cache.Precision) -> Backend:
+def _open_onnx(folder: Path, config: RetrieverConfig, model_id: str, precision: onnx_cache.Precision) -> Backend:
     from retriever.onnx_model import OnnxModel  # torch alone serves without it
 
-    config = checkpoint_folder.load_config(folder)
-    graphs = onnx_cache.cache_folder(checkpoint_folder.model_id(folder), precision)
+    graphs = onnx_cache.cache_folder(model_id, precision)
     if not onnx_cache.is_complete(graphs, config):
         from retriever.onnx_export import export
 

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from retriever import checkpoint_folder
 from retriever.config import RetrieverConfig
 
 Precision = Literal["fp32", "int8"]
@@ -24,16 +23,6 @@ def cache_folder(model_id: str, precision: Precision) -> Path:
 def graph_names(config: RetrieverConfig) -> tuple[str, ...]:
     """Of a model's graphs: `{name}.onnx` each."""
     return ("query", "pictures", "item", "match") if config.matching else ("query", "pictures", "item")
-
-
-def is_exported(source: Path, precision: Precision) -> bool:
-    """Whether the checkpoint in `source` has all its graphs in the cache.
-
-    Raises:
-        FileNotFoundError, ValueError: as `checkpoint_folder.load_config`.
-    """
-    config = checkpoint_folder.load_config(source)
-    return is_complete(cache_folder(checkpoint_folder.model_id(source), precision), config)
 
 
 def is_complete(folder: Path, config: RetrieverConfig) -> bool:

@@ -127,11 +127,12 @@ def load(name: str | Path = "compact", device: str = "cpu", inference: Inference
         OSError: the exported graphs cannot be written.
     """
     folder = find(str(name))
-    resolved = resolve(inference, folder, device)
-    backend = open_backend(folder, resolved, device)
     config = checkpoint_folder.load_config(folder)
+    model_id = checkpoint_folder.model_id(folder)  # once: it reads every byte, and weights may be gigabytes
+    resolved = resolve(inference, config, model_id, device)
+    backend = open_backend(folder, config, model_id, resolved, device)
     processor = Processor(config, checkpoint_folder.load_tokenizer(folder, config))
-    return Retriever(backend, processor, checkpoint_folder.model_id(folder), resolved)
+    return Retriever(backend, processor, model_id, resolved)
 
 
 def identify(name: str | Path) -> str:

@@ -91,9 +91,9 @@ def test_the_same_checkpoint_keeps_its_model_id(tiny_retriever: Retriever, other
     assert other.model_id == tiny_retriever.model_id
 
 
-def test_auto_takes_graphs_on_cuda(tiny_checkpoint: Path) -> None:
-    assert resolve("auto", tiny_checkpoint, "cuda:1") == "graphs"
-    assert resolve("auto", tiny_checkpoint, "mps") == "bf16"
+def test_auto_takes_graphs_on_cuda() -> None:
+    assert resolve("auto", TINY, "any", "cuda:1") == "graphs"
+    assert resolve("auto", TINY, "any", "mps") == "bf16"
 
 
 @pytest.mark.parametrize(
@@ -115,19 +115,19 @@ def test_auto_takes_what_the_processor_is_quickest_at_of_what_is_exported(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo, model_id = tmp_path / "cpuinfo", retriever.identify(tiny_checkpoint)
     if flags is not None:
         cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
     monkeypatch.setattr(cpu, "_CPUINFO", cpuinfo)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert resolve("auto", tiny_checkpoint, "cpu") == "torch"
+    assert resolve("auto", TINY, model_id, "cpu") == "torch"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_cache))
-    assert resolve("auto", tiny_checkpoint, "cpu") == first
-    graphs = onnx_cache.cache_folder(retriever.identify(tiny_checkpoint), "int8" if first == "int8" else "fp32")
+    assert resolve("auto", TINY, model_id, "cpu") == first
+    graphs = onnx_cache.cache_folder(model_id, "int8" if first == "int8" else "fp32")
     cache = shutil.copytree(tiny_cache, tmp_path / "cache")
     shutil.rmtree(cache / graphs.relative_to(tiny_cache))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    assert resolve("auto", tiny_checkpoint, "cpu") == second
+    assert resolve("auto", TINY, model_id, "cpu") == second
 
 
 def test_cuda_graphs_are_refused_without_cuda(tiny_checkpoint: Path) -> None:
@@ -213,7 +213,6 @@ def test_an_export_that_fails_leaves_nothing(
     monkeypatch.setattr(onnx_export, "_quantise", full)
     with pytest.raises(OSError, match="the disk is full"):
         onnx_export.export(tiny_checkpoint, "int8")
-    assert not onnx_cache.is_exported(tiny_checkpoint, "int8")
     assert list((tmp_path / "fused-product-search").iterdir()) == []
 
 
@@ -229,9 +228,9 @@ def own_cache(tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_graph_that_is_missing_is_exported_anew(tiny_checkpoint: Path, own_cache: Path, graph: str) -> None:
     folder = onnx_cache.cache_folder(retriever.identify(tiny_checkpoint), "int8")
     (folder / f"{graph}.onnx").unlink()
-    assert not onnx_cache.is_exported(tiny_checkpoint, "int8")
+    assert not onnx_cache.is_complete(folder, TINY)
     retriever.load(tiny_checkpoint, inference="int8").encode_items(items())
-    assert onnx_cache.is_exported(tiny_checkpoint, "int8")
+    assert onnx_cache.is_complete(folder, TINY)
     assert len(list(own_cache.iterdir())) == 2
 
 
@@ -271,7 +270,7 @@ def test_of_two_exports_at_once_both_succeed(
 
     monkeypatch.setattr(Path, "rename", too_late)
     assert onnx_export.export(tiny_checkpoint, "int8") == folder
-    assert onnx_cache.is_exported(tiny_checkpoint, "int8")
+    assert onnx_cache.is_complete(folder, TINY)
     assert len(list(own_cache.iterdir())) == 2
 
 
