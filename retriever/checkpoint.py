@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from retriever.checkpoint_folder import FILES, load_config, load_tokenizer, model_id
-from retriever.files import sync_file, sync_folder
+from retriever.files import sync
 from retriever.model import FusedRetriever
 
 _SCALE = ".int8_scale"
@@ -42,7 +42,7 @@ def save(model: FusedRetriever, tokenizer: Tokenizer, folder: Path, storage: Lit
         tokenizer.save(str(beside / "tokenizer.json"), pretty=False)
         save_file(tensors, beside / "model.safetensors")
         for name in FILES:
-            sync_file(beside / name)
+            sync(beside / name)
     except BaseException:
         shutil.rmtree(beside)
         raise
@@ -51,7 +51,7 @@ def save(model: FusedRetriever, tokenizer: Tokenizer, folder: Path, storage: Lit
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (beside / name).replace(folder / name)
     beside.rmdir()
-    sync_folder(folder)
+    sync(folder)
     return model_id(folder)
 
 

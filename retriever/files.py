@@ -7,12 +7,12 @@ from uuid import uuid4
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file, or replaces it, in one step, durably. Blocking. Raises OSError."""
-    replace(path, content)
-    sync_folder(path.parent)
+    write_unsynced(path, content)
+    sync(path.parent)
 
 
-def replace(path: Path, content: bytes) -> None:
-    """The same for several files of a folder, which is synced once afterwards. Blocking. Raises OSError."""
+def write_unsynced(path: Path, content: bytes) -> None:
+    """Writes a file, or replaces it, in one step, durably once its folder is synced. Blocking. Raises OSError."""
     # A name of its own: another process may be writing the same file, on another machine even.
     unfinished = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
     try:
@@ -26,17 +26,8 @@ def replace(path: Path, content: bytes) -> None:
         raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable: a file's own fsync does not. Blocking."""
-    _sync(folder)
-
-
-def sync_file(file: Path) -> None:
-    """Makes a file durable that a library has written. Blocking."""
-    _sync(file)
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Makes a file's content durable, or the names in a folder: syncing the file does not. Blocking. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from retriever.checkpoint import load_folder
 from retriever.checkpoint_folder import load_config, model_id
 from retriever.config import RetrieverConfig
-from retriever.files import sync_file, sync_folder
+from retriever.files import sync
 from retriever.model import FusedRetriever
 from retriever.onnx_cache import Precision, cache_folder, graph_names, is_complete
 from retriever.onnx_model import open_graph
@@ -72,8 +72,8 @@ def export(source: Path, precision: Precision) -> Path:
                 if precision == "int8" and name != "pictures":
                     _quantise(beside / f"{name}.onnx")
         for file in beside.iterdir():
-            sync_file(file)
-        sync_folder(beside)
+            sync(file)
+        sync(beside)
         _publish(beside, target, config)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -89,7 +89,7 @@ def _publish(beside: Path, target: Path, config: RetrieverConfig) -> None:
         except OSError:
             if not is_complete(target, config):
                 raise
-    sync_folder(target.parent)
+    sync(target.parent)
 
 
 def _remove_unfinished(cache: Path) -> None:

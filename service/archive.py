@@ -26,7 +26,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from retriever.files import sync_folder
+from retriever.files import sync
 from service.export import Exported
 from service.rules import Rules
 
@@ -108,7 +108,7 @@ class Writer:
         os.fsync(self._file.fileno())  # before it takes the place of an older one
         self._unfinished.replace(self._path)
         self._file.close()
-        sync_folder(self._path.parent)
+        sync(self._path.parent)
 
     def abandon(self) -> None:
         """Removes what was written, if it was not finished."""

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal
 
 import orjson
 
-from retriever.files import sync_folder
+from retriever.files import sync
 from service.cursors import decode_offset
 from service.problems import Problem
 from service.search_schemas import Page, SearchResponse
@@ -157,7 +157,7 @@ class EventLog:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{next(self._numbers):06}.jsonl"
         self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have cleared it away
         self._file = (self._folder / name).open("ab")
-        sync_folder(self._folder)
+        sync(self._folder)
         return self._file
 
     def _end(self) -> None:

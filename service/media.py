@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from retriever.files import replace, sync_folder
+from retriever.files import sync, write_unsynced
 from retriever.pictures import upright_rgb
 from service.problems import Problem
 
@@ -128,15 +128,15 @@ class MediaStore:
         folder = self._item_folder(item_id)
         if pictures and not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            sync_folder(self.folder)
-            sync_folder(folder.parent)
+            sync(self.folder)
+            sync(folder.parent)
         names = []
         for picture in pictures:
             path = folder / f"{uuid.uuid4().hex}.jpg"
-            replace(path, picture.jpeg)
+            write_unsynced(path, picture.jpeg)
             names.append(path.relative_to(self.folder).as_posix())
         if pictures:
-            sync_folder(folder)
+            sync(folder)
         return names
 
     def keep_only(self, item_id: str, names: Sequence[str]) -> None:
