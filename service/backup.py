@@ -37,7 +37,6 @@ from service.opening import (
     lasting_name,
     load_model,
     media_of,
-    open_index_of,
     served_generation,
 )
 from service.payload import indexed
@@ -148,9 +147,11 @@ async def restore(args: argparse.Namespace, settings: Settings) -> None:
         model = await load_model(settings.model, device_of(settings.device), settings.inference)
     await asyncio.to_thread(open_data_folder, settings.data_dir, restoring=True)
     dim = model.config.embed_dim if model else manifest.dim
-    index = await open_index_of(settings, dim, model_id)
+    generations = generations_of(settings)
+    index: ItemIndex | None = None
     under_way = settings.data_dir / RESTORING
     try:
+        index = await generations.open(model_id, dim, beside=False)
         mark = f"{manifest.model_id} {manifest.created_at} {manifest.items}\n".encode()
         if under_way.exists():
             if under_way.read_bytes() != mark:
@@ -177,12 +178,12 @@ async def restore(args: argparse.Namespace, settings: Settings) -> None:
         if rules is not None:
             await asyncio.to_thread(write_rules, settings.data_dir, rules)
         await asyncio.to_thread(os.sync)  # the pictures
-        generations = generations_of(settings)
         await generations.promote(Generation(model_id, lasting_name(settings.model), dim))
-        await generations.close()
         under_way.unlink()
     finally:
-        await index.close()
+        if index:
+            await index.close()
+        await generations.close()
         backup.close()
     print(f"{manifest.items} items and {manifest.pictures} pictures of {manifest.created_at} are there.")
 

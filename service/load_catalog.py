@@ -31,7 +31,7 @@ from retriever.index.generations import Generation
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.encoded import Folder
 from service.media import MediaStore, Picture
-from service.opening import disk_of, generations_of, lasting_name, media_of, open_index_of
+from service.opening import disk_of, generations_of, lasting_name, media_of
 from service.payload import images_of, indexed, new_payload, picture_files
 from service.schemas import ItemFields
 from service.settings import Settings, from_environment
@@ -94,8 +94,9 @@ async def load(args: argparse.Namespace, settings: Settings) -> None:
     await asyncio.to_thread(open_data_folder, settings.data_dir)
     media, disk = media_of(settings), disk_of(settings)
     generations = generations_of(settings)
-    index = await open_index_of(settings, manifest.dim, model_id)
+    index: ItemIndex | None = None
     try:
+        index = await generations.open(model_id, manifest.dim, beside=False)
         if await generations.current() is None:
             await generations.describe(Generation(model_id, lasting_name(settings.model), manifest.dim))
         written = same = 0
@@ -110,7 +111,8 @@ async def load(args: argparse.Namespace, settings: Settings) -> None:
                 bar.update(len(items))
         count = await index.count()
     finally:
-        await index.close()
+        if index:
+            await index.close()
         await generations.close()
     print(f"{written} items written, {same} were there already; the index holds {count}.")
     if repeated:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import retriever
 from retriever import Retriever
-from retriever.index import ItemIndex, open_index
 from retriever.index.generations import EdgeGenerations, Generation, Generations
 from retriever.inference import Inference
 from service.disk import Disk
@@ -61,18 +60,6 @@ async def load_model(name: str, device: str, inference: Inference) -> Retriever:
     model = await asyncio.to_thread(retriever.load, name, device, inference)
     await asyncio.to_thread(model.encode_queries, ["ready?"])
     return model
-
-
-async def open_index_of(settings: Settings, dim: int, model_id: str) -> ItemIndex:
-    """`open_index` where the settings say."""
-    return await open_index(
-        data_dir=settings.data_dir,
-        dim=dim,
-        model_id=model_id,
-        url=settings.qdrant_url,
-        api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
-        cluster=settings.cluster(),
-    )
 
 
 def generations_of(settings: Settings) -> Generations:

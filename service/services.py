@@ -31,7 +31,6 @@ from service.opening import (
     lasting_name,
     load_model,
     media_of,
-    open_index_of,
     picture_limits_of,
 )
 from service.rules import RuleBook
@@ -120,7 +119,7 @@ async def _open(
     serving = await generations.current()
     name = _model_to_serve(settings.model, serving)
     model = await _load(name, device, settings)
-    index = await open_index_of(settings, model.config.embed_dim, model.model_id)
+    index = await generations.open(model.model_id, model.config.embed_dim, beside=False)
     factory = _Factory(settings, metrics, media, Lexicon(), rules, events, device, publish)
     first = factory.assemble(model, index)
     takeover = Takeover(generations, first, factory.assemble, factory.serve, device, settings.inference)

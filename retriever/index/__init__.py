@@ -29,32 +29,15 @@ __all__ = [
 ]
 
 
-async def open_index(
-    *,
-    data_dir: Path,
-    dim: int,
-    model_id: str,
-    url: str | None = None,
-    api_key: str | None = None,
-    cluster: Cluster | None = None,
-) -> ItemIndex:
-    """The index of one model: on the Qdrant server at `url`, or embedded in `data_dir/index` without one.
+async def open_index(*, data_dir: Path, dim: int, model_id: str) -> ItemIndex:
+    """One model's embedded index where a service has its own, without those beside it (`retriever.index.generations`).
 
     Args:
+        data_dir: The service's; the index lies in `data_dir/index`.
         dim: D, the width of the model's embeddings.
-        cluster: How a collection is made that the server does not have yet.
 
     Raises:
-        IndexUnavailable: the server does not answer; another process has the folder open; its files cannot be read.
+        IndexUnavailable: another process has the folder open; its files cannot be read.
         ModelMismatch: the index there was written by another model.
     """
-    if not url:
-        return await EdgeIndex.open(data_dir / "index", dim, model_id)
-    from retriever.index.server import ServerIndex, connect  # its client takes a second to import
-
-    client = connect(url, api_key)
-    try:
-        return await ServerIndex.open(client, dim, model_id, cluster=cluster)
-    except BaseException:
-        await client.close()
-        raise
+    return await EdgeIndex.open(data_dir / "index", dim, model_id)

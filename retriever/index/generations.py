@@ -44,8 +44,15 @@ class Generations(ABC):
         """The one that serves; None where there is none, or where nobody ever said which model wrote it."""
 
     @abstractmethod
-    async def open(self, model_id: str, dim: int) -> ItemIndex:
-        """A model's index beside the one that serves, made where it is not there yet."""
+    async def open(self, model_id: str, dim: int, *, beside: bool = True) -> ItemIndex:
+        """A model's index, made where it is not there yet.
+
+        Args:
+            beside: Another model's may serve, and goes on. If not, this is the one that serves, or will.
+
+        Raises:
+            ModelMismatch: another model's serves, and this one is not to be beside it.
+        """
 
     @abstractmethod
     async def describe(self, generation: Generation) -> None:
@@ -70,8 +77,8 @@ class EdgeGenerations(Generations):
         found = await asyncio.to_thread(_read, self._folder / CURRENT)
         return None if found is None else generation_of(found)
 
-    async def open(self, model_id: str, dim: int) -> ItemIndex:
-        return await EdgeIndex.open(self._folder, dim, model_id, beside=True)
+    async def open(self, model_id: str, dim: int, *, beside: bool = True) -> ItemIndex:
+        return await EdgeIndex.open(self._folder, dim, model_id, beside=beside)
 
     async def describe(self, generation: Generation) -> None:
         await asyncio.to_thread(_write, self._folder / CURRENT, asdict(generation))

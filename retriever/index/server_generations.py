@@ -34,10 +34,10 @@ class ServerGenerations(Generations):
         known = {name: value for name, value in metadata.items() if value}
         return generation_of({"model": "", "dim": 0, **known, "model_id": target.removeprefix(f"{self._alias}-")})
 
-    async def open(self, model_id: str, dim: int) -> ItemIndex:
+    async def open(self, model_id: str, dim: int, *, beside: bool = True) -> ItemIndex:
         client = self._connect()
         try:
-            return await ServerIndex.open(client, dim, model_id, self._alias, self._cluster, beside=True)
+            return await ServerIndex.open(client, dim, model_id, self._alias, self._cluster, beside=beside)
         except BaseException:
             await client.close()
             raise

@@ -4,18 +4,18 @@ import asyncio
 import dataclasses
 import socket
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient, models
 
-from retriever.index import FilterError, IndexUnavailable, ModelMismatch, open_index
+from retriever.index import FilterError, IndexUnavailable, ModelMismatch
 from retriever.index.fields import WORDS_KEY, Kind, key
 from retriever.index.filters import parse
 from retriever.index.listing import order_of
-from retriever.index.server import ServerIndex
+from retriever.index.server import ServerIndex, connect
+from retriever.index.server_generations import ServerGenerations
 from tests.contract.helpers import DIM, item
 
 pytestmark = pytest.mark.anyio
@@ -180,10 +180,11 @@ async def test_a_first_page_takes_one_request_beside_the_counts(
     assert sorted(calls) == ["count", "query_batch_points"]
 
 
-async def test_a_server_that_is_away(tmp_path: Path) -> None:
+async def test_a_server_that_is_away() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: the port refuses
         port = nobody.getsockname()[1]
+        generations = ServerGenerations(lambda: connect(f"http://127.0.0.1:{port}", None))
         with pytest.raises(IndexUnavailable, match="Qdrant server"):
-            await open_index(data_dir=tmp_path, dim=DIM, model_id="m", url=f"http://127.0.0.1:{port}", api_key=None)
-    assert not (tmp_path / "index").exists()
+            await generations.open("m", DIM)
+        await generations.close()

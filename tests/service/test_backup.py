@@ -21,7 +21,7 @@ from service.archive import Manifest, Reader, Writer
 from service.data_folder import RESTORING
 from service.export import Exported, export, from_lines, to_lines
 from service.media import MediaStore
-from service.opening import open_index_of
+from service.opening import generations_of
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -46,7 +46,7 @@ def shop(settings: Settings) -> Settings:
 
 def content(settings: Settings, model_id: str, dim: int = 16) -> dict[str, Exported]:
     async def read() -> dict[str, Exported]:
-        index = await open_index_of(settings, dim, model_id)
+        index = await generations_of(settings).open(model_id, dim)
         media = MediaStore(settings.data_dir / "media")
         found = {item.payload["id"]: item async for item in export(index, media, whole=True)}
         await index.close()

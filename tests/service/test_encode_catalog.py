@@ -23,7 +23,7 @@ from service.app import create_app
 from service.encode_catalog import prepared
 from service.encoded import SCHEMA, Folder, Manifest
 from service.media import PictureLimits
-from service.opening import open_index_of
+from service.opening import generations_of
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -192,7 +192,7 @@ def test_two_workers_are_killed_go_on_and_the_service_finds_what_they_encoded(
 
 def check_vectors(settings: Settings, model: Retriever, rows: dict[str, dict[str, Any]]) -> None:
     async def read() -> dict[str, Any]:
-        index = await open_index_of(settings, model.config.embed_dim, model.model_id)
+        index = await generations_of(settings).open(model.model_id, model.config.embed_dim)
         try:
             return await index.tokens(list(rows))
         finally:
