@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from retriever.index import boost, fusion, lexical, selection
 from retriever.index.fields import EXACT, WORDS_KEY, Kind, fold, key, merged
-from retriever.index.filters import Among, AnyOf, Condition, Fields, conjoin, resolve, word_for_word
+from retriever.index.filters import Among, AnyOf, Condition, Fields, Range, conjoin, keys_of, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
 from retriever.index.known_fields import KnownFields, Schema
 from retriever.index.listing import Listing
@@ -95,6 +95,17 @@ class ItemIndex(Listing):
         # Among the hits of one search each count takes long: other searches go in between.
         found = [await one for one in counting] if isinstance(filter, Among) else await asyncio.gather(*counting)
         return dict(zip(names, found, strict=True))
+
+    async def range_counts(self, ranges: Sequence[Condition], among: Condition | None = None) -> list[int]:
+        """How many items lie in each of these ranges (`filters.between`), of those that a condition lets through."""
+        if not isinstance(among, Among):
+            return await asyncio.gather(*(self.count(conjoin(among, one)) for one in ranges))
+        # One search's own hits, thousands of ids: they go to the engine once, and not with each of the ranges.
+        values = (await self.values_of(among.point_ids, list(set().union(*map(keys_of, ranges))))).values()
+        return [
+            sum(isinstance(one, Range) and any(map(one.holds, own.get(one.key, ()))) for own in values)
+            for one in ranges
+        ]
 
     async def search(
         self,

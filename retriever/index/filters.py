@@ -62,6 +62,15 @@ class Range:
     lt: float | None = None
     lte: float | None = None
 
+    def holds(self, number: float) -> bool:
+        """Whether a number lies within, as an engine would say."""
+        return (
+            (self.gt is None or number > self.gt)
+            and (self.gte is None or number >= self.gte)
+            and (self.lt is None or number < self.lt)
+            and (self.lte is None or number <= self.lte)
+        )
+
 
 @dataclass(frozen=True)
 class Among:

@@ -8,7 +8,8 @@ import pytest
 
 from retriever.index import FilterError, ItemIndex, fields, known_fields, open_index
 from retriever.index.fields import field_name, key
-from retriever.index.filters import parse
+from retriever.index.filters import Among, between, parse
+from retriever.index.points import point_id
 from tests.contract.helpers import DIM, query
 from tests.contract.test_filters import product, through
 
@@ -84,6 +85,16 @@ async def test_what_was_stored_with_its_accents_apart_is_found_as_it_is_shown(
         await index.upsert([product("a", **{apart: apart})])
     assert await through(index, {apart: apart}) == ["a"]
     assert await through(index, {unicodedata.normalize("NFC", apart): apart}) == ["a"]
+
+
+async def test_ranges_count_the_same_among_items_and_under_a_filter_that_lets_those_through(index: ItemIndex) -> None:
+    await index.upsert([product(str(n), price=n, brand="AB"[n % 2]) for n in range(6)] + [product("none", brand="B")])
+    bounds = ({"lt": 2}, {"gte": 2, "lt": 5}, {"gte": 5}, {"gt": 0, "lte": 1})
+    ranges = await index.with_fields(lambda known: [between("price", one, known, "ranges") for one in bounds])
+    assert await index.range_counts(ranges) == [2, 3, 1, 1]
+    for some in parse({"brand": "B"}, await index.fields()), Among(tuple(map(point_id, ("1", "3", "5", "none")))):
+        assert await index.range_counts(ranges, some) == [1, 1, 1, 1]
+    assert await index.range_counts(ranges, Among(())) == [0, 0, 0, 0]
 
 
 async def test_names_that_are_alike_are_looked_for_only_when_they_are_shown(
