@@ -21,7 +21,16 @@ _PATIENCE = 2.0  # seconds for the engine of a process that was killed to notice
 
 
 def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
-    """A model's index in a folder, created if there is none. Takes and raises what `EdgeIndex.open` does."""
+    """A model's index in a folder, created if there is none.
+
+    Args:
+        beside: Another model's may serve from this folder.
+
+    Raises:
+        IndexInUse: another process has it open.
+        IndexUnavailable: its files cannot be made or read.
+        ModelMismatch: the index of another model serves from this folder.
+    """
     ours = folder / model_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
