@@ -5,6 +5,7 @@ it is opened.
 """
 
 import asyncio
+import math
 import re
 from abc import abstractmethod
 from collections import Counter
@@ -23,7 +24,7 @@ from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, Vector, make_points, point_id
 from retriever.index.question import Boost, Question, checked
 from retriever.index.results import Facet, Hit, SearchResult
-from retriever.index.selection import Sort
+from retriever.index.selection import Cut, Sort
 from retriever.index.word_counts import WordCounts
 
 _FEW = 8  # items that have an article number; what more of them have, "330 ml" or "size 12", is none
@@ -37,9 +38,9 @@ class ItemIndex(Listing):
     Every method raises `IndexUnavailable` when the engine does not do what it was asked.
     """
 
-    def __init__(self, dim: int, model_id: str) -> None:
+    def __init__(self, dim: int, model_id: str, *, fields_trusted: float = math.inf) -> None:
         self._dim, self._model_id = dim, model_id
-        self._fields = KnownFields(self._read_fields, self._create_field)
+        self._fields = KnownFields(self._read_fields, self._create_field, fields_trusted)
         self._words = WordCounts(self.count)
         self._commits = GroupCommit(self._write)
 
@@ -172,8 +173,9 @@ class ItemIndex(Listing):
         lifts = () if named or (lexical_weight and lexical.codes(text)) else tuple(boosts)
         asked = Question(vectors, text, words, lexical_weight, named, filter, points, lifts)
         wanted = offset + limit
-        if sort or group_by or min_score is not None or relevance_floor is not None:
-            chosen, total, among = await self._of_pool(asked, wanted, sort, group_by, min_score, relevance_floor)
+        cut = Cut(tuple(sort), group_by, min_score, relevance_floor)
+        if cut != Cut():
+            chosen, total, among = await self._of_pool(asked, wanted, cut)
         elif not limit:
             return SearchResult([], await self.count(filter), filter)
         else:
@@ -187,37 +189,29 @@ class ItemIndex(Listing):
 
     async def _best(self, asked: Question, offset: int, wanted: int) -> tuple[list[selection.Chosen], int]:
         """The `wanted` best, and how many the filter lets through; none if there are not even `offset`."""
-        if wanted > fusion.CANDIDATES:  # how deep to look depends on how many there are
-            items = await self.count(asked.filter)
-            if offset >= items:
-                return [], items
-            wanted = min(wanted, items)
-        ranking = self._lifted(asked, wanted) if asked.boosts else self._ranked(asked, wanted, fusion.CANDIDATES)
-        total, ranked = await asyncio.gather(self.count(asked.filter), ranking)
+        rank = self._lifted if asked.boosts else self._ranked
+        if wanted <= fusion.CANDIDATES:
+            total, ranked = await asyncio.gather(self.count(asked.filter), rank(asked, wanted))
+        else:  # how deep to look depends on how many there are
+            total = await self.count(asked.filter)
+            ranked = await rank(asked, min(wanted, total)) if offset < total else []
         return [selection.Chosen(one) for one in ranked], total
 
-    async def _ranked(self, asked: Question, wanted: int, first: int) -> list[fusion.Ranked]:
-        """The `wanted` best, by tiers of which the first is so deep."""
-        tiers, ideal = await self._tiers(asked, fusion.depths(wanted, first))
+    async def _ranked(self, asked: Question, wanted: int, least: int = 0) -> list[fusion.Ranked]:
+        """The `wanted` best, by tiers of which the first is at least so deep."""
+        tiers, ideal = await self._tiers(asked, fusion.depths(wanted, max(fusion.CANDIDATES, least)))
         return fusion.rank(tiers, asked.lexical_weight, wanted, ideal)
 
     async def _lifted(self, asked: Question, wanted: int) -> list[fusion.Ranked]:
         """As `_ranked`, and at least as many as boosts are about, in the order that these give."""
-        first = fusion.CANDIDATES
-        ranked = await self._ranked(asked, first, first)
+        ranked = await self._ranked(asked, fusion.CANDIDATES)
         reach = boost.reach_of(ranked, asked, grouped=False)
-        if max(wanted, reach.many) > first:
-            ranked = await self._ranked(asked, max(wanted, reach.many), max(first, reach.many))
+        if max(wanted, reach.many) > fusion.CANDIDATES:
+            ranked = await self._ranked(asked, max(wanted, reach.many), reach.many)
         return await self._boosted(ranked, asked, reach)
 
     async def _of_pool(
-        self,
-        asked: Question,
-        wanted: int,
-        sort: Sequence[Sort],
-        group_by: str | None,
-        min_score: float | None,
-        relevance_floor: float | None,
+        self, asked: Question, wanted: int, cut: Cut
     ) -> tuple[list[selection.Chosen], int, Condition | None]:
         """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
         words_decide = asked.vectors is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
@@ -226,16 +220,16 @@ class ItemIndex(Listing):
             deeper, ideal = await self._tiers(asked, [depth])
             tiers += deeper
             ranked = fusion.rank(tiers, asked.lexical_weight, depth, ideal)
-            left = selection.above(ranked, min_score, relevance_floor, words_decide=words_decide, pinned=asked.pinned)
-            reach = boost.reach_of(left, asked, grouped=bool(group_by))
-            chosen = await self._select(await self._boosted(left, asked, reach), sort, group_by)
-            cut = len(left) < len(ranked)
+            left = selection.above(ranked, cut, words_decide=words_decide, pinned=asked.pinned)
+            reach = boost.reach_of(left, asked, grouped=bool(cut.group_by))
+            chosen = await self._select(await self._boosted(left, asked, reach), cut)
+            fewer = len(left) < len(ranked)
             # Candidates come by `dense`, floors are of MaxSim: where they cut off few, they leave more of deeper ones.
             inside = len(left) <= depth // 2
             # Sorted pages are of one order, so where they are does not say how deep it goes.
-            if inside or len(ranked) >= items or (group_by and not sort and len(chosen) > wanted):
+            if inside or len(ranked) >= items or (cut.group_by and not cut.sort and len(chosen) > wanted):
                 break
-        return chosen, len(chosen), Among(tuple(one.point_id for one in left)) if cut else asked.filter
+        return chosen, len(chosen), Among(tuple(one.point_id for one in left)) if fewer else asked.filter
 
     async def browse(
         self, *, sort: Sort, limit: int, offset: int = 0, filter: Condition | None = None, group_by: str | None = None
@@ -249,7 +243,7 @@ class ItemIndex(Listing):
         for depth in selection.POOL if group_by else (wanted,):
             places = await self._beyond(sort, None, depth, filter) if items and (group_by or offset < items) else []
             ranked = [fusion.Ranked(point, 0.0, 0.0, 0.0) for _, point in places]
-            chosen = await self._select(ranked, (), group_by)
+            chosen = await self._select(ranked, Cut(group_by=group_by))
             if len(places) >= items or len(chosen) > wanted:
                 break
         hits = await self._shown(chosen[offset:wanted], explain=False)
@@ -319,13 +313,13 @@ class ItemIndex(Listing):
         values = await self.values_of(points, [by])
         return boost.by_place({point: own[by][0] for point, own in values.items() if own.get(by)})
 
-    async def _select(
-        self, left: Sequence[fusion.Ranked], sort: Sequence[Sort], group_by: str | None
-    ) -> list[selection.Chosen]:
-        keys = [*(one.key for one in sort), *([group_by] if group_by else [])]
+    async def _select(self, left: Sequence[fusion.Ranked], cut: Cut) -> list[selection.Chosen]:
+        keys = [*(one.key for one in cut.sort), *([cut.group_by] if cut.group_by else [])]
         values = await self.values_of([one.point_id for one in left], keys)
-        left = selection.ordered(left, sort, values)
-        return selection.grouped(left, group_by, values) if group_by else [selection.Chosen(one) for one in left]
+        left = selection.ordered(left, cut.sort, values)
+        return (
+            selection.grouped(left, cut.group_by, values) if cut.group_by else [selection.Chosen(one) for one in left]
+        )
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
         kinds = (await self.fields()).get(name, set())

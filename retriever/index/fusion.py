@@ -62,7 +62,7 @@ def candidates(asked: Question, answers: Sequence[Mapping[int, float]]) -> list[
     return [Candidates(semantic, words) for semantic, words in pairs]
 
 
-def depths(wanted: int, first: int = CANDIDATES) -> list[int]:
+def depths(wanted: int, first: int) -> list[int]:
     """Depths of candidate search, each twice the one before, until `wanted` items are sure to be ranked.
 
     A deeper search may find an item that belongs before some already shown. Were a later page ranked from it alone,

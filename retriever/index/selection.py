@@ -33,34 +33,37 @@ class Sort:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """What is shown of a pool: the hits above both floors, in an order of fields, the first of each group."""
+
+    sort: tuple[Sort, ...] = ()  # none: by relevance
+    group_by: str | None = None  # a payload key
+    min_score: float | None = None
+    relevance_floor: float | None = None  # a share of the best score
+
+
+@dataclass(frozen=True)
 class Chosen:
     ranked: Ranked
     group: str | None = None  # the value by which it was grouped
     group_size: int = 1  # candidates with that value
 
 
-def above(
-    ranked: Sequence[Ranked],
-    min_score: float | None,
-    relevance_floor: float | None,
-    *,
-    words_decide: bool = False,
-    pinned: Sequence[str] = (),
-) -> list[Ranked]:
-    """Those that score at least `min_score`, and `relevance_floor` × the best (0: all). Keeps the order.
+def above(ranked: Sequence[Ranked], cut: Cut, *, words_decide: bool, pinned: Sequence[str]) -> list[Ranked]:
+    """Those that score at least `cut.min_score`, and `cut.relevance_floor` × the best (0: all). Keeps the order.
 
     The best is that of meaning. The words that a hit has in common with the query lift it above others of its kind, and
     would push those out: one "black kurta" so named would leave no other. Where words decide (no query vector, or an
     article number), the best is that of the whole score. Points that are `pinned` stay whatever they score.
     """
-    floor = -math.inf if min_score is None else min_score
-    if relevance_floor:
+    floor = -math.inf if cut.min_score is None else cut.min_score
+    if cut.relevance_floor:
         most = _most(ranked, words_decide=words_decide)
-        floor = max(floor, most - (1 - relevance_floor) * max(most, _LEAST_BEST))
+        floor = max(floor, most - (1 - cut.relevance_floor) * max(most, _LEAST_BEST))
     return [one for one in ranked if one.score >= floor or one.point_id in pinned]
 
 
-def best_of(ranked: Sequence[Ranked], *, words_decide: bool = False) -> float:
+def best_of(ranked: Sequence[Ranked], *, words_decide: bool) -> float:
     """The best likeness, at least that of hits that are like the query at all: weights are shares of it."""
     return max(_most(ranked, words_decide=words_decide), _LEAST_BEST)
 

@@ -17,7 +17,7 @@ from retriever.index.base import ItemIndex
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
-from retriever.index.known_fields import KnownFields, Schema
+from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
 from retriever.index.question import Question
 from retriever.index.results import Hit, IndexUnavailable, ModelMismatch, SearchResult
@@ -39,8 +39,7 @@ class ServerIndex(ItemIndex):
     def __init__(
         self, client: AsyncQdrantClient, dim: int, model_id: str, alias: str = ALIAS, cluster: Cluster | None = None
     ) -> None:
-        super().__init__(dim, model_id)
-        self._fields = KnownFields(self._read_fields, self._create_field, _FIELDS_TRUSTED)
+        super().__init__(dim, model_id, fields_trusted=_FIELDS_TRUSTED)
         self._client = client
         self._cluster = cluster or Cluster()
         # By its own name, not the alias: when the alias moves on to another model's collection, vectors of this model
