@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from retriever.arrays import Floats
 from retriever.checkpoint import load_folder
 from retriever.checkpoint_folder import load_config, model_id
 from retriever.config import RetrieverConfig
@@ -201,7 +202,7 @@ def _translations() -> dict[Any, Any]:
     return {aten._adaptive_avg_pool2d.default: pool, aten.adaptive_avg_pool2d.default: pool}
 
 
-def _averages(length: int, cells: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _averages(length: int, cells: int) -> Floats:
     """`(cells, length)`: row i holds the weights of cell i, over the same pixels as torch's adaptive pooling."""
     weights = np.zeros((cells, length), dtype=np.float32)
     for cell in range(cells):

@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
+from retriever.arrays import Floats
 from retriever.index import boost, fusion, lexical, selection
 from retriever.index.fields import EXACT, WORDS_KEY, Kind, fold, key, merged
 from retriever.index.filters import Among, AnyOf, Condition, Fields, Range, conjoin, keys_of, resolve, word_for_word
 from retriever.index.group_commit import GroupCommit
 from retriever.index.known_fields import KnownFields, Schema
 from retriever.index.listing import Listing
-from retriever.index.points import IndexedItem, Payload, Point, Vector, make_points, point_id
+from retriever.index.points import IndexedItem, Payload, Point, make_points, point_id
 from retriever.index.question import Boost, Question, checked
 from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Cut, Sort
@@ -68,7 +69,7 @@ class ItemIndex(Listing):
         payloads = await self._payloads([point_id(item_id) for item_id in ids]) if ids else {}
         return {payload["id"]: payload for payload in payloads.values()}
 
-    async def tokens(self, ids: Sequence[str]) -> dict[str, Vector]:
+    async def tokens(self, ids: Sequence[str]) -> dict[str, Floats]:
         """The tokens `(T, D)` of those ids that are there."""
         found = await self._tokens([point_id(item_id) for item_id in ids]) if ids else {}
         return {item_id: found[point_id(item_id)] for item_id in ids if point_id(item_id) in found}
@@ -360,7 +361,7 @@ class ItemIndex(Listing):
     async def _delete(self, point_ids: list[str]) -> int: ...
 
     @abstractmethod
-    async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
+    async def _tokens(self, point_ids: list[str]) -> dict[str, Floats]:
         """`(T, D)` by point id, for those that are there."""
 
     @abstractmethod

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from retriever.arrays import Floats
 from retriever.index import fusion
 from retriever.index.base import ItemIndex
 from retriever.index.edge_process import EngineProcess
@@ -18,7 +19,7 @@ from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Condition, keys_of
 from retriever.index.kept import Kept
 from retriever.index.known_fields import Schema
-from retriever.index.points import Payload, Point, Vector, chunks
+from retriever.index.points import Payload, Point, chunks
 from retriever.index.question import Question
 from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, SearchResult
 from retriever.index.selection import Values
@@ -106,8 +107,8 @@ class EdgeIndex(ItemIndex):
         payloads: dict[str, Payload] = await self._engine.call("payloads", point_ids)
         return payloads
 
-    async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
-        tokens: dict[str, Vector] = await self._engine.call("tokens", point_ids)
+    async def _tokens(self, point_ids: list[str]) -> dict[str, Floats]:
+        tokens: dict[str, Floats] = await self._engine.call("tokens", point_ids)
         return tokens
 
     async def _values(self, point_ids: list[str], keys: Sequence[str]) -> Values:

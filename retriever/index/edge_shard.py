@@ -15,10 +15,11 @@ from typing import IO, Any, get_args
 import numpy as np
 import qdrant_edge as engine
 
+from retriever.arrays import Floats
 from retriever.index import edge_files, fusion
 from retriever.index.fields import BUILT_IN, MAX_FIELDS, SECTION, Kind, key, kinds_of, parse_key, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
-from retriever.index.points import Payload, Point, Vector, caller_payload, dense_query, fields_of
+from retriever.index.points import Payload, Point, caller_payload, dense_query, fields_of
 from retriever.index.question import Question
 from retriever.index.results import IndexUnavailable
 from retriever.index.selection import Values
@@ -131,7 +132,7 @@ class Shard:
             records = self._shard.retrieve(point_ids, _CALLERS, False)
         return {str(record.id): caller_payload(record.payload) for record in records}
 
-    def tokens(self, point_ids: list[str]) -> dict[str, Vector]:
+    def tokens(self, point_ids: list[str]) -> dict[str, Floats]:
         with _engine_errors():
             records = self._shard.retrieve(point_ids, False, ["tokens"])
         return {str(record.id): np.asarray(record.vector["tokens"], dtype=np.float32) for record in records}

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from retriever.arrays import Floats
 from retriever.index import lexical
 from retriever.index.fields import SECTION, FieldValue, Stored, store
 
 Payload = dict[str, Any]
-Vector = npt.NDArray[np.float32]
 
 # The engine takes only numbers and UUIDs as ids. A name's UUID (RFC 9562, version 5) makes the same id the same point.
 _NAMESPACE = uuid.UUID("8d1b9a52-6f0e-5c1c-9a0c-3d4c1f6b7e21")
@@ -26,7 +25,7 @@ class IndexedItem:
     """An item as it is indexed."""
 
     id: str  # the shop's own
-    tokens: Vector  # (T, D), as the model gives them; T = Q × pictures
+    tokens: Floats  # (T, D), as the model gives them; T = Q × pictures
     text: str  # what BM25 sees
     payload: Payload  # JSON, returned as it is; `id` is added to it
     fields: Mapping[str, FieldValue] = field(default_factory=dict)  # what it can be filtered and sorted by
@@ -38,8 +37,8 @@ class Point:
     """An item as the engine stores it."""
 
     id: str
-    dense: Vector  # (D,) unit length: finds candidates
-    tokens: Vector  # (T, D): ranks them by MaxSim
+    dense: Floats  # (D,) unit length: finds candidates
+    tokens: Floats  # (T, D): ranks them by MaxSim
     lexical: lexical.SparseVector
     payload: Payload
 
@@ -81,13 +80,13 @@ def _point(item: IndexedItem, dim: int, model_id: str) -> Point:
     )
 
 
-def dense_query(vectors: Vector) -> list[float]:
+def dense_query(vectors: Floats) -> list[float]:
     """What finds candidates for a query `(M, D)`: the direction of its vectors together."""
     numbers: list[float] = _direction(vectors.sum(axis=0)).tolist()
     return numbers
 
 
-def _direction(vector: Vector) -> Vector:
+def _direction(vector: Floats) -> Floats:
     """The same, of length 1: what is nothing stays nothing."""
     return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-12))
 

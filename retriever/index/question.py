@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from retriever.arrays import Floats
 from retriever.index.filters import Condition
 from retriever.index.lexical import SparseVector
-from retriever.index.points import Vector
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Boost:
 class Question:
     """By what items are ranked, and which of them."""
 
-    vectors: Vector | None  # (M, D): their MaxSim add up; None: words decide alone
+    vectors: Floats | None  # (M, D): their MaxSim add up; None: words decide alone
     text: str
     words: SparseVector | None  # those of the text, for BM25; None: they count for nothing
     lexical_weight: float
@@ -36,7 +36,7 @@ class Question:
     boosts: tuple[Boost, ...] = ()  # for what is about as relevant as others
 
 
-def checked(query: npt.NDArray[Any], dim: int) -> Vector:
+def checked(query: npt.NDArray[Any], dim: int) -> Floats:
     """A query's embedding, `(D,)` or `(M, D)`, as `(M, D)`. Raises ValueError: of another shape, or not finite."""
     vectors = np.atleast_2d(np.asarray(query, dtype=np.float32))  # (M, D)
     if vectors.ndim != 2 or not len(vectors) or vectors.shape[1] != dim:

@@ -12,13 +12,14 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
+from retriever.arrays import Floats
 from retriever.index import fusion
 from retriever.index.base import ItemIndex
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
 from retriever.index.known_fields import Schema
-from retriever.index.points import Payload, Point, Vector, caller_payload, chunks, dense_query
+from retriever.index.points import Payload, Point, caller_payload, chunks, dense_query
 from retriever.index.question import Question
 from retriever.index.results import Hit, IndexUnavailable, ModelMismatch, SearchResult
 from retriever.index.selection import Values
@@ -150,7 +151,7 @@ class ServerIndex(ItemIndex):
             records = await self._client.retrieve(self._collection, point_ids, with_payload=CALLERS)
         return {str(record.id): caller_payload(record.payload or {}) for record in records}
 
-    async def _tokens(self, point_ids: list[str]) -> dict[str, Vector]:
+    async def _tokens(self, point_ids: list[str]) -> dict[str, Floats]:
         with server_errors():
             records = await self._client.retrieve(
                 self._collection, point_ids, with_payload=False, with_vectors=["tokens"]
@@ -238,7 +239,7 @@ class ServerIndex(ItemIndex):
         payloads = [(point.score, caller_payload(point.payload or {})) for point in best]
         return SearchResult([Hit(payload["id"], score, payload) for score, payload in payloads], total, filter)
 
-    def _nearest(self, query: Vector, depth: int, allowed: models.Filter | None) -> models.Prefetch:
+    def _nearest(self, query: Floats, depth: int, allowed: models.Filter | None) -> models.Prefetch:
         near = models.Prefetch(query=dense_query(query), using="dense", limit=depth, filter=allowed)
         return near.model_copy(update={"params": self._cluster.search_params()})
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from qdrant_client import models
 
+from retriever.arrays import Floats
 from retriever.index.fields import SECTION
 from retriever.index.fusion import SHARPNESS
 from retriever.index.lexical import SparseVector
-from retriever.index.points import Vector
 
 CALLERS = models.PayloadSelectorExclude(exclude=[SECTION])  # the part of a payload that callers see
 
@@ -26,7 +26,7 @@ Ask = Callable[[Sequence[models.QueryRequest]], Awaitable[list[models.QueryRespo
 class FirstPage:
     """What is asked for."""
 
-    query: Vector  # (M, D)
+    query: Floats  # (M, D)
     words: SparseVector | None
     near: models.Prefetch  # candidates by meaning
     allowed: models.Filter | None

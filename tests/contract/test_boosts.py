@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retriever.arrays import Floats
 from retriever.index import Boost, IndexedItem, ItemIndex, SearchResult, Sort, boost, fusion, selection
 from retriever.index.fields import FieldValue, key
 from retriever.index.filters import Condition, parse
-from retriever.index.points import Vector
 from tests.contract.helpers import DIM, PRECISION
 from tests.contract.test_filters import SHOP
 
@@ -18,9 +18,9 @@ NEAR, AWAY = np.eye(DIM, dtype=np.float32)[:2]
 SOLD = key("number", "sold")
 
 
-def look(likeness: float) -> Vector:
+def look(likeness: float) -> Floats:
     """Tokens `(1, D)` whose MaxSim with `NEAR` is this."""
-    tokens: Vector = (likeness * NEAR + (1 - likeness) * AWAY)[None]
+    tokens: Floats = (likeness * NEAR + (1 - likeness) * AWAY)[None]
     return tokens
 
 
