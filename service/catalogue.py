@@ -133,7 +133,7 @@ class Catalogue:
             if self.refusal is not None:
                 raise Problem(503, "index_moved", self.refusal, headers={"Retry-After": "30"})
             try:
-                self.disk.check(removing=removing)
+                await asyncio.to_thread(self.disk.check, removing=removing)
             except OSError as error:
                 raise Problem(507, "storage_full", f"Nothing was written: {error}.") from error
             yield

@@ -14,13 +14,13 @@ class NoRoom(OSError):
 
 
 class Disk:
-    """The disk under a folder. Cheap to ask: one system call."""
+    """The disk under a folder."""
 
     def __init__(self, folder: Path, reserve: int) -> None:
         self._folder, self._reserve = folder, reserve
 
     def check(self, *, removing: bool = False) -> None:
-        """Returns if there is room to write.
+        """Returns if there is room to write. Blocking: one system call, which a disk of the network may keep waiting.
 
         Args:
             removing: What makes room again may use half of the reserve.

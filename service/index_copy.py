@@ -107,7 +107,7 @@ class IndexCopy:
         """Writes items, but for those that somebody else has changed in the target since they were copied."""
         if not payloads:
             return 0
-        self._disk.check()
+        await asyncio.to_thread(self._disk.check)
         there = await self._target.get([payload["id"] for payload in payloads])
         ours = [
             payload

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from time import monotonic
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
@@ -171,15 +170,21 @@ class RuleBook:
         self._path = data_dir / FILE
         self._stamp = self._stamp_now()
         self._rules = read_rules(data_dir)
-        self._looked = monotonic()
+        self._failure: str | None = None  # why the file could not be read when it was last looked at
         self._writing = asyncio.Lock()
 
     def current(self) -> Rules:
-        """The rules; those that another process wrote, a second later at most."""
-        if monotonic() - self._looked > _LOOK_EVERY:
-            self._looked = monotonic()
-            self._read_if_changed()
         return self._rules
+
+    async def follow(self) -> None:
+        """Reads what another process writes, a second later, until it is cancelled.
+
+        Apart from the searches: none waits for a disk, least of all for one that does not answer.
+        """
+        while True:
+            async with self._writing:
+                await self._look()
+            await asyncio.sleep(_LOOK_EVERY)
 
     async def replace(self, rules: Rules, tags: Collection[str] | None = None) -> None:
         """Puts these in the place of all rules, durably; with tags, only of rules that have one of them.
@@ -189,7 +194,7 @@ class RuleBook:
                 broken. The rules are as they were.
         """
         async with self._writing:
-            self._read_if_changed()
+            await self._look()
             if tags is not None and self._rules.tag not in tags:
                 detail = f"The rules have been changed: their ETag is {self._rules.tag} now. Read them again."
                 raise Problem(412, "version_mismatch", detail)
@@ -199,13 +204,19 @@ class RuleBook:
                 raise Problem(507, "storage_failed", f"The rules could not be stored: {error.strerror}.") from error
             self._rules, self._stamp = rules, None  # read again: another process may have written right after
 
-    def _read_if_changed(self) -> None:
+    async def _look(self) -> None:
         try:
-            if (stamp := self._stamp_now()) != self._stamp:
-                self._rules = read_rules(self._path.parent)
-                self._stamp = stamp
-        except (OSError, ValueError) as error:  # searches go on by those that are known
-            log.error("the rules stay as they were: %s", error)
+            await asyncio.to_thread(self._read_if_changed)
+            self._failure = None
+        except Exception as error:  # whatever it is, searches go on by the rules that are known
+            if str(error) != self._failure:  # not every second
+                log.error("the rules stay as they were: %s", error)
+            self._failure = str(error)
+
+    def _read_if_changed(self) -> None:
+        if (stamp := self._stamp_now()) != self._stamp:
+            self._rules = read_rules(self._path.parent)
+            self._stamp = stamp
 
     def _stamp_now(self) -> tuple[int, int] | None:
         try:

@@ -160,6 +160,7 @@ def _start_background(settings: Settings, first: Services, takeover: Takeover) -
         once.append(asyncio.create_task(filling, name="demonstration catalogue"))
     return [
         *once,
+        asyncio.create_task(first.rules.follow(), name="rules"),
         asyncio.create_task(takeover.run(after=once), name="takeover"),
         asyncio.create_task(freeze_learned(first.lexicon, after=once), name="garbage collector"),
     ]

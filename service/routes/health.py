@@ -40,10 +40,12 @@ async def ready(request: Request, services: ServicesDep) -> Readiness:
         log.warning("not ready: the model failed: %r", error)
         raise Problem(503, "model_unavailable", "The model does not answer.", retry_after=2) from error
     try:
-        services.catalogue.disk.check()
-        await asyncio.to_thread(services.catalogue.media.now)  # writes a file
-    except OSError as error:
-        raise Problem(503, "storage_full", f"The data folder takes no writes: {error}.") from error
+        async with asyncio.timeout(READY_TIMEOUT):
+            await asyncio.to_thread(services.catalogue.disk.check)
+            await asyncio.to_thread(services.catalogue.media.now)  # writes a file
+    except OSError as error:  # a TimeoutError, which says nothing, is one
+        reason = str(error) or "its disk does not answer"
+        raise Problem(503, "storage_full", f"The data folder takes no writes: {reason}.") from error
     items = await _items(services.index)
     return Readiness(status="ok", model_id=services.encoder.retriever.model_id, items=items)
 

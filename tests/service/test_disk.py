@@ -2,6 +2,8 @@
 
 import errno
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.disk import Disk, NoRoom
+from service.routes import health
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -60,6 +63,34 @@ def test_writes_stop_searches_go_on_and_writes_go_on_again(
     be(monkeypatch, Found(KEPT))
     assert client.get("/health/ready").status_code == 200
     assert post_item(client, "b", picture_file(), title="b").status_code == 201
+
+
+def test_a_disk_that_does_not_answer_holds_up_its_writes_alone(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post_item(client, "a", title="mug")
+    monkeypatch.setattr(health, "READY_TIMEOUT", 0.1)
+    asked, answers, statvfs = threading.Event(), threading.Event(), os.statvfs
+
+    def stalled(folder: Path) -> os.statvfs_result:
+        asked.set()
+        answers.wait(60)
+        return statvfs(folder)
+
+    monkeypatch.setattr("service.disk.os.statvfs", stalled)
+    with ThreadPoolExecutor() as pool:
+        try:
+            writing = pool.submit(post_item, client, "b", title="lamp")
+            assert asked.wait(30)
+            assert pool.submit(client.get, "/health/live").result(timeout=30).status_code == 200
+            hits = pool.submit(client.post, "/search", json={"query": "mug"}).result(timeout=30).json()["hits"]
+            assert [hit["id"] for hit in hits] == ["a"]
+            ready = pool.submit(client.get, "/health/ready").result(timeout=30)
+            assert (ready.status_code, ready.json()["code"]) == (503, "storage_full")
+            assert "does not answer" in ready.json()["detail"]
+        finally:
+            answers.set()
+        assert writing.result().status_code == 201
 
 
 def test_what_makes_room_may_use_some_of_the_reserve(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

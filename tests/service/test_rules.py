@@ -1,6 +1,8 @@
 """`/rules`: synonyms, and what comes first or never for certain queries."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from service.logs import StartupFailed
 from service.rules import FILE, RuleBook, Rules
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
+from tests.service.test_encoder import until
 from tests.service.test_problems import check
 
 
@@ -235,19 +238,69 @@ def test_rules_survive_the_process_and_are_given_as_they_were_put(settings: Sett
         assert client.get("/rules").json() == content
 
 
-def test_the_rules_of_another_process_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def _come(book: RuleBook, content: Rules) -> None:
+    """Follows the file until the rules are these."""
+    following = asyncio.create_task(book.follow())
+    await until(lambda: book.current() == content)
+    following.cancel()
+
+
+def test_the_rules_of_another_process_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(rules, "_LOOK_EVERY", 0)
-    one, other = RuleBook(tmp_path), RuleBook(tmp_path)
     content = Rules.model_validate({"curations": [{"query": "mug", "pin": ["a"]}]})
-    asyncio.run(one.replace(content))
-    assert other.current() == content
-    (tmp_path / FILE).write_text("{")
-    assert other.current() == content, "searches go on by what is known"
-    (tmp_path / FILE).unlink()
-    (tmp_path / FILE).mkdir()
-    assert other.current() == content
-    (tmp_path / FILE).rmdir()
-    assert other.current() == Rules()
+
+    async def main() -> None:
+        one, other = RuleBook(tmp_path), RuleBook(tmp_path)
+        await one.replace(content)
+        await _come(other, content)
+        following = asyncio.create_task(other.follow())
+        for spoil, said in ((lambda path: path.write_text("{"), "holds no rules"), (_replace_by_folder, "directory")):
+            caplog.clear()
+            spoil(tmp_path / FILE)
+            await until(lambda: bool(caplog.records))
+            await asyncio.sleep(0.01)
+            assert [said in one.getMessage() for one in caplog.records] == [True], "once, however often it is read"
+            assert other.current() == content, "searches go on by what is known"
+        (tmp_path / FILE).rmdir()
+        await _come(other, Rules())
+        following.cancel()
+
+    asyncio.run(main())
+
+
+def _replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def test_a_service_sees_the_rules_that_another_process_wrote(shop: TestClient, settings: Settings) -> None:
+    rules.write_rules(settings.data_dir, Rules.model_validate({"curations": [{"query": "mug", "pin": ["tv"]}]}))
+    asyncio.run(until(lambda: found(shop, "mug")[0] == "tv"))
+
+
+def test_a_disk_that_does_not_answer_holds_up_no_search(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "_LOOK_EVERY", 0.01)
+    looked, answers, read = threading.Event(), threading.Event(), rules.read_rules
+
+    def stalled(folder: Path) -> Rules:
+        looked.set()
+        answers.wait(60)
+        return read(folder)
+
+    with ThreadPoolExecutor() as pool, TestClient(create_app(settings)) as client:
+        monkeypatch.setattr(rules, "read_rules", stalled)
+        content = Rules.model_validate({"synonyms": [{"words": ["telly"], "means": "television"}]})
+        rules.write_rules(settings.data_dir, content)
+        try:
+            searches = [pool.submit(found, client, "telly")]
+            assert looked.wait(30)
+            searches.append(pool.submit(found, client, "telly"))
+            assert [search.result(timeout=30) for search in searches] == [[], []]
+            assert client.get("/rules").json()["synonyms"] == []
+        finally:
+            answers.set()
 
 
 def test_the_rules_of_another_process_that_wrote_right_after_are_seen(
@@ -262,10 +315,13 @@ def test_the_rules_of_another_process_that_wrote_right_after_are_seen(
         write(folder, content)
         write(folder, theirs)
 
+    async def main() -> None:
+        book = RuleBook(tmp_path)
+        await book.replace(ours)
+        await _come(book, theirs)
+
     monkeypatch.setattr(rules, "write_rules", overtaken)
-    book = RuleBook(tmp_path)
-    asyncio.run(book.replace(ours))
-    assert book.current() == theirs
+    asyncio.run(main())
 
 
 def test_a_damaged_file_stops_the_start(settings: Settings) -> None:
