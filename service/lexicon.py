@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from retriever.index.fields import fold_phrase
 from service.suggest import Suggester, Suggestion
 from service.vocabulary import Vocabulary, folded
 
@@ -39,8 +40,8 @@ class Lexicon:
         """What a shopper may be about to type; where nothing begins so, for what is corrected."""
         found = self.suggester.suggest(typed, limit)
         if _begins_number(typed.strip()):
-            shown = {one.text.casefold() for one in found}  # as titles
-            found += [one for one in self._numbers.suggest(typed, limit) if one.text.casefold() not in shown]
+            shown = {fold_phrase(one.text) for one in found}  # as titles
+            found += [one for one in self._numbers.suggest(typed, limit) if fold_phrase(one.text) not in shown]
         if not found and (meant := self.words.correct(typed)) != typed:
             found = self.suggester.suggest(meant, limit)
         return found[:limit]

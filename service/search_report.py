@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 from tqdm import tqdm
 
-from retriever.index.fields import fold
+from retriever.index.fields import fold_phrase
 from service.settings import from_environment
 
 _CHOICES = frozenset({"click", "add_to_cart", "purchase"})
@@ -80,7 +80,7 @@ class Report:
         return [one for one in self.most_searched() if told and not one.chosen and one.searches > one.found_nothing]
 
     def _add_search(self, name: bytes, record: dict[str, Any]) -> None:
-        text = " ".join(fold(record["query"]).split())
+        text = fold_phrase(record["query"])
         if record.get("by", "words") != "words" or not text:
             return
         query = self.queries.setdefault(text, Query(text))

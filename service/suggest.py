@@ -14,6 +14,8 @@ from typing import Literal
 
 from sortedcontainers import SortedSet
 
+from retriever.index.fields import fold, fold_phrase
+
 Kind = Literal["title", "category", "attribute", "query"]
 
 _LONGEST = 80  # characters; a longer phrase is no suggestion
@@ -47,14 +49,14 @@ class Suggester:
 
     def __contains__(self, phrase: str) -> bool:
         """Whether an item has this phrase as its title, a category or an attribute, whatever the letter case."""
-        return " ".join(phrase.split()).casefold() in self._items
+        return fold_phrase(phrase) in self._items
 
     def add(self, phrases: Iterable[Suggestion]) -> None:
         """Counts phrases of an item."""
         for phrase in phrases:
             text = " ".join(phrase.text.split())
-            folded = text.casefold()
-            if not 1 < len(text) <= _LONGEST:
+            folded = fold_phrase(text)
+            if not 1 < len(folded) <= _LONGEST:
                 continue
             if not self._items[folded]:
                 self._show(folded, Suggestion(text, phrase.kind))
@@ -63,7 +65,7 @@ class Suggester:
     def remove(self, phrases: Iterable[Suggestion]) -> None:
         """Takes back what `add` counted; a phrase that no item has any more is gone, or a query if it is one."""
         for phrase in phrases:
-            folded = " ".join(phrase.text.split()).casefold()
+            folded = fold_phrase(phrase.text)
             if self._items[folded] > 1:
                 self._items[folded] -= 1
             elif self._items.pop(folded, 0):
@@ -71,7 +73,7 @@ class Suggester:
 
     def searched(self, query: str) -> None:
         """Remembers a query that found something. It is suggested from its second time on: one may be private."""
-        folded = " ".join(query.casefold().split())
+        folded = fold_phrase(query)
         if not 1 < len(folded) <= _LONGEST:
             return
         self._queries[folded] += 1
@@ -96,7 +98,7 @@ class Suggester:
 
     def only(self, begun: str) -> str | None:
         """The rest of a phrase from one of its words on, if all that begin so go on from it; None if they differ."""
-        typed = begun.casefold()
+        typed = fold(begun)
         span = (typed,), (typed + _END,)
         first = next(iter(self._starts.irange(*span)), None)
         last = next(iter(self._starts.irange(*span, reverse=True)), None)
@@ -107,7 +109,7 @@ class Suggester:
 
         Digits are not mistyped for others: 500 is no 50.
         """
-        typed = " ".join(typed.casefold().split())
+        typed = fold_phrase(typed)
         if not typed:
             return []
         found = set(self._beginning(typed))

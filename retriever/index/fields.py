@@ -35,7 +35,7 @@ def field_name(name: str) -> str:
 
     No engine takes a double quote or a backslash within a payload path.
     """
-    return " ".join(fold(name).replace('"', "'").replace("\\", "/").split())
+    return fold_phrase(name).replace('"', "'").replace("\\", "/")
 
 
 def steps(path: str) -> list[str]:
@@ -48,6 +48,11 @@ def fold(value: str) -> str:
     letter and its accent are one character or two, as some computers write them.
     """
     return unicodedata.normalize("NFC", value.strip().casefold())
+
+
+def fold_phrase(text: str) -> str:
+    """The form in which two phrases are the same: that of keywords, however many spaces are between the words."""
+    return " ".join(fold(text).split())
 
 
 def keyword(field: str, value: str) -> str:

@@ -56,6 +56,23 @@ def test_a_title_is_known_however_it_is_written(suggester: Suggester) -> None:
     assert "analog watch" not in suggester
 
 
+def test_an_accent_is_one_letter_however_a_feed_writes_it(suggester: Suggester) -> None:
+    of_a_mac = Suggestion("Cafe\u0301 set", "title")
+    suggester.add([of_a_mac])
+    for typed in ("caf\u00e9", "CAFE\u0301 s", "set caf\u00e9"):
+        assert texts(suggester, typed) == [of_a_mac.text]
+    assert "caf\u00e9 SET" in suggester
+    suggester.add([Suggestion("Caf\u00e9 set", "title")])
+    assert len(texts(suggester, "caf\u00e9")) == 1, "the same phrase of two items"
+    suggester.remove([of_a_mac])
+    assert len(texts(suggester, "caf\u00e9")) == 1
+    for _ in range(2):
+        suggester.searched("cre\u0300me")
+    assert texts(suggester, "cr\u00e8") == ["cr\u00e8me"]
+    suggester.add([Suggestion("E\u0301T-901", "attribute")])
+    assert suggester.only("\u00e9t-9") == "\u00e9t-901"
+
+
 def test_the_only_phrase_that_begins_so(suggester: Suggester) -> None:
     suggester.add([Suggestion("BR-901", "attribute"), Suggestion("BR-901 Red", "attribute")])
     assert suggester.only("br-9") == "br-901", "with red or without"
