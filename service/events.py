@@ -5,7 +5,7 @@ event that names that search. Both go through one queue into one file, so an eve
 
 An event is acknowledged after fsync; the searches before it are durable then, too. All that waits while a write is
 under way goes into the next one (group commit), so that many events cost one fsync. When all segments together outgrow
-their bound, the oldest goes: old clicks are worth least.
+their bound, the oldest goes: old clicks are worth least. Processes that share a folder share the bound, too.
 """
 
 import asyncio
@@ -34,17 +34,15 @@ _MOST_WAITING = 16 << 20  # bytes
 
 
 class EventLog:
-    """One process writes to a folder.
+    """Writes segments of its own to a folder, beside those of other processes.
 
     Raises:
-        OSError: the folder cannot be made or read.
+        OSError: the folder cannot be made.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._max_bytes = folder, max_bytes
-        # Sizes of whole segments, the oldest first. What a crash cut off stays in its segment: we begin a new one.
-        self._sizes = {path: path.stat().st_size for path in sorted(folder.glob("*.jsonl"))}
         self._numbers = itertools.count()
         self._file: BinaryIO | None = None
         self._waiting: list[tuple[bytes, asyncio.Future[None] | None]] = []
@@ -138,54 +136,68 @@ class EventLog:
                 self._wanted.set()
 
     def _write(self, data: bytes) -> None:
-        if self._file is not None and not os.fstat(self._file.fileno()).st_nlink:  # somebody has cleared the folder
-            self._end()
         try:
-            file = self._file or self._begin()
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            while True:
+                file = self._file or self._begin()
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                if os.fstat(file.fileno()).st_nlink:
+                    break
+                self._end()  # somebody has cleared the folder, maybe at this very moment: it is written again
         except OSError:
             # Half a line may be in it now; the next segment begins with a whole one.
             self._end()
             raise
         if file.tell() >= self._max_bytes // SEGMENTS:
             self._end()
-        self._remove_oldest()
+            self._make_room()
 
     def _begin(self) -> BinaryIO:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{next(self._numbers):06}.jsonl"
         self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have cleared it away
+        self._make_room()
         self._file = (self._folder / name).open("ab")
         sync(self._folder)
         return self._file
 
     def _end(self) -> None:
-        if self._file is None:
-            return
-        file, self._file = self._file, None
-        with contextlib.suppress(OSError):  # what could not be written was said to be lost already
-            file.close()
-        path = Path(file.name)
-        with contextlib.suppress(FileNotFoundError):
-            self._sizes[path] = path.stat().st_size
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # what could not be written was said to be lost already
+                self._file.close()
+            self._file = None
 
-    def _remove_oldest(self) -> None:
-        while self._sizes and sum(self._sizes.values()) + (self._file.tell() if self._file else 0) > self._max_bytes:
-            oldest = next(iter(self._sizes))
-            try:
+    def _make_room(self) -> None:
+        """Removes segments until another whole one is within the bound; the newest stays, whatever its size.
+
+        The oldest is the one that was written to longest ago: one that another process began long ago may hold an event
+        of just now.
+        """
+        try:
+            segments = _segments(self._folder)
+            most = self._max_bytes - self._max_bytes // SEGMENTS
+            while len(segments) > 1 and sum(size for _, _, size in segments) > most:
+                _, oldest, _ = segments.pop(0)
                 oldest.unlink(missing_ok=True)
-            except OSError as error:  # the events themselves are durable
-                log.error("the event log is full, and its oldest part cannot be removed: %s", error)
-                return
-            log.warning("the event log is full: %s was removed (SEARCH_EVENTS_MAX_BYTES sets the bound)", oldest.name)
-            del self._sizes[oldest]
+                log.warning("the event log is full: %s was removed (SEARCH_EVENTS_MAX_BYTES bounds it)", oldest.name)
+        except OSError as error:  # the events themselves are durable
+            log.error("the event log is full, and its oldest part cannot be removed: %s", error)
 
 
 def event_records(events: Sequence[Any]) -> list[dict[str, Any]]:
     """Events of a request, with the time at which they came."""
     now = _now()
     return [{"time": now, **event.model_dump()} for event in events]
+
+
+def _segments(folder: Path) -> list[tuple[int, Path, int]]:
+    """When each was last written to, its file and its size; the oldest first."""
+    found = []
+    for path in folder.glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+            status = path.stat()
+            found.append((status.st_mtime_ns, path, status.st_size))
+    return sorted(found)
 
 
 def _lines(records: Sequence[dict[str, Any]]) -> bytes:

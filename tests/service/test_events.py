@@ -383,6 +383,74 @@ def test_parts_that_somebody_removed_do_not_keep_the_others(tmp_path: Path) -> N
     assert kept(tmp_path)[-1]["position"] == 299
 
 
+def test_logs_that_share_a_folder_share_the_bound_and_remove_what_was_written_longest_ago(tmp_path: Path) -> None:
+    most = SEGMENTS * 1000
+
+    async def main() -> None:
+        quiet, busy = (EventLog(tmp_path / "events", max_bytes=most) for _ in range(2))
+        await quiet.append([event(position=0)])
+        for n in range(150):
+            await busy.append([event(position=1000 + n)])
+        await busy.close()
+        await quiet.append([event(position=1)])
+        restarted = EventLog(tmp_path / "events", max_bytes=most)
+        for n in range(150, 250):
+            await restarted.append([event(position=1000 + n)])
+            sizes = [path.stat().st_size for path in (tmp_path / "events").iterdir()]
+            assert sum(sizes) <= most + most // SEGMENTS, "what the other one writes now comes on top"
+        await quiet.append([event(position=2)])
+        await quiet.close()
+        await restarted.close()
+
+    asyncio.run(main())
+    positions = sorted(one["position"] for one in kept(tmp_path))
+    assert positions[:3] == [0, 1, 2], "in the oldest part, which was written to a moment ago"
+    assert positions[3:] == list(range(positions[3], 1250)), "only the oldest are gone"
+    assert positions[3] > 1000
+
+
+def test_a_part_that_another_process_removes_at_the_start_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "20260101T000000000000-000000.jsonl").symlink_to("gone")  # listed, and not there
+
+    async def main() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        await log.append([event()])
+        await log.close()
+
+    asyncio.run(main())
+    assert len(list((tmp_path / "events").glob("*.jsonl"))) == 2
+
+
+def test_a_part_that_is_removed_while_it_is_written_takes_no_acknowledged_event_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    async def main() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        await log.append([event(position=0)])
+        (part,) = (tmp_path / "events").iterdir()
+        monkeypatch.setattr(os, "fsync", lambda descriptor: (fsync(descriptor), part.unlink(missing_ok=True)))
+        await log.append([event(position=1)])
+        await log.close()
+
+    asyncio.run(main())
+    assert [one["position"] for one in kept(tmp_path)] == [1]
+
+
+def test_an_event_larger_than_the_bound_is_kept(tmp_path: Path) -> None:
+    async def main() -> None:
+        log = EventLog(tmp_path / "events", max_bytes=SEGMENTS * 1000)
+        for n in range(2):
+            await log.append([event(position=n, padding="x" * SEGMENTS * 1000)])
+            assert kept(tmp_path)[-1]["position"] == n
+        await log.close()
+
+    asyncio.run(main())
+    assert len(kept(tmp_path)) == 1
+
+
 def test_a_later_page_says_at_which_place_its_hits_begin(shop: TestClient, settings: Settings) -> None:
     for n in range(3):
         post_item(shop, f"mug-{n}", title="red mug")
