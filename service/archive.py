@@ -143,8 +143,17 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _lock(file: IO[bytes]) -> None:
-    """Marks a file as being written, until it is closed or the process ends. Raises OSError: another one writes it."""
+    """Marks a file as being written, until it is closed or the process ends.
+
+    Raises:
+        BlockingIOError: another process is writing it, or was until now: the file has another name by then, or none.
+        OSError: the disk knows no locks.
+    """
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samefile(file.fileno(), file.name):
+            return
+    raise BlockingIOError(f"{file.name} was finished or removed meanwhile")
 
 
 class Reader:

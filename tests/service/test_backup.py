@@ -265,6 +265,23 @@ def test_what_a_killed_backup_left_is_removed_and_what_one_writes_is_not(
     assert Reader(tmp_path / "shop.tar").manifest.items == 3
 
 
+@pytest.mark.parametrize("end", [Writer.finish, Writer.abandon])
+def test_a_backup_that_ends_as_another_begins_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[Writer], None]
+) -> None:
+    path = tmp_path / "shop.tar"
+    first = Writer(path, Manifest("model", "model", 16))
+
+    def late(file: Any, operation: int) -> None:
+        end(first)  # after the second has opened the file, and before it marks it as its own
+
+    monkeypatch.setattr("service.archive.fcntl.flock", late)
+    with pytest.raises(OSError, match="another backup is writing"):
+        Writer(path, Manifest("model", "model", 16))
+    if end is Writer.finish:
+        assert Reader(path).manifest.items == 0, "whole"
+
+
 def test_an_export_is_read_from_parts_of_any_size_and_must_be_whole() -> None:
     payload = {"id": "a", "title": "lines\u2028that \x85 are\x0bnone\n", "images": []}
     tokens = np.arange(6, dtype=np.float32).reshape(2, 3)
