@@ -289,7 +289,7 @@ def test_a_disk_that_does_not_answer_holds_up_no_search(settings: Settings, monk
         answers.wait(60)
         return read(folder)
 
-    with ThreadPoolExecutor() as pool, TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings)) as client, ThreadPoolExecutor() as pool:
         monkeypatch.setattr(rules, "read_rules", stalled)
         content = Rules.model_validate({"synonyms": [{"words": ["telly"], "means": "television"}]})
         rules.write_rules(settings.data_dir, content)
