@@ -93,15 +93,9 @@ class Searcher:
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
-        rules = self._rules.current()
-        meant = parsed.text if parsed.phrases else rules.meaning(parsed.text)
-        corrected = meant
-        if request.complete and not parsed.phrases:
-            corrected = self._lexicon.complete(corrected)
-        if request.correct and not parsed.phrases:
-            corrected = self._lexicon.words.correct(corrected)
-        # What shoppers call it may be misspelt, too.
-        text = meant if corrected == meant else rules.meaning(corrected)
+        rules, text, corrected = self._rules.current(), parsed.text, None
+        if not parsed.phrases:  # those are meant word for word
+            text, corrected = self._understood(text, rules, complete=request.complete, correct=request.correct)
         asked = replace(
             await self._asked(request, text, parsed),
             boosts=[] if request.rerank else await self._standing_boosts(rules, request),
@@ -109,13 +103,11 @@ class Searcher:
             explain=request.explain,
             highlight=request.highlight,
         )
-        forms = (request.query, parsed.text, corrected, text)  # as it was typed, and as it was meant
+        forms = (request.query, parsed.text, corrected or text, text)  # as it was typed, and as it was meant
         if curation := rules.curation(forms, datetime.now(UTC)):
             shown = Not(_one_of(curation.hide)) if curation.hide else None
             asked = replace(asked, condition=conjoin(asked.condition, shown), pin=curation.pin)
-        response = await self._answer(request, asked, begun, place)
-        if corrected != meant:
-            response.corrected_query = corrected
+        response = await self._answer(request, asked, begun, place, corrected)
         if response.hits and not request.offset and not request.cursor and not request.complete:
             self._lexicon.searched(text)
         return response
@@ -129,12 +121,9 @@ class Searcher:
         begun = _Begun()
         picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
         parsed = self._parsed(form.query)
-        text = meant = corrected = picture_query.change(parsed.text)
-        rules = self._rules.current()
+        rules, text, corrected = self._rules.current(), picture_query.change(parsed.text), None
         if not parsed.phrases:
-            meant = rules.meaning(meant)
-            corrected = self._lexicon.words.correct(meant)
-            text = meant if corrected == meant else rules.meaning(corrected)
+            text, corrected = self._understood(text, rules)
         words = await self._encoder.encode_query(text) if text else None
         vectors = picture_query.query_vectors(tokens, words.embedding if words else None, form.words)
         rows = np.concatenate([vectors, await self._away(parsed.excluded)])
@@ -150,13 +139,22 @@ class Searcher:
             picture=picture.sha256,
             explain=form.explain,
         )
-        response = await self._answer(form, asked, begun)
-        if corrected != meant:
-            response.corrected_query = corrected
-        return response
+        return await self._answer(form, asked, begun, corrected=corrected)
 
     def _parsed(self, query: str, exclude: Sequence[str] = ()) -> shopper.ParsedQuery:
         return shopper.parse(query, exclude, is_title=query in self._lexicon.suggester)
+
+    def _understood(
+        self, text: str, rules: Rules, *, complete: bool = False, correct: bool = True
+    ) -> tuple[str, str | None]:
+        """What is searched for, in the catalogue's words; and the shopper's corrected, where that was needed."""
+        meant = corrected = rules.meaning(text)
+        if complete:
+            corrected = self._lexicon.complete(corrected)
+        if correct:
+            corrected = self._lexicon.words.correct(corrected)
+        # What shoppers call it may be misspelt, too.
+        return (meant, None) if corrected == meant else (rules.meaning(corrected), corrected)
 
     async def similar(
         self, item_ids: Sequence[str], page: Page, condition: Condition | None = None, place: str = "body"
@@ -238,7 +236,9 @@ class Searcher:
         away: Floats = -UNWANTED * np.mean([one.embedding for one in unwanted], axis=0, keepdims=True)
         return away
 
-    async def _answer(self, page: Page, asked: Asked, begun: _Begun, place: str = "body") -> SearchResponse:
+    async def _answer(
+        self, page: Page, asked: Asked, begun: _Begun, place: str = "body", corrected: str | None = None
+    ) -> SearchResponse:
         retrieved_from = perf_counter()
         offset = cursors.resolve(page, asked.identity)
         with self._metrics.stage("retrieve"):
@@ -254,6 +254,7 @@ class Searcher:
             total=result.total,
             next_cursor=cursors.encode(page, asked.identity, following) if more else None,
             facets=facets,
+            corrected_query=corrected,
             took_ms=TookMs(
                 queue=_ms(asked.encoded.queue_seconds if asked.encoded else 0.0),
                 encode=_ms(asked.encoded.encode_seconds if asked.encoded else 0.0),
