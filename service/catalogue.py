@@ -30,7 +30,7 @@ from service.encoder import Encoder
 from service.lexicon import Lexicon
 from service.media import MediaStore, Picture, PictureLimits, decode
 from service.metrics import Metrics
-from service.payload import images_of, indexed, new_payload, picture_files, stored_inputs, text_of
+from service.payload import PreparedItem, images_of, indexed, new_payload, picture_files, stored_inputs, text_of
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
 from service.shared_lock import SharedLock
@@ -40,15 +40,6 @@ log = logging.getLogger(__name__)
 
 _DELETED_AT_ONCE = 100
 _UNSET: dict[str, Any] = {"title": "", "description": "", "category": []}  # what null in a patch means
-
-
-@dataclass(frozen=True)
-class PreparedItem:
-    """An item that needs only to be stored."""
-
-    fields: ItemFields
-    pictures: list[Picture]
-    tokens: Floats  # (T, D), T = Q × pictures
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -25,28 +24,18 @@ from PIL import Image
 from tqdm import tqdm
 
 import retriever
-from retriever.arrays import Floats
 from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch, Payload
 from retriever.index.generations import Generation
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.encoded import Folder
 from service.media import MediaStore, Picture
 from service.opening import disk_of, generations_of, lasting_name, media_of
-from service.payload import images_of, indexed, new_payload, picture_files
+from service.payload import PreparedItem, images_of, indexed, new_payload, picture_files
 from service.schemas import ItemFields
 from service.settings import Settings, from_environment
 
 _AT_ONCE = 64  # items written together
 _SHOWN = 20  # repeated ids that are named
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A row of an encoded catalogue."""
-
-    fields: ItemFields
-    tokens: Floats  # (T, D)
-    pictures: list[Picture]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,7 +109,7 @@ async def load(args: argparse.Namespace, settings: Settings) -> None:
         print(f"{len(repeated)} rows left out, whose ids had come before: {named}", file=sys.stderr)
 
 
-def _first(items: Sequence[Encoded], seen: set[str], repeated: list[str]) -> list[Encoded]:
+def _first(items: Sequence[PreparedItem], seen: set[str], repeated: list[str]) -> list[PreparedItem]:
     """Those whose ids were not seen yet; the ids of the others go to `repeated`.
 
     Two rows of one id would replace each other at every load, and remove each other's pictures.
@@ -135,15 +124,15 @@ def _first(items: Sequence[Encoded], seen: set[str], repeated: list[str]) -> lis
     return first
 
 
-def _batches(folder: Folder, files: Sequence[str], dim: int) -> Iterator[list[Encoded]]:
+def _batches(folder: Folder, files: Sequence[str], dim: int) -> Iterator[list[PreparedItem]]:
     for path in files:
         with folder.files.open_input_file(path) as file:
             for batch in pq.ParquetFile(file).iter_batches(_AT_ONCE):
                 yield [
-                    Encoded(
+                    PreparedItem(
                         ItemFields.model_validate_json(row["fields"]),
-                        np.asarray(row["tokens"], dtype=np.float32).reshape(-1, dim),
                         [_picture(one["jpeg"], one["sha256"]) for one in row["pictures"]],
+                        np.asarray(row["tokens"], dtype=np.float32).reshape(-1, dim),
                     )
                     for row in batch.to_pylist()
                 ]
@@ -153,7 +142,7 @@ def _picture(jpeg: bytes, sha256: str) -> Picture:
     return Picture(Image.open(io.BytesIO(jpeg), formats=("JPEG",)), jpeg, sha256)
 
 
-async def _write(items: Sequence[Encoded], index: ItemIndex, media: MediaStore) -> int:
+async def _write(items: Sequence[PreparedItem], index: ItemIndex, media: MediaStore) -> int:
     """Writes those that are not there as they are, each id once; returns how many.
 
     In the order of `Catalogue.store`: new pictures, the points that name them, the old pictures away.
@@ -173,7 +162,7 @@ async def _write(items: Sequence[Encoded], index: ItemIndex, media: MediaStore) 
     return len(changed)
 
 
-def _is(stored: Payload | None, item: Encoded) -> bool:
+def _is(stored: Payload | None, item: PreparedItem) -> bool:
     """Whether an item is stored with these words and these pictures."""
     if stored is None:
         return False

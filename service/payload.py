@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time_ns
 from typing import Any
@@ -14,6 +15,15 @@ from service.media import MediaStore, Picture
 from service.schemas import ItemFields
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedItem:
+    """An item that needs only to be stored."""
+
+    fields: ItemFields
+    pictures: list[Picture]
+    tokens: Floats  # (T, D), T = Q × pictures
 
 
 def new_payload(fields: ItemFields, images: Sequence[dict[str, Any]], previous: Payload | None) -> Payload:

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
 
 from retriever.index import Payload, Sort, listing
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
-from service.catalogue import PreparedItem
 from service.fetch import FetcherDep
 from service.field_types import MOST_FACET_VALUES, PathItemId
+from service.payload import PreparedItem
 from service.problems import Problem, field_errors_in, filter_errors_in, responses
 from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition
 from service.routes.requests import body_of, while_connected
