@@ -28,7 +28,7 @@ from service.catalogue import Catalogue
 from service.fetch import PictureFetcher
 from service.limits import Permit
 from service.multipart import parts_of
-from service.problems import Problem, message_of, problem_of
+from service.problems import Problem, first_message, index_unavailable, internal_error, problem_of
 from service.schemas import BulkLine, BulkResult, PatchLine
 
 log = logging.getLogger(__name__)
@@ -206,18 +206,14 @@ class BulkIngest:
             created = await self._write(item)
             return BulkResult(line=number, id=item_id, status=201 if created else 200)
         except ValidationError as error:
-            item_id = _id_in(sent.line)
-            first = error.errors()[0]
-            detail = f"{'.'.join(map(str, first['loc'])) or 'line'}: {message_of(first)}"
-            return BulkResult(line=number, id=item_id, status=422, code="validation_failed", detail=detail)
+            return _failed(number, Problem(422, "validation_failed", first_message(error)), _id_in(sent.line))
         except Problem as problem:
             return _failed(number, problem, item_id)
         except IndexUnavailable as error:
-            return BulkResult(line=number, id=item_id, status=503, code="index_unavailable", detail=str(error))
+            return _failed(number, index_unavailable(error), item_id)
         except Exception:
             log.exception("bulk line %d failed", number)
-            detail = "Something went wrong in the service; its log has the details."
-            return BulkResult(line=number, id=item_id, status=500, code="internal_error", detail=detail)
+            return _failed(number, internal_error(), item_id)
 
     async def _write(self, item: BulkLine | PatchLine) -> bool:
         """Whether the item is new."""

@@ -122,7 +122,7 @@ class Catalogue:
     async def _writing(self, *, removing: bool = False) -> AsyncIterator[None]:
         async with self._write_lock.shared():
             if self.refusal is not None:
-                raise Problem(503, "index_moved", self.refusal, headers={"Retry-After": "30"})
+                raise Problem(503, "index_moved", self.refusal, retry_after=30)
             try:
                 await asyncio.to_thread(self.disk.check, removing=removing)
             except OSError as error:
@@ -265,7 +265,7 @@ class Catalogue:
             except OSError as error:  # the item would lose for good what may be read in a moment
                 log.error("item %r: a picture of it cannot be read: %s", changed["id"], error)
                 detail = "A picture of the item cannot be read now. Try again, or send its pictures with the change."
-                raise Problem(503, "picture_unreadable", detail, headers={"Retry-After": "2"}) from error
+                raise Problem(503, "picture_unreadable", detail, retry_after=2) from error
             return np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
 
     async def _replace(

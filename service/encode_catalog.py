@@ -41,7 +41,7 @@ from retriever.retriever import find
 from service.encoded import DONE, ITEMS, SCHEMA, Folder, Manifest
 from service.media import PictureLimits, decode
 from service.opening import picture_limits_of
-from service.problems import Problem, message_of
+from service.problems import Problem, first_message
 from service.schemas import ItemFields
 from service.settings import Settings, from_environment
 
@@ -193,8 +193,7 @@ def prepared(batch: pa.Table, images: Folder, max_pictures: int, limits: Picture
         try:
             rows.append(_prepare(row, images, max_pictures, limits))
         except ValidationError as error:
-            first = error.errors()[0]
-            rejected[str(row["id"])] = f"{'.'.join(map(str, first['loc']))}: {message_of(first)}"
+            rejected[str(row["id"])] = first_message(error)
         except Problem as problem:
             rejected[str(row["id"])] = str(problem.detail)
         except (ValueError, OSError) as error:

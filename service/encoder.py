@@ -95,7 +95,7 @@ class Encoder:
                 429,
                 "overloaded",
                 f"The model has {self._admitted} inputs to work through; try again in {seconds} s.",
-                headers={"Retry-After": str(seconds)},
+                retry_after=seconds,
             )
         self._admitted += inputs
         try:

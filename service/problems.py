@@ -142,6 +142,10 @@ def internal_error() -> Problem:
     return Problem(500, _CODES[500], _DETAILS[500])
 
 
+def index_unavailable(error: IndexUnavailable) -> Problem:
+    return Problem(503, "index_unavailable", f"The index does not answer: {error}", retry_after=2)
+
+
 def install(app: FastAPI) -> None:
     """Registers the handlers; and in the OpenAPI document `ProblemDetails`, and that anything may fail with 500."""
     app.add_exception_handler(Problem, _on_problem)
@@ -209,7 +213,13 @@ async def _on_wrong_method(request: Request, error: Exception) -> Response:
     return _problem_of_status(405, None, headers).response()
 
 
-def message_of(error: ErrorDetails) -> str:
+def first_message(error: ValidationError) -> str:
+    """The first of what a validation refuses: where, and what is said of it."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'line'}: {_message_of(first)}"
+
+
+def _message_of(error: ErrorDetails) -> str:
     """What one error of a validation says, in pydantic's words or ours."""
     match error["type"]:
         case "extra_forbidden":
@@ -227,14 +237,15 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         detail = f"The body is not JSON: {first['ctx']['error']} (at character {first['loc'][-1]})."
         return Problem(400, _CODES[400], detail).response()
     # The refused values are left out: they may be long, private, or impossible to write as JSON.
-    errors = [{"field": ".".join(map(str, entry["loc"])), "message": message_of(entry)} for entry in refused]
+    errors = [{"field": ".".join(map(str, entry["loc"])), "message": _message_of(entry)} for entry in refused]
     detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in errors[:3])
     return Problem(422, _CODES[422], detail, errors=errors).response()
 
 
 async def _on_index_unavailable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, IndexUnavailable)
     log.warning("index unavailable: %s", error)
-    return Problem(503, "index_unavailable", f"The index does not answer: {error}", retry_after=2).response()
+    return index_unavailable(error).response()
 
 
 def problem_of(error: HTTPException) -> Problem:
