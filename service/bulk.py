@@ -8,7 +8,6 @@ slows it down) and a million items need no more memory than a few. Results go ou
 """
 
 import asyncio
-import codecs
 import io
 import json
 import logging
@@ -27,6 +26,7 @@ from retriever.index import IndexUnavailable
 from service.catalogue import Catalogue
 from service.fetch import PictureFetcher
 from service.limits import Permit
+from service.lines import lines_of
 from service.multipart import parts_of
 from service.problems import Problem, first_message, index_unavailable, internal_error, problem_of
 from service.schemas import BulkLine, BulkResult, PatchLine
@@ -62,26 +62,6 @@ async def until(stop: asyncio.Event, parts: AsyncIterator[bytes]) -> AsyncIterat
         stopped.cancel()
         if part is not None:
             part.cancel()
-
-
-async def lines_of(parts: AsyncIterator[bytes], longest: int) -> AsyncIterator[bytes | None]:
-    """The lines of a body as they arrive, blank ones too; None in place of a line of more than `longest` bytes."""
-    mark = codecs.BOM_UTF8  # before the first line, as some editors and exports write it
-    buffer = bytearray()
-    overlong = False
-    async for part in parts:
-        begin = 0
-        while (end := part.find(b"\n", begin)) >= 0:
-            buffer += part[begin:end]
-            yield None if overlong or len(buffer) > longest else bytes(buffer).removeprefix(mark)
-            buffer.clear()
-            overlong, begin, mark = False, end + 1, b""
-        buffer += part[begin:]
-        if len(buffer) > longest:
-            overlong = True
-            buffer.clear()
-    if buffer or overlong:
-        yield None if overlong else bytes(buffer).removeprefix(mark)
 
 
 @dataclass

@@ -7,6 +7,7 @@ away only after that.
 
 import asyncio
 import base64
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import orjson
 
 from retriever.arrays import Floats
 from retriever.index import ItemIndex, Payload
+from service.lines import lines_of
 from service.media import MediaStore
 from service.payload import picture_files
 
@@ -103,7 +105,8 @@ async def from_lines(model_id: str, parts: AsyncIterator[bytes]) -> AsyncIterato
         ValueError: it is not a complete export of this model's index.
     """
     count, head, ended = 0, False, False
-    async for text in _lines(parts):
+    async for text in lines_of(parts, sys.maxsize):
+        assert text is not None  # none is too long
         line = orjson.loads(text)
         if not head:
             if line.get("model_id") != model_id:
@@ -116,19 +119,6 @@ async def from_lines(model_id: str, parts: AsyncIterator[bytes]) -> AsyncIterato
             yield _item(line)
     if not ended:
         raise ValueError(f"the service's export broke off after {count} items")
-
-
-async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    # At line feeds alone: what else ends a line of text (U+2028, U+0085) may be in a product's description.
-    rest = bytearray()
-    async for part in parts:
-        *ends, last = part.split(b"\n")
-        for end in ends:
-            yield bytes(rest) + end
-            rest.clear()
-        rest += last
-    if rest:
-        yield bytes(rest)
 
 
 def _item(line: Mapping[str, Any]) -> Exported:
