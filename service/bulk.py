@@ -11,9 +11,9 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from retriever.index import IndexUnavailable
 from service.catalogue import Catalogue
+from service.encoder import when_free
 from service.fetch import PictureFetcher
 from service.limits import Permit
 from service.lines import lines_of
@@ -33,11 +34,9 @@ from service.schemas import BulkLine, BulkResult, PatchLine
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Action = Literal["replace", "update"]
 
 AT_ONCE = 8  # lines decoded, encoded and stored at the same time
-_BUSY_SECONDS = 0.2  # before a line is tried again that found the model's queue full
 
 
 async def until(stop: asyncio.Event, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -206,23 +205,6 @@ class BulkIngest:
         prepared = await when_free(lambda: self._catalogue.prepare(item.content, files), files)
         _, created = await self._catalogue.store(prepared)
         return created
-
-
-async def when_free(work: Callable[[], Awaitable[T]], files: Sequence[BinaryIO]) -> T:
-    """Waits where a single request is refused, for the model's queue is full: shoppers' queries come first.
-
-    Args:
-        files: what `work` reads; they are read from their beginning each time.
-    """
-    while True:
-        try:
-            return await work()
-        except Problem as problem:
-            if problem.code != "overloaded":
-                raise
-            await asyncio.sleep(_BUSY_SECONDS)
-            for file in files:
-                file.seek(0)
 
 
 def _draining() -> Problem:

@@ -10,8 +10,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from examples.demo_catalogue import DemoProduct, products
 from retriever.index.base import ItemIndex
-from service.bulk import when_free
 from service.catalogue import Catalogue
+from service.encoder import when_free
 from service.schemas import ItemFields
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -24,9 +24,11 @@ from retriever.arrays import Floats
 from service.metrics import Metrics, tracer
 from service.problems import Problem
 
+T = TypeVar("T")
 Kind: TypeAlias = Literal["query", "item"]
 
 CHECK_HOLDS = 1.0  # seconds
+_BUSY_SECONDS = 0.2  # before what found the queue full is tried again
 
 
 @dataclass(frozen=True)
@@ -239,3 +241,20 @@ class Encoder:
             self.retriever.encode_queries if kind == "query" else self.retriever.encode_items
         )
         return encode(values)
+
+
+async def when_free(work: Callable[[], Awaitable[T]], files: Sequence[BinaryIO]) -> T:
+    """Waits where a single request is refused, for the model's queue is full: shoppers' queries come first.
+
+    Args:
+        files: what `work` reads; they are read from their beginning each time.
+    """
+    while True:
+        try:
+            return await work()
+        except Problem as problem:
+            if problem.code != "overloaded":
+                raise
+            await asyncio.sleep(_BUSY_SECONDS)
+            for file in files:
+                file.seek(0)
