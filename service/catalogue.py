@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
 
@@ -55,7 +54,7 @@ class Precondition:
         if self.must_be_new and previous is not None:
             raise Problem(412, "already_exists", f"There is an item {item_id!r} already.")
         found = None if previous is None else previous["version"]
-        if (self.must_exist or self.versions is not None) and found is None:
+        if self.must_exist and found is None:
             raise Problem(412, "version_mismatch", f"There is no item {item_id!r} any more.")
         if self.versions is not None and found not in self.versions:
             raise Problem(412, "version_mismatch", f"Item {item_id!r} has been changed: its version is {found} now.")
@@ -139,10 +138,7 @@ class Catalogue:
         if not text and not files:
             raise _empty()
         with self._encoder.admit(max(1, len(files))):
-            if files:
-                decoded = await asyncio.gather(*(self._decode(i, file, text) for i, file in enumerate(files)))
-            else:
-                decoded = []
+            decoded = await asyncio.gather(*(self._decode(i, file, text) for i, file in enumerate(files)))
             inputs = [given for _, given in decoded] or [ItemInput(text=text)]
             tokens = np.concatenate(await self._encoder.encode_items(inputs))  # (T, D)
         return PreparedItem(fields, [picture for picture, _ in decoded], tokens)
@@ -272,24 +268,24 @@ class Catalogue:
         self, fields: ItemFields, tokens: Floats, previous: Payload | None, pictures: Sequence[Picture] | None
     ) -> Payload:
         """Writes an item whose lock is held; without `pictures`, it keeps those that it has."""
-        started = perf_counter()
-        images: list[dict[str, Any]] = previous["images"] if previous and pictures is None else []
-        if pictures:
-            try:
-                names = await asyncio.to_thread(self.media.save, fields.id, pictures)
-            except OSError as error:
-                raise Problem(507, "storage_failed", f"The picture could not be stored: {error.strerror}.") from error
-            images = images_of(names, pictures)
-        payload = new_payload(fields, images, previous)
-        self._touch(fields.id, previous)
-        await self._index.upsert([indexed(payload, tokens)])
-        if previous is not None:
-            self._lexicon.forget(previous)
-            if pictures is not None:
-                await asyncio.to_thread(self.media.keep_only, fields.id, picture_files(payload))
-        self._lexicon.learn(payload)
-        self._metrics.stage_seconds.labels("store").observe(perf_counter() - started)
-        return payload
+        with self._metrics.stage("store"):
+            images: list[dict[str, Any]] = previous["images"] if previous and pictures is None else []
+            if pictures:
+                try:
+                    names = await asyncio.to_thread(self.media.save, fields.id, pictures)
+                except OSError as error:
+                    detail = f"The picture could not be stored: {error.strerror}."
+                    raise Problem(507, "storage_failed", detail) from error
+                images = images_of(names, pictures)
+            payload = new_payload(fields, images, previous)
+            self._touch(fields.id, previous)
+            await self._index.upsert([indexed(payload, tokens)])
+            if previous is not None:
+                self._lexicon.forget(previous)
+                if pictures is not None:
+                    await asyncio.to_thread(self.media.keep_only, fields.id, picture_files(payload))
+            self._lexicon.learn(payload)
+            return payload
 
     async def get(self, item_id: str) -> Payload:
         """Raises Problem (`item_not_found`)."""

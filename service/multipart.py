@@ -11,8 +11,8 @@ from service.problems import Problem
 
 @dataclass
 class Part:
-    name: str = ""
-    content: bytes | None = b""  # None: it has more bytes than are taken
+    name: str
+    content: bytes | None  # None: it has more bytes than are taken
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -290,9 +291,9 @@ class Searcher:
         if again:
             with self._metrics.stage("rerank"):
                 matches = await self._match(ranked[:again], asked)
-            first = [hit for hit in ranked[:again] if hit.id in asked.pin]
-            rest = sorted((hit for hit in ranked[:again] if hit not in first), key=lambda hit: -matches[hit.id])
-            ranked = [*first, *rest, *ranked[again:]][offset : offset + page.limit]
+            # What is pinned is first already, in its own order.
+            best = sorted(ranked[:again], key=lambda hit: -math.inf if hit.id in asked.pin else -matches[hit.id])
+            ranked = [*best, *ranked[again:]][offset : offset + page.limit]
         hits = [_hit(hit, matches, pinned=hit.id in asked.pin) for hit in ranked]
         if asked.explain:
             await self._explain(hits, ranked, asked)
