@@ -30,6 +30,7 @@ WEB = Path(__file__).parent / "web"
 _SEARCH_BYTES = 2**20  # fifty searches, each with hundreds of ids in its filter
 _EVENTS_BYTES = 2**20  # a whole batch, with long ids
 _RULES_BYTES = 2**20  # a thousand curations, each with dozens of ids
+_NO_BODY = 1024  # bytes that a GET may send for nothing
 _COMPRESSED_FROM = 1024  # bytes: below that an answer fits into one packet as it is
 
 
@@ -89,10 +90,10 @@ def create_app(settings: Settings) -> FastAPI:
         form_limits={"max_files": 1, "max_part_size": settings.max_field_bytes, "max_fields": 64},
     )
     app.include_router(search.router, max_body_size=_SEARCH_BYTES)
-    app.include_router(export.router, max_body_size=settings.max_field_bytes)
+    app.include_router(export.router, max_body_size=_NO_BODY)
     app.include_router(events.router, max_body_size=_EVENTS_BYTES)
     app.include_router(rules.router, max_body_size=_RULES_BYTES)
-    app.include_router(health.router, max_body_size=settings.max_field_bytes)
+    app.include_router(health.router, max_body_size=_NO_BODY)
     app.mount("/web", StaticFiles(directory=WEB, check_dir=False), name="web")
     app.add_api_route("/", _page, include_in_schema=False)
     docs.install(app)

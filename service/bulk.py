@@ -148,7 +148,7 @@ class BulkIngest:
                         raise _draining()
                     number += 1
                     if item:
-                        if number > 1:  # the first was counted when the request was let in
+                        if number > 1:  # the first line was counted when the request was let in
                             await permit.pace()
                         await under_way.put(asyncio.create_task(self._store(number, item, latest)))
             finally:

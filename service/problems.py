@@ -45,7 +45,7 @@ _DETAILS = {
     404: "Nothing is at this address; /docs lists what is.",
     405: "This address does not take this method; the Allow header names those that it takes.",
     408: "The body did not come fast enough; SEARCH_CLIENT_SECONDS sets how long a pause may be.",
-    413: "The body is larger than this address takes: of a search 1 MiB, of an upload what SEARCH_MAX_BODY_BYTES says.",
+    413: "The body is larger than this address takes: SEARCH_MAX_BODY_BYTES of an upload, 1 MiB at most of all else.",
     500: "Something went wrong in the service. Its log has the details under this request's X-Request-ID.",
 }
 
