@@ -1,132 +1,117 @@
-"""Product feeds: CSV or TSV with the columns of Google's product feeds, read as rows of what a product has here.
+"""Product feeds: CSV or TSV as shops export them, read as rows of what a product has here.
 
-These columns have a meaning, and every other one that is filled in is an attribute:
-
-    id (or item_id, or sku), title (or name), description, image_link (or image), additional_image_link,
-    category (or product_type, or google_product_category), price and sale_price, availability and stock
-
-A column's letter case, a `g:` before its name, and spaces in place of `_` do not count.
+The rules of a format are in a module of its own: `examples/google_feed.py`.
 """
 
+import codecs
 import csv
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from examples import google_feed
+from examples.feed_values import BadRow, Cells, Rows
 
 ENDINGS = (".csv", ".tsv")
 
-_ID, _TITLE, _IMAGE = ("id", "item_id", "sku"), ("title", "name"), ("image_link", "image")
-_CATEGORY = ("category", "product_type", "google_product_category")
-_PRICES = ("price", "sale_price")
-_KNOWN = {*_ID, *_TITLE, "description", *_IMAGE, "additional_image_link", *_CATEGORY, *_PRICES, "availability", "stock"}
-
-# An amount with a currency before or behind it, and the two ways to write one: 1,299.00 and 1.299,00.
-_PRICE = re.compile(r"(?:[^\d+\-−–]*[^\d+\-−–.,])?(\d[\d.,'’\s]*?)\D*")
-_POINT = re.compile(r"(\d+|[1-9]\d{0,2}(?:[,'’\s]\d{3})+)(?:\.(\d+))?")
-_COMMA = re.compile(r"(\d+|[1-9]\d{0,2}(?:[.'’\s]\d{3})+)(?:,(\d{1,2}))?")
-
 
 class UnreadableFeed(Exception):
-    """The header does not say which column is which."""
+    """This file cannot be read as products, for the reason given."""
 
 
-def read_feed(path: Path) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
-    """Each row as a product's fields, or what is wrong with it, after the line on which it begins.
+class Format(Protocol):
+    """A shop's way to export products: a module of these functions."""
+
+    IDS: tuple[str, ...]  # columns, of which a feed must have one
+
+    def column(self, written: str) -> str:
+        """What a column is called here."""
+
+    def is_mine(self, columns: Sequence[str]) -> bool:
+        """Whether a feed with these columns, as `column` calls them, is of this format."""
+
+    def items(self, rows: Callable[[], Rows]) -> Rows:
+        """The products that the rows make, which it may read more than once."""
+
+    def item_id(self, cells: Cells) -> str | None:
+        """The id of a product, if it has one."""
+
+    def fields(self, cells: Cells) -> dict[str, Any]:
+        """What else a product has, its pictures as `image`. Raises ValueError."""
+
+
+_FORMATS: tuple[Format, ...] = (google_feed,)  # the last takes any feed
+
+
+def read_feed(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """Each product's fields, or what is wrong with it, after the line on which its row begins.
 
     Raises:
-        UnreadableFeed: no column has ids, or two have one name.
+        UnreadableFeed: no column has ids, two have one name, or the file is no text in UTF-8.
         OSError: the file cannot be read.
     """
+    header, delimiter = _header(path)
+    for kind in _FORMATS:
+        columns = [kind.column(cell.strip()) for cell in header]
+        if kind.is_mine(columns):
+            break
+    if twice := next((name for name in columns if name and columns.count(name) > 1), None):
+        raise UnreadableFeed(f"Two columns are called {twice!r}: rename or remove one.")
+    if not any(name in columns for name in kind.IDS):
+        raise UnreadableFeed(f"No column is called {' or '.join(kind.IDS)}; the first line has: {', '.join(columns)}.")
+    for line, cells in kind.items(lambda: _rows(path, delimiter, columns)):
+        yield line, cells if isinstance(cells, BadRow) else _product(cells, kind)
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """The cells of the first line, and what separates them. Raises UnreadableFeed."""
+    with path.open("rb") as raw:
+        start = raw.readline()
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start:
+        raise UnreadableFeed("It is UTF-16, or no text: save it as UTF-8 (in Excel, as `CSV UTF-8`).")
+    try:
+        text = start.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnreadableFeed("Its first line is not UTF-8: save it as UTF-8 (in Excel, as `CSV UTF-8`).") from None
+    try:
+        delimiter = max(",;\t", key=lambda one: len(next(csv.reader([text], delimiter=one))))
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            return next(csv.reader(file, delimiter=delimiter, strict=True), []), delimiter
+    except csv.Error as error:
+        raise UnreadableFeed(f"The first line cannot be read: {error}.") from error
+
+
+def _rows(path: Path, delimiter: str, columns: Sequence[str]) -> Rows:
     # What is not UTF-8 stays in its cell, and costs that one product.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        try:
-            delimiter = _delimiter(file.readline())
-            file.seek(0)
-            # Strict, so that a quote without its end is told: it swallows the products behind it.
-            rows = csv.reader(file, delimiter=delimiter, strict=True)
-            columns = _columns(next(rows, []))
-        except csv.Error as error:
-            raise UnreadableFeed(f"The first line cannot be read: {error}.") from error
+        # Strict, so that a quote without its end is told: it swallows the products behind it.
+        rows = csv.reader(file, delimiter=delimiter, strict=True)
+        next(rows, None)
         while True:
             line = rows.line_num + 1
             try:
                 row = next(rows, None)
-                if row is None:
-                    return
-                if any(cell.strip() for cell in row):
-                    yield line, _fields(columns, row)
             except csv.Error as error:
-                yield line, ValueError(f"{error}; a cell that begins with a quote must end with one")
-            except ValueError as error:
-                yield line, error
+                yield line, BadRow(f"{error}; a cell that begins with a quote must end with one")
+                continue
+            if row is None:
+                return
+            if len(row) == len(columns):
+                cells = {name: cell.strip() for name, cell in zip(columns, row, strict=True)}
+                if any(cells.values()):
+                    yield line, cells
+            elif any(cell.strip() for cell in row):
+                told = f"{len(row)} cells, where the first line has {len(columns)}: quote what holds line breaks"
+                yield line, BadRow(told)
 
 
-def _delimiter(header: str) -> str:
-    return max(",;\t", key=lambda delimiter: len(next(csv.reader([header], delimiter=delimiter))))
-
-
-def _columns(header: Sequence[str]) -> list[str]:
-    """The columns' names: those with a meaning as they are called here, others as written. Raises UnreadableFeed."""
-    columns = []
-    for cell in header:
-        written = re.sub(r"^g:", "", cell.strip(), flags=re.IGNORECASE)
-        name = re.sub(r"\s+", "_", written.lower())
-        columns.append(name if name in _KNOWN else written)
-    if not set(_ID).intersection(columns):
-        raise UnreadableFeed(f"No column is called {' or '.join(_ID)}; the first line has: {', '.join(columns)}.")
-    if twice := next((name for name in columns if name and columns.count(name) > 1), None):
-        raise UnreadableFeed(f"Two columns are called {twice!r}: rename or remove one.")
-    return columns
-
-
-def _fields(columns: Sequence[str], row: Sequence[str]) -> dict[str, Any]:
-    """Raises ValueError."""
-    if len(row) != len(columns):
-        raise ValueError(f"{len(row)} cells, where the first line has {len(columns)}: quote what holds line breaks")
-    cells = {name: cell.strip() for name, cell in zip(columns, row, strict=True) if cell.strip()}
+def _product(cells: Cells, kind: Format) -> dict[str, Any] | BadRow:
+    item_id = kind.item_id(cells)
     try:
-        "".join(row).encode()
+        "".join(cells.values()).encode()
     except UnicodeEncodeError:
-        raise ValueError("is not UTF-8: save the file as UTF-8") from None
-    fields: dict[str, Any] = {
-        # A row without an id must not get its sku for one, where other rows have ids.
-        "id": cells.pop(next(name for name in _ID if name in columns), None),
-        "title": _first(cells, _TITLE),
-        "description": cells.pop("description", None),
-        "category": [step.strip() for step in _first(cells, _CATEGORY).split(">")],
-        "price": _lowest(cells),
-        "stock": _stock(cells),
-        "image": [_first(cells, _IMAGE), *map(str.strip, cells.pop("additional_image_link", "").split(","))],
-    }
-    fields["category"], fields["image"] = (list(filter(None, fields[name])) for name in ("category", "image"))
-    return fields | {"attributes": cells}
-
-
-def _first(cells: dict[str, str], names: Sequence[str]) -> str:
-    """The first of these that is filled in, taken out of the cells: the others stay, as attributes."""
-    return next((cells.pop(name) for name in names if name in cells), "")
-
-
-def _lowest(cells: dict[str, str]) -> float | None:
-    """The sale's price where it is lower. Of nothing it is not set: many shops write that where there is no sale."""
-    price, sale = (_amount(name, cells.pop(name)) if name in cells else None for name in _PRICES)
-    return min((amount for amount in (price, sale or None) if amount is not None), default=None)
-
-
-def _amount(name: str, text: str) -> float:
-    match = _PRICE.fullmatch(text)
-    readings = [written.fullmatch(match[1]) for written in (_POINT, _COMMA)] if match else []
-    amounts = {float(f"{re.sub(r'[^0-9]', '', one[1])}.{one[2] or 0}") for one in readings if one}
-    if len(amounts) != 1:  # none, or two: 1.299 is a little more than one, or a thousand and more
-        raise ValueError(f"{name} {text!r} cannot be read as one amount: write 1299.00 or 1299,00, as in 1299.00 EUR")
-    return amounts.pop()
-
-
-def _stock(cells: dict[str, str]) -> str | int | None:
-    """None where items are there and nobody says how many; what is neither in nor out of stock is an attribute too."""
-    stock = cells.pop("stock", None)
-    availability = re.sub(r"[\s_]+", "_", cells.get("availability", "").lower())
-    if availability in ("in_stock", "out_of_stock"):
-        del cells["availability"]
-    return 0 if availability == "out_of_stock" else stock
+        return BadRow("is not UTF-8: save the file as UTF-8", item_id if item_id and item_id.isascii() else None)
+    try:
+        return {"id": item_id} | kind.fields(cells)
+    except ValueError as error:
+        return BadRow(str(error), item_id)

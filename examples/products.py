@@ -84,6 +84,7 @@ def _product(row: Any, folder: Path) -> Product:
 
 
 def _id(row: dict[str, Any]) -> str:
+    """Raises ValueError."""
     item_id = row.get("id", row.get("item_id"))
     if item_id is None or isinstance(item_id, bool) or not isinstance(item_id, (str, int, float)):
         raise ValueError("must have an id (or item_id)")

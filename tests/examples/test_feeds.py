@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from examples.feeds import UnreadableFeed
-from examples.products import Product, Rejected, read_products
+from examples.products import Product, Rejected
 
 FEED = """\
 id\ttitle\tdescription\tproduct_type\tprice\tsale price\tavailability\tBrand\tgtin\timage_link\tadditional image link
@@ -14,15 +14,6 @@ id\ttitle\tdescription\tproduct_type\tprice\tsale price\tavailability\tBrand\tgt
 Dishwasher-safe."\tHome > Kitchen\t12.50 EUR\t9.90 EUR\tout of stock\tKiln\t0012\thttps://a/1\t"https://a/2, b.png"
 2\tLamp\t\t\t40.00 EUR\t\tpreorder\t\t\tlamp.png\t
 """
-
-
-@pytest.fixture
-def feed(tmp_path: Path) -> Any:
-    def read(content: str | bytes, name: str = "feed.csv") -> list[Product | Rejected]:
-        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return list(read_products(tmp_path / name))
-
-    return read
 
 
 def fields(product: Product | Rejected) -> dict[str, Any]:
@@ -124,6 +115,14 @@ def test_one_bad_row_costs_one_product_and_is_named_by_the_line_on_which_it_begi
 
 
 def test_a_header_that_does_not_say_which_column_is_which_is_refused(feed: Any) -> None:
+    with pytest.raises(UnreadableFeed, match="first line is not UTF-8: save it as UTF-8"):
+        feed("id,prix_réduit\n1,2\n".encode("latin-1"))
     for header, told in (("name,price", "No column is called id or item_id or sku"), ("id,g:ID", "'id'"), ("", "id")):
         with pytest.raises(UnreadableFeed, match=told):
             feed(f"{header}\n1,2\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_told_in_one_line(feed: Any, encoding: str) -> None:
+    with pytest.raises(UnreadableFeed, match="UTF-16, or no text: save it as UTF-8"):
+        feed("id\ttitle\n1\tMug\n".encode(encoding), "feed.tsv")
