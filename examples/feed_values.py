@@ -1,12 +1,25 @@
-"""What cells of product feeds say: amounts as people write them."""
+"""What cells of product feeds say: amounts as people write them and HTML as plain text."""
 
+import html
 import re
 from collections.abc import Iterator
+from html.parser import HTMLParser
 
 # An amount with a currency before or behind it, and the two ways to write one: 1,299.00 and 1.299,00.
 _PRICE = re.compile(r"(?:[^\d+\-−–]*[^\d+\-−–.,])?(\d[\d.,'’\s]*?)\D*")
 _POINT = re.compile(r"(\d+|[1-9]\d{0,2}(?:[,'’\s]\d{3})+)(?:\.(\d+))?")
 _COMMA = re.compile(r"(\d+|[1-9]\d{0,2}(?:[.'’\s]\d{3})+)(?:,(\d{1,2}))?")
+
+# What makes a text HTML: "2<3" and "for <size>" do not.
+_TAG = re.compile(
+    r"</[a-z][a-z0-9]*\s*>|<(?:p|br|hr|div|span|ul|ol|li|h[1-6]|b|i|u|em|strong|a|img|table)(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+_ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-f]+|[a-z][a-z0-9]*);", re.IGNORECASE)
+_LINES = {"p", "br", "hr", "div", "ul", "ol", "li", "h1", "h2", "h3", "h4", "h5", "h6", "table", "tr", "dt", "dd"}
+_LINES |= {"section", "article", "blockquote", "pre"}
+_CELLS = {"td", "th"}
+_UNSEEN = {"script", "style"}
 
 Cells = dict[str, str]  # those of a row, stripped, by their columns' names
 
@@ -38,3 +51,43 @@ def amount(name: str, text: str) -> float:
 def lower(price: float | None, sale: float | None) -> float | None:
     """The sale's price where it is lower. Of nothing it is not set: many shops write that where there is no sale."""
     return min((amount for amount in (price, sale or None) if amount is not None), default=None)
+
+
+def plain_text(text: str) -> str:
+    """A text without the tags and entities of HTML, also where it was escaped twice; any other as it is."""
+    if not _TAG.search(text) and _ENTITY.search(text):
+        text = html.unescape(text).replace("\xa0", " ")
+    if not _TAG.search(text):
+        return text
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    lines = (" ".join(line.split()) for line in "".join(reader.parts).split("\n"))
+    return "\n".join(filter(None, lines))
+
+
+class _Reader(HTMLParser):
+    """What a browser would show, line by line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._unseen = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in _UNSEEN:
+            self._unseen = tag
+        self._part(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._unseen:
+            self._unseen = ""
+        self._part(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not self._unseen:
+            self.parts.append(re.sub(r"\s", " ", data))
+
+    def _part(self, tag: str) -> None:
+        if tag in _LINES or tag in _CELLS:
+            self.parts.append("\n" if tag in _LINES else " ")

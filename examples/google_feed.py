@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from examples.feed_values import Cells, Rows, amount, lower
+from examples.feed_values import Cells, Rows, amount, lower, plain_text
 
 IDS: tuple[str, ...] = ("id", "item_id", "sku")
 
@@ -51,7 +51,7 @@ def fields(cells: Cells) -> dict[str, Any]:
     images = [_first(left, _IMAGE), *map(str.strip, left.pop(_MORE_IMAGES, "").split(","))]
     return {
         "title": _first(left, _TITLE),
-        "description": left.pop("description", ""),
+        "description": plain_text(left.pop("description", "")),
         "category": [step.strip() for step in _first(left, _CATEGORY).split(">") if step.strip()],
         "price": _price(left),
         "stock": _stock(left),

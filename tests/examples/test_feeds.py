@@ -96,6 +96,11 @@ def test_the_lower_price_counts(feed: Any, price: str, sale: str, meant: float) 
     assert fields(feed(f"id,price,sale_price\n1,{price},{sale}\n")[0])["price"] == meant
 
 
+def test_a_description_in_html_becomes_what_a_browser_shows(feed: Any) -> None:
+    (product,) = feed("id,description\n1,<p>Soft &amp; warm.<br>For <b>tea</b></p>\n")
+    assert product.fields["description"] == "Soft & warm.\nFor tea"
+
+
 @pytest.mark.parametrize(
     ("availability", "stock", "meant"),
     [("in_stock", "", None), ("In stock", "3", 3), ("out_of_stock", "3", 0), ("Out of Stock", "", 0), ("", "4", 4)],
