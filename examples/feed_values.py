@@ -1,8 +1,9 @@
-"""What cells of product feeds say: amounts as people write them and HTML as plain text."""
+"""What cells of product feeds say: amounts as people write them, sales that have their days, and HTML as plain text."""
 
 import html
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 
 # An amount with a currency before or behind it, and the two ways to write one: 1,299.00 and 1.299,00.
@@ -51,6 +52,21 @@ def amount(name: str, text: str) -> float:
 def lower(price: float | None, sale: float | None) -> float | None:
     """The sale's price where it is lower. Of nothing it is not set: many shops write that where there is no sale."""
     return min((amount for amount in (price, sale or None) if amount is not None), default=None)
+
+
+def is_now(name: str, begins: str, ends: str) -> bool:
+    """Whether the days from one ISO date to another are now; an empty one is open, a day ends when it is over.
+
+    A time without a zone is this machine's. Raises ValueError: one of them is no ISO date.
+    """
+    try:
+        begin, end = (datetime.fromisoformat(text) if text else None for text in (begins, ends))
+        if end and len(ends) == len("2026-01-31"):
+            end += timedelta(days=1)
+        now = datetime.now().astimezone()
+        return (begin is None or begin.astimezone() <= now) and (end is None or now < end.astimezone())
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name} {begins!r} to {ends!r} cannot be read: write dates as 2026-01-31") from None
 
 
 def plain_text(text: str) -> str:

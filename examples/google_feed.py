@@ -2,7 +2,8 @@
 attribute:
 
     id (or item_id, or sku), title (or name), description, image_link (or image), additional_image_link,
-    category (or product_type, or google_product_category), price and sale_price, availability and stock
+    category (or product_type, or google_product_category), price, sale_price and sale_price_effective_date,
+    availability and stock
 
 A column's letter case, a `g:` before its name, and spaces in place of `_` do not count.
 """
@@ -11,14 +12,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from examples.feed_values import Cells, Rows, amount, lower, plain_text
+from examples.feed_values import Cells, Rows, amount, is_now, lower, plain_text
 
 IDS: tuple[str, ...] = ("id", "item_id", "sku")
 
 _TITLE, _IMAGE, _MORE_IMAGES = ("title", "name"), ("image_link", "image"), "additional_image_link"
 _CATEGORY = ("category", "product_type", "google_product_category")
-_PRICE, _SALE = "price", "sale_price"
-_KNOWN = {*IDS, *_TITLE, "description", *_IMAGE, _MORE_IMAGES, *_CATEGORY, _PRICE, _SALE, "availability"}
+_PRICE, _SALE, _DAYS = "price", "sale_price", "sale_price_effective_date"
+_KNOWN = {*IDS, *_TITLE, "description", *_IMAGE, _MORE_IMAGES, *_CATEGORY, _PRICE, _SALE, _DAYS, "availability"}
 _KNOWN |= {"stock"}
 
 
@@ -67,7 +68,8 @@ def _first(cells: Cells, names: Sequence[str]) -> str:
 
 def _price(cells: Cells) -> float | None:
     price, sale = (amount(name, cells.pop(name)) if name in cells else None for name in (_PRICE, _SALE))
-    return lower(price, sale)
+    begins, _, ends = cells.pop(_DAYS, "").partition("/")
+    return lower(price, sale if sale and is_now(_DAYS, begins.strip(), ends.strip()) else None)
 
 
 def _stock(cells: Cells) -> str | int | None:

@@ -96,6 +96,27 @@ def test_the_lower_price_counts(feed: Any, price: str, sale: str, meant: float) 
     assert fields(feed(f"id,price,sale_price\n1,{price},{sale}\n")[0])["price"] == meant
 
 
+@pytest.mark.parametrize(
+    ("days", "meant"),
+    [
+        ("", 8),
+        ("2020-01-01T13:00-0800/2020-02-01T15:30-0800", 10),
+        ("2020-01-01T13:00-0800 / 2999-02-01T15:30-0800", 8),
+        ("2999-01-01/2999-02-01", 10),
+        ("2020-01-01/", 8),
+    ],
+    ids=["always", "over", "on", "to come", "without an end"],
+)
+def test_a_sale_counts_on_its_days(feed: Any, days: str, meant: float) -> None:
+    (product,) = feed(f"id,price,sale price,sale price effective date\n1,10,8,{days}\n")
+    assert product.fields == {"price": meant}
+
+
+def test_the_days_of_a_sale_that_cannot_be_read_are_told(feed: Any) -> None:
+    (rejected,) = feed("id,price,sale_price,sale_price_effective_date\n1,10,8,all May\n")
+    assert "sale_price_effective_date 'all May'" in str(rejected)
+
+
 def test_a_description_in_html_becomes_what_a_browser_shows(feed: Any) -> None:
     (product,) = feed("id,description\n1,<p>Soft &amp; warm.<br>For <b>tea</b></p>\n")
     assert product.fields["description"] == "Soft & warm.\nFor tea"
