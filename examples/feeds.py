@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from examples import google_feed
 from examples.feed_values import BadRow, Cells, Rows
 
-ENDINGS = (".csv", ".tsv")
+ENDINGS = (".csv", ".tsv", ".txt")
 
 
 class UnreadableFeed(Exception):

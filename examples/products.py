@@ -9,6 +9,7 @@ from typing import Any
 from examples import feeds
 
 FIELDS = ("title", "description", "category", "price", "stock", "attributes")
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 # One file does for the service and for training, where these have a meaning.
 _KNOWN = {"id", "item_id", "image", *FIELDS, "captions", "query", "queries"}
@@ -32,15 +33,18 @@ def read_products(source: Path) -> Iterator[Product | Rejected]:
     """The products of a file or a folder, one at a time; a line that is none is given as `Rejected`.
 
     Raises:
-        UnreadableFeed: the header of a feed does not say which column is which.
+        UnreadableFeed: the file is of no kind that is read here, or a feed's header does not say which column is which.
         OSError: the file cannot be read.
     """
     if source.is_dir():
         for path in sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURES):
             yield Product(path.relative_to(source).with_suffix("").as_posix(), pictures=(path,))
         return
-    rows = feeds.read_feed(source) if source.suffix.lower() in feeds.ENDINGS else _json_lines(source)
-    for line, row in rows:
+    ending = source.suffix.lower()
+    if ending not in (*feeds.ENDINGS, *_JSON_LINES):
+        known = ", ".join((*_JSON_LINES, *feeds.ENDINGS))
+        raise feeds.UnreadableFeed(f"Only files that end in {known} are read: export it as CSV or TSV.")
+    for line, row in feeds.read_feed(source) if ending in feeds.ENDINGS else _json_lines(source):
         try:
             if isinstance(row, ValueError):
                 raise row

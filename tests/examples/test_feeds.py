@@ -152,3 +152,7 @@ def test_a_header_that_does_not_say_which_column_is_which_is_refused(feed: Any) 
 def test_utf_16_is_told_in_one_line(feed: Any, encoding: str) -> None:
     with pytest.raises(UnreadableFeed, match="UTF-16, or no text: save it as UTF-8"):
         feed("id\ttitle\n1\tMug\n".encode(encoding), "feed.tsv")
+
+
+def test_a_txt_is_a_feed_too(feed: Any) -> None:
+    assert feed("id\ttitle\n1\tMug\n", "feed.txt") == [Product("1", {"title": "Mug"})]
