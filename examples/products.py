@@ -13,6 +13,7 @@ _JSON_LINES = (".jsonl", ".ndjson", ".json")
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 # One file does for the service and for training, where these have a meaning.
 _KNOWN = {"id", "item_id", "image", *FIELDS, "captions", "query", "queries"}
+_HALF = r"it holds half of a character (such as \ud83d without its other half): write whole ones"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def _product(row: Any, folder: Path) -> Product:
         if name in fields:
             fields[name] = read(name, fields[name])
     fields = {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+    if half := next((name for name, value in {"image": images, **fields}.items() if not _is_unicode(value)), None):
+        raise ValueError(f"{half}: {_HALF}")
     return Product(_id(row), fields, pictures, urls)
 
 
@@ -95,6 +98,8 @@ def _id(row: dict[str, Any]) -> str:
     item_id = str(item_id).strip()
     if item_id in ("", ".", ".."):
         raise ValueError(f"{item_id!r} cannot be an id: no URL could name it")
+    if not _is_unicode(item_id):
+        raise ValueError(f"{item_id!a} cannot be an id: {_HALF}")
     return item_id
 
 
@@ -130,6 +135,14 @@ def _json(name: str, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} is not JSON: {error}") from None
+
+
+def _is_unicode(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _are_strings(value: Any) -> bool:

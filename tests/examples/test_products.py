@@ -57,6 +57,10 @@ def test_what_is_for_training_is_left_to_training(line: Any) -> None:
         ({"id": "a", "category": 5}, "category must be a string or a list of strings"),
         ({"id": "a", "price": "12,50 €"}, "price must be a number, and '12,50 €' is none"),
         ({"id": "a", "image": [1]}, "image must be a path"),
+        ({"id": "a\ud83d"}, "'a\\ud83d' cannot be an id: it holds half of a character"),
+        ({"id": "a", "title": "mug \ud83d"}, "title: it holds half of a character"),
+        ({"id": "a", "attributes": {"\ud83d": "a"}}, "attributes: it holds half of a character"),
+        ({"id": "a", "image": "\ud83d.png"}, "image: it holds half of a character"),
     ],
 )
 def test_a_line_that_is_no_product_is_rejected_with_a_reason(line: Any, row: Any, told: str) -> None:
