@@ -11,8 +11,8 @@ a folder every JPEG, PNG or WebP is a product whose id is its path without the e
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
 not sent twice (a picture at a URL counts as the same). Of several products of one id the last is sent, and the ids are
-named. With `--prune`, what the shop has and the file has not is removed, once all the rest arrived. Exit status: 0 when
-everything is there, 1 when something failed, 2 when nothing could be begun.
+named. With `--prune`, what the shop has and the file has not is removed at the end, unless a line of the file has no id
+that can be read. Exit status: 0 when everything is there, 1 when something failed, 2 when nothing could be begun.
 """
 
 import argparse
@@ -53,6 +53,7 @@ class Plan:
     total: int  # how many are to be sent, with what cannot be read
     repeated: list[str]  # the ids of those that are left out
     leftover: set[str]  # ids of the shop's that are to be removed afterwards
+    nameless: int = 0  # lines without an id that can be read: any of the leftover may be meant
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,8 +90,11 @@ def main(arguments: list[str] | None = None) -> int:
         if plan.repeated:
             named = ", ".join(list(dict.fromkeys(plan.repeated))[:_SHOWN])
             print(f"{len(plan.repeated)} products left out, whose ids come again later: {named}", file=sys.stderr)
-        if failures and plan.leftover:
-            print(f"Items that are not in {args.source}: {len(plan.leftover)}. They stay, for not all else arrived.")
+        if plan.nameless and plan.leftover:
+            print(
+                f"Items that are not in {args.source}: {len(plan.leftover)}. They stay, for {plan.nameless} of its "
+                "lines have no id that can be read, and may be theirs."
+            )
         elif plan.leftover:
             print(f"Items that are not in {args.source}: {len(plan.leftover)}. Removing them.")
             failures += _remove(client, plan.leftover, args)
@@ -123,7 +127,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     prune.add_argument(
         "--prune",
         action="store_true",
-        help="remove what is not in the source, if that is at most half of the shop, once all the rest is there",
+        help="remove in the end what is not in the source, if that is at most half of the shop",
     )
     prune.add_argument("--prune-all", action="store_true", help="the same, however much that is")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -148,6 +152,7 @@ def _look_through(client: httpx.Client, args: argparse.Namespace) -> Plan:
         httpx.HTTPError: the service could not be reached, however often it was tried.
     """
     plan = Plan({}, 0, [], set())
+    unreadable = set()
     for number, product in enumerate(itertools.islice(read_products(args.source), args.limit)):
         if isinstance(product, Product) and product.id in plan.last:
             plan.repeated.append(product.id)
@@ -155,12 +160,14 @@ def _look_through(client: httpx.Client, args: argparse.Namespace) -> Plan:
             plan.total += 1
         if isinstance(product, Product):
             plan.last[product.id] = number
+        elif product.item_id is not None:
+            unreadable.add(product.item_id)
     if not args.prune and not args.prune_all:
         return plan
     if not plan.last:
         raise Refused("It holds no products, and with --prune the shop would end up empty.")
     stored = set(_stored_ids(client, args.retries))
-    plan.leftover = stored - plan.last.keys()
+    plan.leftover = stored - plan.last.keys() - unreadable
     if args.prune and 2 * len(plan.leftover) > len(stored):
         raise Refused(
             f"{len(plan.leftover)} of the shop's {len(stored)} items are not in it, too many to be removed by mistake. "
@@ -202,10 +209,13 @@ def _in_parallel(client: httpx.Client, args: argparse.Namespace, plan: Plan) -> 
         running: set[Future[tuple[str, str]]] = set()
         try:
             for number, product in enumerate(itertools.islice(read_products(args.source), args.limit)):
-                if isinstance(product, Product):
-                    if number < plan.last.get(product.id, number):
-                        continue
-                    plan.leftover.discard(product.id)  # the file may have grown since it was looked through
+                if isinstance(product, Product) and number < plan.last.get(product.id, number):
+                    continue
+                item_id = product.id if isinstance(product, Product) else product.item_id
+                if item_id is None:
+                    plan.nameless += 1
+                else:
+                    plan.leftover.discard(item_id)  # the file may have grown since it was looked through
                 running.add(pool.submit(_handle, client, product, args))
                 if len(running) >= 2 * args.workers:
                     ended, running = wait(running, return_when=FIRST_COMPLETED)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from examples import feeds
+from examples.feed_values import BadRow
 
 FIELDS = ("title", "description", "category", "price", "stock", "attributes")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -27,7 +28,11 @@ class Product:
 
 
 class Rejected(Exception):
-    """This product cannot be sent; the others can."""
+    """This product cannot be sent; the others can. `item_id` is its id, if that could be read."""
+
+    def __init__(self, reason: str, item_id: str | None = None) -> None:
+        super().__init__(reason)
+        self.item_id = item_id
 
 
 def read_products(source: Path) -> Iterator[Product | Rejected]:
@@ -51,7 +56,7 @@ def read_products(source: Path) -> Iterator[Product | Rejected]:
                 raise row
             yield _product(row, source.parent)
         except ValueError as error:
-            yield Rejected(f"line {line}: {error}")
+            yield Rejected(f"line {line}: {error}", _known_id(row))
 
 
 def _json_lines(source: Path) -> Iterator[tuple[int, Any]]:
@@ -88,6 +93,16 @@ def _product(row: Any, folder: Path) -> Product:
     if half := next((name for name, value in {"image": images, **fields}.items() if not _is_unicode(value)), None):
         raise ValueError(f"{half}: {_HALF}")
     return Product(_id(row), fields, pictures, urls)
+
+
+def _known_id(row: Any) -> str | None:
+    """The id of what is no product for another reason."""
+    if isinstance(row, BadRow):
+        return row.item_id
+    try:
+        return _id(row) if isinstance(row, dict) else None
+    except ValueError:
+        return None
 
 
 def _id(row: dict[str, Any]) -> str:

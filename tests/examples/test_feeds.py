@@ -156,3 +156,8 @@ def test_utf_16_is_told_in_one_line(feed: Any, encoding: str) -> None:
 
 def test_a_txt_is_a_feed_too(feed: Any) -> None:
     assert feed("id\ttitle\n1\tMug\n", "feed.txt") == [Product("1", {"title": "Mug"})]
+
+
+def test_of_what_is_wrong_the_id_is_known_where_it_can_be_read(feed: Any) -> None:
+    rows = b"id,title,price\n1,a,on request\n2,caf\xe9,1\ncaf\xe9,a,1\n,a,1\n5,a,1,more\n..,a,1\n"
+    assert [row.item_id for row in feed(rows)] == ["1", "2", None, None, None, None]

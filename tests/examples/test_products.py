@@ -75,3 +75,9 @@ def test_a_file_of_another_kind_is_refused_as_a_whole(tmp_path: Path, name: str)
     (tmp_path / name).write_text("<rss>\n<channel>\n")
     with pytest.raises(UnreadableFeed, match="export it as CSV or TSV"):
         list(read_products(tmp_path / name))
+
+
+def test_of_a_line_that_is_no_product_the_id_is_known_where_it_can_be_read(line: Any) -> None:
+    assert line({"id": " a ", "price": "much"}).item_id == "a"
+    assert line({"id": "\ud83d", "price": "much"}).item_id is None
+    assert line(b"not json").item_id is None
