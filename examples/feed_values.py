@@ -49,6 +49,14 @@ def amount(name: str, text: str) -> float:
     return amounts.pop()
 
 
+def count(name: str, text: str) -> int:
+    """How many there are: less than none is none. Raises ValueError."""
+    try:
+        return max(0, int(float(text)))
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name} must be a number, and {text!r} is none") from None
+
+
 def lower(price: float | None, sale: float | None) -> float | None:
     """The sale's price where it is lower. Of nothing it is not set: many shops write that where there is no sale."""
     return min((amount for amount in (price, sale or None) if amount is not None), default=None)
