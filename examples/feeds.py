@@ -1,7 +1,7 @@
 """Product feeds: CSV or TSV as shops export them, read as rows of what a product has here.
 
-Shopify's export is known by its columns; any other feed is read as Google's product feeds are. Each has its rules in a
-module of its own: `examples/shopify.py` and `google_feed.py`.
+The exports of Shopify and WooCommerce are known by their columns; any other feed is read as Google's product feeds are.
+Each of the three has its rules in a module of its own: `examples/shopify.py`, `woocommerce.py` and `google_feed.py`.
 """
 
 import codecs
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from examples import google_feed, shopify
+from examples import google_feed, shopify, woocommerce
 from examples.feed_values import BadRow, Cells, Rows
 
 ENDINGS = (".csv", ".tsv", ".txt")
@@ -41,7 +41,7 @@ class Format(Protocol):
         """What else a product has, its pictures as `image`. Raises ValueError."""
 
 
-_FORMATS: tuple[Format, ...] = (shopify, google_feed)  # the last takes any feed
+_FORMATS: tuple[Format, ...] = (shopify, woocommerce, google_feed)  # the last takes any feed
 
 
 def read_feed(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
