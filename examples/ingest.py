@@ -12,8 +12,9 @@ without the ending.
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
 not sent twice (a picture at a URL counts as the same). Of several products of one id the last is sent, and the ids are
-named. With `--prune`, what the shop has and the file has not is removed at the end, unless a line of the file has no id
-that can be read. Exit status: 0 when everything is there, 1 when something failed, 2 when nothing could be begun.
+named. Where a picture fails of an item that is there, all else of it is sent. With `--prune`, what the shop has and the
+file has not is removed at the end, unless a line of the file has no id that can be read. Exit status: 0 when everything
+is there, 1 when something failed, 2 when nothing could be begun.
 """
 
 import argparse
@@ -36,7 +37,7 @@ import httpx
 from tqdm import tqdm
 
 from examples.feeds import UnreadableFeed
-from examples.products import Product, Rejected, read_products
+from examples.products import FIELDS, Product, Rejected, read_products
 
 _SHOWN = 20  # repeated ids that are named
 MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
@@ -195,7 +196,7 @@ def _remove(client: httpx.Client, ids: set[str], args: argparse.Namespace) -> li
 
     def remove(item_id: str) -> str:
         try:
-            answer = _request(client, args.retries, "DELETE", f"/items/{quote(item_id, safe='')}")
+            answer = _request(client, args.retries, "DELETE", _address(item_id))
         except httpx.HTTPError as error:
             return f"{item_id}: {error}"
         return "" if answer.status_code in (204, 404) else f"{item_id}: {_reason(answer)}"
@@ -238,16 +239,20 @@ def _handle(client: httpx.Client, product: Product | Rejected, args: argparse.Na
 
 
 def send(client: httpx.Client, product: Product, *, retries: int, force: bool = False) -> str:
-    """Stores one product: "created", "replaced" or "unchanged".
+    """Stores one product: "created", "replaced" or "unchanged". If its pictures fail, the rest of an item arrives.
 
     Raises:
-        Rejected: the service refuses it, for the reason given.
+        Rejected: the service refuses it, or a picture cannot be read, for the reason given.
         httpx.HTTPError: the service could not be reached, however often it was tried.
-        OSError: a picture cannot be read.
     """
-    pictures = [(path.name, path.read_bytes(), MEDIA_TYPES.get(path.suffix.lower(), "")) for path in product.pictures]
+    try:
+        pictures = [
+            (path.name, path.read_bytes(), MEDIA_TYPES.get(path.suffix.lower(), "")) for path in product.pictures
+        ]
+    except (OSError, ValueError) as error:  # ValueError: no path can be called so
+        raise Rejected(str(error) + _without_pictures(client, product, retries)) from None
     if not force:
-        stored = _request(client, retries, "GET", f"/items/{quote(product.id, safe='')}")
+        stored = _request(client, retries, "GET", _address(product.id))
         if stored.status_code == 200 and _same(stored.json(), product, [content for _, content, _ in pictures]):
             return "unchanged"
     form = {"id": product.id} | {
@@ -259,9 +264,34 @@ def send(client: httpx.Client, product: Product, *, retries: int, force: bool = 
     parts += [("image_url", (None, url.encode())) for url in product.urls]
     parts += [("image", picture) for picture in pictures]
     answer = _request(client, retries, "POST", "/items", files=parts)
-    if answer.status_code not in (200, 201):
-        raise Rejected(_reason(answer))
-    return "created" if answer.status_code == 201 else "replaced"
+    if answer.status_code in (200, 201):
+        return "created" if answer.status_code == 201 else "replaced"
+    passing = answer.status_code == 429 or answer.status_code >= 500
+    rest = "" if passing or not (pictures or product.urls) else _without_pictures(client, product, retries)
+    raise Rejected(_reason(answer) + rest)
+
+
+def _without_pictures(client: httpx.Client, product: Product, retries: int) -> str:
+    """Brings an item that is there up to date but for its pictures, so that no dead link holds back a price.
+
+    Returns what is to be told of it: nothing, if there is no such item or the service refuses that, too.
+    """
+    stored = _request(client, retries, "GET", _address(product.id))
+    if stored.status_code != 200:
+        return ""
+    if not _same_fields(stored.json(), product):
+        fields = dict.fromkeys(FIELDS) | product.fields
+        fields |= {name: str(product.fields.get(name, "")) for name in ("title", "description")}
+        gone = dict.fromkeys(stored.json()["attributes"])
+        fields["attributes"] = gone | product.fields.get("attributes", {})
+        answer = _request(client, retries, "PATCH", _address(product.id), json=fields)
+        if answer.status_code != 200:
+            return ""
+    return " The item keeps its pictures; all else of it is up to date."
+
+
+def _address(item_id: str) -> str:
+    return f"/items/{quote(item_id, safe='')}"
 
 
 def _request(client: httpx.Client, retries: int, method: str, url: str, **kwargs: Any) -> httpx.Response:
@@ -287,6 +317,15 @@ def _request(client: httpx.Client, retries: int, method: str, url: str, **kwargs
 
 def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:
     """Whether the service has these very fields and pictures."""
+    return (
+        _same_fields(stored, product)
+        and len(stored["images"]) == len(contents) + len(product.urls)
+        and [image["sha256"] for image in stored["images"][: len(contents)]]
+        == [hashlib.sha256(content).hexdigest() for content in contents]
+    )
+
+
+def _same_fields(stored: dict[str, Any], product: Product) -> bool:
     fields = product.fields
     return (
         stored["title"] == str(fields.get("title", "")).strip()
@@ -294,9 +333,6 @@ def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bo
         and stored["category"] == fields.get("category", [])
         and (stored["price"], stored["stock"]) == (fields.get("price"), fields.get("stock"))
         and stored["attributes"] == {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()}
-        and len(stored["images"]) == len(contents) + len(product.urls)
-        and [image["sha256"] for image in stored["images"][: len(contents)]]
-        == [hashlib.sha256(content).hexdigest() for content in contents]
     )
 
 

@@ -166,6 +166,20 @@ def test_pictures_by_url_are_the_services_to_fetch(server: Server, tmp_path: Pat
     assert (result.returncode, "far: image_urls_off" in result.stderr) == (1, True), "this service does not"
 
 
+def test_a_picture_that_fails_does_not_hold_back_the_price(server: Server, tmp_path: Path) -> None:
+    source = products(tmp_path / "shop", 1)
+    assert ingest(server, source).returncode == 0
+    picture = httpx.get(f"{server.url}/items/shop%2F0").json()["images"][0]["sha256"]
+    row = json.loads(source.read_text()) | {"price": 5, "stock": 2, "description": "", "attributes": {"brand": "Pikku"}}
+    for image in ("https://shop.example/mug.jpg", "images/none.webp"):
+        source.write_text(json.dumps(row | {"image": image}))
+        result = ingest(server, source)
+        assert (result.returncode, "all else of it is up to date" in result.stderr) == (1, True), result.stderr
+        item = httpx.get(f"{server.url}/items/shop%2F0").json()
+        assert (item["price"], item["stock"], item["description"]) == (5, 2, "")
+        assert (item["attributes"], item["images"][0]["sha256"]) == ({"brand": "Pikku"}, picture)
+
+
 def test_a_folder_of_pictures(server: Server, tmp_path: Path) -> None:
     (tmp_path / "pictures/summer").mkdir(parents=True)
     (tmp_path / "pictures/red.png").write_bytes(picture_file("red"))

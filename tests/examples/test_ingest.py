@@ -119,3 +119,44 @@ def test_nothing_is_removed_where_a_line_may_be_any_items(
     assert ingest.main([str(source), "--quiet", "--prune"]) == 1
     assert deleted == []
     assert ": 2. They stay, for 1 of its lines have no id that can be read" in capsys.readouterr().out
+
+
+STORED = {"title": "Mug", "description": "", "category": [], "price": 9.0, "stock": 3, "images": [{}]}
+
+
+@pytest.mark.parametrize("image", ["https://shop/none.jpg", "none.jpg"])
+def test_a_picture_that_fails_does_not_hold_back_what_else_changed_of_an_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], image: str
+) -> None:
+    there = {"a": STORED | {"attributes": {"brand": "Kiln", "colour": "red"}}}
+    changes = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        item_id = request.url.path.removeprefix("/items/")
+        if request.method == "POST":
+            return httpx.Response(422, json={"code": "url_failed", "detail": "https://shop/none.jpg answered 404."})
+        if request.method == "PATCH":
+            changes.append((item_id, json.loads(request.content)))
+            there["a"] |= {"price": 8.0, "stock": None, "attributes": {"brand": "Pikku"}}
+            return httpx.Response(200)
+        if request.url.path == "/health/live":
+            return httpx.Response(200)
+        return httpx.Response(200, json=there[item_id]) if item_id in there else httpx.Response(404)
+
+    service(monkeypatch, answer)
+    rows = [
+        {"id": item_id, "title": "Mug", "price": 8.0, "attributes": {"brand": "Pikku"}, "image": [image, image]}
+        for item_id in ("a", "new")
+    ]
+    source = tmp_path / "items.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert ingest.main([str(source), "--quiet"]) == 1
+    told = capsys.readouterr()
+    assert " 2 failed" in told.out
+    assert "none.jpg" in told.err
+    assert told.err.count(" The item keeps its pictures; all else of it is up to date.") == 2, "as it comes and at last"
+    kept = {"title": "Mug", "description": "", "category": None, "price": 8.0, "stock": None}
+    assert changes == [("a", kept | {"attributes": {"brand": "Pikku", "colour": None}})]
+
+    assert ingest.main([str(source), "--quiet"]) == 1
+    assert len(changes) == 1, "what is up to date is not sent again"
