@@ -106,7 +106,9 @@ def train(
         OSError: one of the files or the teacher cannot be read.
     """
     accelerator = Accelerator(
-        mixed_precision=mixed_precision(args.precision), kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
+        cpu=not torch.accelerator.is_available(),  # else Accelerate joins no processes on CPUs
+        mixed_precision=mixed_precision(args.precision),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     if args.batch_size % accelerator.num_processes:
         raise ValueError(f"--batch-size {args.batch_size} is no multiple of the {accelerator.num_processes} processes")

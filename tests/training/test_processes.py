@@ -88,7 +88,7 @@ def test_two_processes_train_to_the_weights_of_one(toy_shop: Path, tiny_checkpoi
     # `accelerate launch` runs many GPUs through this; on a CPU it would want MPI.
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
     launch += ["--nproc-per-node", "2", "-m", "training.finetune"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run([*launch, *command(tmp_path / "two")], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     finetune.main(command(tmp_path / "one"))
