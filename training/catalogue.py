@@ -20,7 +20,7 @@ from tqdm import tqdm
 from retriever import item_text
 from retriever.index.fields import steps
 from training.formats import read_valid, write_train
-from training.json_records import FormatError
+from training.json_records import FormatError, json_lines, new_id
 from training.picture_folder import PictureFolder
 
 COLOURS = (
@@ -147,37 +147,28 @@ def items(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Each item of an `items.jsonl`, its id a string, with the ids of its pictures; `photos.jsonl` beside it adds some.
 
     Raises:
-        FormatError: a line is not an item, or not a photo; the message names file and line.
+        FormatError: a line is not an item, or not a photo, or has an item_id seen before, and the message names file
+            and line; or there is no item.
     """
     photos: dict[str, list[str]] = {}
     beside = path.with_name("photos.jsonl")
-    if beside.exists():
-        for where, photo in _lines(beside):
+    if beside.exists() and beside.stat().st_size:  # a shop may have none
+        for _, where, photo in _lines(beside):
             if "photo_of" not in photo or not isinstance(photo.get("image"), str):
                 raise FormatError(f"{where}: not a photo: photo_of or image is missing")
             photos.setdefault(str(photo["photo_of"]), []).append(Path(photo["image"]).stem)
-    for where, item in _lines(path):
-        if not isinstance(item.get("item_id"), str | int):
-            raise FormatError(f"{where}: not an item: item_id is missing, or neither a string nor a number")
+    seen: dict[str, int] = {}
+    for line, where, item in _lines(path):
+        image_id = new_id(item, "item_id", seen, line, where)
         for name, kind, said in _FIELDS:
             if item.get(name) and not isinstance(item[name], kind):
                 raise FormatError(f"{where}: {name} must be {said}")
-        image_id = str(item["item_id"])
         yield item | {"item_id": image_id}, [image_id, *photos.get(image_id, ())]
 
 
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place and object of each line, with a progress bar."""
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(tqdm(lines, desc=str(path), unit="item"), start=1):
-            where = f"{path}, line {number}"
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise FormatError(f"{where}: not JSON ({error})") from error
-            if not isinstance(record, dict):
-                raise FormatError(f"{where}: expected a JSON object")
-            yield where, record
+def _lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """`json_lines` with a progress bar."""
+    yield from tqdm(json_lines(path), desc=str(path), unit="item")
 
 
 def is_held_out(item: Mapping[str, Any], share: float) -> bool:

@@ -162,6 +162,7 @@ def test_queries_with_captions_become_pairs(tmp_path: Path) -> None:
         ("items.jsonl", '{"item_id": "a", "title": 7}', "line 1: title must be a string"),
         ("items.jsonl", '{"item_id": "a", "category": 7}', "line 1: category must be a string, or a list"),
         ("items.jsonl", "[]", "line 1: expected a JSON object"),
+        ("items.jsonl", '{"item_id": 1, "title": "mug"}\n{"item_id": "1"}', "line 2: item_id 1 was on line 1 already"),
     ],
 )
 def test_a_field_of_another_kind_is_named(
@@ -171,6 +172,15 @@ def test_a_field_of_another_kind_is_named(
     with pytest.raises(SystemExit):
         catalogue.main([str(tmp_path / name), "--output", str(tmp_path / "pairs.json")])
     assert message in capsys.readouterr().err
+
+
+def test_blank_lines_and_a_byte_order_mark_are_read_over(tmp_path: Path) -> None:
+    """As editors on Windows leave them."""
+    for name, line in (("items", {"item_id": "leek"}), ("photos", {"photo_of": "leek", "image": "leek-01.webp"})):
+        (tmp_path / f"{name}.jsonl").write_text(f"\ufeff{json.dumps(line)}\n\n \n", encoding="utf-8")
+    assert [image_ids for _, image_ids in catalogue.items(tmp_path / "items.jsonl")] == [["leek", "leek-01"]]
+    (tmp_path / "photos.jsonl").write_text("")
+    assert [image_ids for _, image_ids in catalogue.items(tmp_path / "items.jsonl")] == [["leek"]]
 
 
 @pytest.mark.parametrize(
