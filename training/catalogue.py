@@ -41,7 +41,7 @@ def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
     An empty list of texts means that the item is to be found by its picture alone.
     """
-    title, description = item.get("title") or "", item.get("description") or ""
+    title, description = (item.get("title") or "").strip(), item.get("description") or ""
     category = category_of(item.get("category"))
     attributes = _attributes(item)
     kind = _kind(category, title)
@@ -56,7 +56,7 @@ def pairs(item: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     if kind:
         yield kind, colourless if openings else []
         for query in _narrowed(kind, attributes):
-            yield query, colourless or [title]
+            yield query, colourless or ([title] if title else [])
 
 
 def _attributes(item: Mapping[str, Any]) -> dict[str, str]:
@@ -220,9 +220,9 @@ def write_held_out(path: Path, share: float, output: Path) -> None:
     narrowed: dict[str, dict[str, str]] = {}
     colourless: dict[str, str] = {}
     for item, image_ids in items(path):
-        title = item.get("title") or ""
         if not is_held_out(item, share):
             continue
+        title = (item.get("title") or "").strip()
         openings = opening_texts(item.get("description") or "", title)
         colourless |= dict.fromkeys(image_ids, next(iter(_colourless(title, openings)), ""))
         if title:

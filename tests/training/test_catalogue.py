@@ -116,6 +116,19 @@ def test_held_out_products_are_asked_for_by_their_fields(tmp_path: Path) -> None
     assert gallery == {str(i): f"Nordwind Striped Tshirts {i}" for i in range(13)}
 
 
+def test_a_blank_title_is_none(tmp_path: Path) -> None:
+    """It is no query, and no text beside one."""
+    source, output = tmp_path / "items.jsonl", tmp_path / "shop.json"
+    blank = {"item_id": "blank", "title": "  ", "category": "Mugs", "attributes": {"colour": "Red"}}
+    source.write_text(json.dumps(blank) + "\n" + json.dumps(SHIRT) + "\n")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "blank.png").touch()
+    catalogue.main([str(source), "--output", str(output)])
+    assert {record.query: record.captions for record in read_train(output)}["red mug"] == ()
+    catalogue.main([str(source), "--output", str(output), "--hold-out", "1"])
+    assert [query.query for query in read_valid(tmp_path / "shop.valid.jsonl")] == [str(SHIRT["title"]).lower()]
+
+
 def test_products_without_fields_give_no_such_questions(tmp_path: Path) -> None:
     (tmp_path / "items.jsonl").write_text(json.dumps({"item_id": "leek", "title": "Leek"}) + "\n")
     catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "shop.json"), "--hold-out", "1"])
