@@ -208,8 +208,8 @@ def learnable(rows: Iterable[dict[str, Any]], images: Path) -> Iterator[dict[str
 _HELD_OUT = (".valid.jsonl", ".gallery.jsonl", ".attributes.valid.jsonl", ".attributes.gallery.jsonl")
 
 
-def write_held_out(path: Path, share: float, output: Path) -> None:
-    """Two sets to measure on beside `X.json`, of what is held out.
+def write_held_out(path: Path, share: float, output: Path) -> int:
+    """Two sets to measure on beside `X.json`, of what is held out; returns how many queries they have.
 
     `X.valid.jsonl` and `X.gallery.jsonl`: known-item search by title over the openings of the descriptions.
     `X.attributes.valid.jsonl` and `X.attributes.gallery.jsonl`, where the products have such fields: kinds narrowed by
@@ -236,6 +236,7 @@ def write_held_out(path: Path, share: float, output: Path) -> None:
     _write_set(f"{base}", titles, known)
     if few:
         _write_set(f"{base}.attributes", few, colourless)
+    return len(titles) + len(few)
 
 
 def _write_set(base: str, queries: Mapping[str, Mapping[str, str]], gallery: Mapping[str, str]) -> None:
@@ -282,8 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         with options.output.open("w", encoding="utf-8") as file:
             count = write_train(file, ({"query_id": number, **row} for number, row in enumerate(written, start=1)))
-        if options.hold_out:
-            write_held_out(options.source, options.hold_out, options.output)
+        held_out = write_held_out(options.source, options.hold_out, options.output) if options.hold_out else 0
+        if not count + held_out:
+            raise FormatError(f"{options.source}: no pairs to learn from, and none held out")
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     print(f"{options.output}: {count:,} pairs")

@@ -196,6 +196,17 @@ def test_blank_lines_and_a_byte_order_mark_are_read_over(tmp_path: Path) -> None
     assert [image_ids for _, image_ids in catalogue.items(tmp_path / "items.jsonl")] == [["leek"]]
 
 
+@pytest.mark.parametrize("lines", ["", '{"item_id": "a", "title": " "}\n'], ids=["empty", "no query"])
+@pytest.mark.parametrize("hold_out", ["0", "1"])
+def test_a_catalogue_that_gives_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str, hold_out: str
+) -> None:
+    (tmp_path / "items.jsonl").write_text(lines)
+    with pytest.raises(SystemExit):
+        catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "x.json"), "--hold-out", hold_out])
+    assert f"{tmp_path / 'items.jsonl'}: " in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("source", "more"), [("shop.json", []), ("shop.gallery.jsonl", ["--hold-out", "1"])], ids=["output", "held out"]
 )
