@@ -37,14 +37,21 @@ _EMPTY = set("a an and as at by featuring for from in is it its of on or the to 
 
 
 def questions(queries: Sequence[str], texts: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
-    """Made-up queries without end; the same one may come twice."""
+    """Made-up queries without end; the same one may come twice.
+
+    Raises:
+        ValueError: no query has a word.
+    """
+    asked = [words for query in queries if (words := query.replace(",", " ").split())]
+    if not asked:
+        raise ValueError("no query has a word")
     vocabulary = [word for query in queries for word in query.split()]
     contents = [[word for word in _WORD.findall(text) if word.lower() not in _EMPTY] for text in texts]
     while True:
         if rng.random() < OF_TEXTS:
             made = _of_text(contents[rng.integers(len(contents))], rng)
         else:
-            one, other = (queries[i].replace(",", " ").split() for i in rng.integers(len(queries), size=2))
+            one, other = (asked[i] for i in rng.integers(len(asked), size=2))
             made = _of_queries(one, other, vocabulary, rng)
         if made:
             yield " ".join(made)

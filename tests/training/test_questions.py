@@ -22,6 +22,13 @@ def test_questions_are_made_of_the_words_of_texts_and_of_queries() -> None:
     assert len(set(made)) > 30
 
 
+def test_a_query_of_commas_gives_no_words() -> None:
+    made = questions.questions(["mug", ", ,"], ["a mug"], np.random.default_rng(0))
+    assert "mug" in set(islice(made, 200))
+    with pytest.raises(ValueError, match="no query has a word"):
+        next(questions.questions([",,"], ["a mug"], np.random.default_rng(0)))
+
+
 def test_no_question_is_asked_twice_or_known_already(captions: Path) -> None:  # noqa: F811
     source = Source(captions / "pairs.json")
     drawn = questions.draw(source, 10, seed=1)
