@@ -30,15 +30,15 @@ COUNT = 16  # negatives kept for a query
 MARGIN = 0.95  # of the mean score of the known answers: what scores higher may well be an answer too
 
 
-def negatives(scores: Tensor, answers: Sequence[int]) -> list[int]:
-    """Columns of one query's scores `(N,)` that are hard negatives, the hardest first.
+def negatives(scores: Tensor, answers: Sequence[int], count: int = COUNT) -> list[int]:
+    """Up to `count` columns of one query's scores `(N,)` that are hard negatives, the hardest first.
 
     None where the known answers score 0 or less on average: no margin below that.
     """
     limit = MARGIN * scores[list(answers)].mean()
     allowed = (scores < limit) & (limit > 0)
     allowed[list(answers)] = False
-    best = scores.masked_fill(~allowed, -torch.inf).topk(min(COUNT, len(scores)))
+    best = scores.masked_fill(~allowed, -torch.inf).topk(min(count, len(scores)))
     return [int(column) for column, score in zip(best.indices, best.values, strict=True) if score > -torch.inf]
 
 

@@ -2,7 +2,8 @@
 
 A small model learns the few queries of a training file by heart. Here are more of them: words of a text, a query that
 lost some words, halves of two queries. The items whose texts the teachers (`training.teacher`) find most similar count
-as their answers, and those that follow as hard negatives, so that the file is trained on as any other:
+as their answers, and those that follow with a margin (`training.mine`) as hard negatives, so that the file is trained
+on as any other:
 
     python -m training.questions --train captions.json --teacher runs/teacher --output questions.json
     python -m training.finetune --train questions.json --negatives questions.negatives.jsonl --teacher runs/teacher …
@@ -24,12 +25,13 @@ from tqdm import tqdm
 
 from training.arguments import make_room
 from training.data import Source, normalise
+from training.mine import negatives
 from training.teacher import Teacher, TextTeacher, open_teacher
 
 OF_TEXTS = 0.55  # share of queries that are made of a text's words, the others of queries' words
 LENGTHS = (1, 2, 2, 3, 3, 4, 5)  # words of a text that become a query; one is drawn
 ANSWERS = 3  # items that count as right for a query
-NEGATIVES = 60  # items after those
+NEGATIVES = 60  # kept for a query, of the items after those
 MOST_DRAWS = 50  # for each query: few words make the same ones over and over
 CHUNK = 512  # queries that are answered at once
 _WORD = re.compile(r"\w+(?:['/.-]\w+)*")
@@ -105,12 +107,20 @@ def draw(source: Source, count: int, seed: int) -> list[str]:
 
 
 @torch.inference_mode()
-def answers(teachers: Sequence[Teacher], queries: Sequence[str], texts: Sequence[str]) -> Iterator[list[int]]:
-    """For each query the texts that the teachers find most similar, the best first."""
+def answers(
+    teachers: Sequence[Teacher], queries: Sequence[str], texts: Sequence[str]
+) -> Iterator[tuple[list[int], list[int]]]:
+    """For each query the texts that the teachers find most similar, the best first, and its hard negatives.
+
+    Many texts may answer a short query as well as the best three: what is nearly as similar is neither. In the runs
+    that are on record it still was a negative.
+    """
     for start in tqdm(range(0, len(queries), CHUNK), desc="answers", unit=f"{CHUNK} queries"):
         part = queries[start : start + CHUNK]
         similar = torch.stack([teacher.similar(part, texts) for teacher in teachers]).mean(dim=0)  # (B, N)
-        yield from similar.topk(min(ANSWERS + NEGATIVES, len(texts)), dim=1).indices.tolist()
+        for row in similar:
+            best = row.topk(min(ANSWERS, len(texts))).indices.tolist()
+            yield best, negatives(row, best, NEGATIVES)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -137,20 +147,20 @@ def _run(options: argparse.Namespace) -> None:
     teachers = [open_teacher(name, "cuda" if torch.cuda.is_available() else "cpu") for name in options.teacher]
     queries = draw(source, options.count, options.seed)
     texts = source.first_texts()
-    found = list(zip(queries, answers(teachers, queries, texts), strict=True))
+    found = list(answers(teachers, queries, texts))
     pairs = [
         {"query_id": number, "query_text": query, "image_id": source.ids[item], "text_input": [texts[item]]}
-        for number, (query, best) in enumerate(found)
-        for item in best[:ANSWERS]
+        for number, (query, (best, _)) in enumerate(zip(queries, found, strict=True))
+        for item in best
     ]
-    right = {item for _, best in found for item in best[:ANSWERS]}  # the file knows of no other
-    negatives = [
-        {"query_text": query, "image_ids": [source.ids[item] for item in best[ANSWERS:] if item in right]}
-        for query, best in found
+    right = {item for best, _ in found for item in best}  # the file knows of no other
+    rows = [
+        {"query_text": query, "image_ids": [source.ids[item] for item in worse if item in right]}
+        for query, (_, worse) in zip(queries, found, strict=True)
     ]
     options.output.write_text(json.dumps(pairs, ensure_ascii=False))
     beside = options.output.with_suffix(".negatives.jsonl")
-    beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in negatives))
+    beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     for name, teacher in zip(options.teacher, teachers, strict=True):
         if isinstance(teacher, TextTeacher) and Path(name).is_dir():
             teacher.save(Path(name))

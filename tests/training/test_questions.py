@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 
 from tests.training.test_teacher import captions, encoder  # noqa: F401 — fixtures
 from training import questions
@@ -60,6 +61,12 @@ def test_a_source_whose_words_do_not_suffice_is_told(
     source.pairs[0] = [Pair("red mug", ())]
     with pytest.raises(ValueError, match="every item needs a text"):
         questions.draw(source, 1, seed=0)
+
+
+def test_what_is_nearly_as_similar_as_an_answer_is_no_negative() -> None:
+    similar = torch.tensor([[0.84, 0.9, 0.5, 0.83, 0.87, 0.7]])  # on average 0.87 for the best three
+    teachers = [Mock(similar=Mock(return_value=one)) for one in (similar + 0.1, similar - 0.1)]
+    assert list(questions.answers(teachers, ["tulle"], [""] * 6)) == [([1, 4, 0], [5, 2])]
 
 
 def test_teachers_answer_and_training_reads_what_they_said(
