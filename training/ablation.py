@@ -39,7 +39,7 @@ def sigmoid(queries: Tensor, items: Tensor, positives: Tensor, temperature: Tens
 
     The bias, which the paper learns, is the log odds of a positive, where it would start out right on average.
     """
-    odds = positives.sum() / (~positives).sum()
+    odds = positives.sum() / (~positives).sum().clamp(min=1)  # of a batch may be none but positives
     logits = maxsim(queries, items) / temperature + odds.log()  # (B, N)
     return F.binary_cross_entropy_with_logits(logits, positives.to(logits.dtype), reduction="sum") / len(queries)
 
@@ -156,6 +156,14 @@ def table(values: dict[str, dict[str, Floats]]) -> str:
     return "\n".join(lines)
 
 
+def _changes(name: str, args: TrainArgs) -> bool:
+    """As `Row.changes`. Raises ValueError, which names the row, where its arguments are out of range."""
+    try:
+        return ROWS[name].changes(args)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line()
     parser.prog, parser.description = "python -m training.ablation", "Train variants of a recipe and compare them."
@@ -166,9 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args = TrainArgs(**parsed | {name: tuple(parsed[name]) for name in LISTS})
         if not args.valid:
             raise ValueError("--valid: an ablation needs a development set to measure on")
-        for name in [name for name in names if name != REFERENCE and not ROWS[name].changes(args)]:
-            print(f"{name}: left out, the reference is without it as well", flush=True)
-            names.remove(name)
+        for name in names[1:]:
+            if not _changes(name, args):
+                print(f"{name}: left out, the reference is without it as well", flush=True)
+                names.remove(name)
         values = run(args, names)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")

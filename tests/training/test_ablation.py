@@ -33,6 +33,10 @@ def test_the_sigmoid_loss_tells_couples_apart_one_by_one() -> None:
     assert mixed_up > told_apart + 5
 
 
+def test_the_sigmoid_loss_of_positives_alone_is_a_number() -> None:
+    assert sigmoid(QUERIES, ITEMS, BOTH, torch.tensor(0.1)).isfinite()
+
+
 def test_near_negatives_count_more_than_far_ones() -> None:
     positives, temperature = torch.eye(3, dtype=torch.bool), torch.tensor(0.1)
     queries = torch.eye(3)
@@ -99,6 +103,12 @@ def test_an_ablation_without_a_development_set_is_refused(capsys: pytest.Capture
     with pytest.raises(SystemExit):
         ablation.main(["--train", "pairs.json"])
     assert "--valid" in capsys.readouterr().err
+
+
+def test_a_row_that_cannot_be_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ablation.main(["--train", "a", "--valid", "b", "--batch-size", "3", "--rows", "half-batch"])
+    assert "half-batch: --batch-size must be at least 2, not 1" in capsys.readouterr().err
 
 
 def test_twice_the_batch_is_in_memory_by_the_chunks_that_were_asked_for() -> None:
