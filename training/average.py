@@ -50,10 +50,11 @@ def _vocabulary(model: Retriever) -> str:
 
 
 def _share(argument: str) -> tuple[str, float]:
-    name, _, share = argument.rpartition(":")
-    if not name:
-        raise argparse.ArgumentTypeError(f"{argument!r} is not MODEL:SHARE")
-    return name, float(share)
+    try:
+        name, share = argument.rsplit(":", maxsplit=1)
+        return name, float(share)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{argument!r} is not MODEL:SHARE, whose share is a number") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

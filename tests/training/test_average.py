@@ -43,6 +43,7 @@ def test_what_cannot_be_averaged_is_refused(
         ([f"{tiny_checkpoint}:0.5", f"{wordier}:0.5"], "another vocabulary"),
         ([f"{tiny_checkpoint}:0.5", "nowhere/at/all:0.5"], "nowhere/at/all"),
         ([str(tiny_checkpoint)], "MODEL:SHARE"),
+        (["compact:half"], "'compact:half' is not MODEL:SHARE"),
         ([f"{tiny_checkpoint}:0.5", f"{tiny_checkpoint}:0.5"], "named twice"),
         ([f"{tiny_checkpoint}:0.5", f"{broken}:0.5"], "no number"),
     ):
