@@ -49,15 +49,18 @@ class FeatureCache:
         self._shape: list[int] | None = None  # [P, E, C]
         self._open()
 
-    def add(self, paths: Sequence[Path]) -> None:
-        """Computes what is missing. Another run that adds to the same folder is waited for."""
+    def add(self, paths: Sequence[Path], whole: bool = False) -> None:
+        """Computes what is missing. Another run that adds to the same folder is waited for.
+
+        Of pictures that are only read `whole`, that is without a generator, the other views are not.
+        """
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
             self._open()
-            self._add(paths)
+            self._add(paths, 1 if whole else self.views)
 
-    def _add(self, paths: Sequence[Path]) -> None:
-        every = [(path, view) for path in dict.fromkeys(paths) for view in range(self.views)]
+    def _add(self, paths: Sequence[Path], views: int) -> None:
+        every = [(path, view) for path in dict.fromkeys(paths) for view in range(views)]
         missing = [shown for shown in every if _key(*shown) not in self._rows]
         if not missing:
             return

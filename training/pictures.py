@@ -28,7 +28,7 @@ class PictureReader:
         self.processor = processor
         self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
 
-    def add(self, paths: Sequence[Path]) -> None:
+    def add(self, paths: Sequence[Path], whole: bool = False) -> None:
         """There is nothing to compute ahead."""
 
     def read(self, paths: Sequence[Path], rng: np.random.Generator | None = None, share: float = 1.0) -> Tensor:

@@ -48,7 +48,7 @@ class Validation:
         if not self.findable:
             raise FormatError(f"{queries}: none of its {len(self.items)} items has a picture or a text")
         self.notes = [] if folder else [f"{queries}: no pictures beside it, so it is measured by text alone"]
-        collator.pictures.add([picture for picture in self.pictures if picture])
+        collator.pictures.add([picture for picture in self.pictures if picture], whole=True)
         column = {item.item_id: i for i, item in enumerate(self.items)}
         for query in self.queries:
             if missing := [item_id for item_id in query.items if item_id not in column]:

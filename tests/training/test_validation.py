@@ -73,6 +73,18 @@ def test_pictures_beside_the_queries_are_found_as_evaluate_finds_them(
     assert "by text alone" in note
 
 
+def test_of_what_is_measured_no_views_are_computed(shop: Path, tiny_retriever: Retriever, tmp_path: Path) -> None:
+    caches = {
+        views: FeatureCache(tmp_path / str(views), tiny_retriever.model.vision, tiny_retriever.processor, views)
+        for views in (1, 3)
+    }
+    for cache in caches.values():
+        validation = Validation(Collator(tiny_retriever.processor, cache), shop / "toy.valid.jsonl", shop / "images")
+        assert validation.measure(tiny_retriever.model)["hit@10"] > 0
+    one, three = ((cache.folder / "tokens.f16").stat().st_size for cache in caches.values())
+    assert one == three > 0
+
+
 def test_equal_texts_rank_in_no_order_of_a_file(shop: Path, collator: Collator, tiny_retriever: Retriever) -> None:
     (shop / "images").rename(shop / "elsewhere")
     gallery = shop / "toy.gallery.jsonl"
