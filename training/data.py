@@ -82,6 +82,7 @@ class Source:
         weights: list[list[float]] = []  # by item and pair
         self.pictures: list[Path | None] = []  # by item
         self.items_of: dict[str, set[int]] = {}  # normalised query → items
+        self.typed: dict[str, str] = {}  # normalised query → as it was typed first
         rows: dict[str, int] = {}
         for record in read_train(path):
             item = rows.setdefault(record.image_id, len(rows))
@@ -89,7 +90,9 @@ class Source:
                 self.pairs.append([])
                 weights.append([])
                 self.pictures.append(folder.find(record.image_id) if folder is not None else None)
-            self.items_of.setdefault(normalise(record.query), set()).add(item)
+            normal = normalise(record.query)
+            self.items_of.setdefault(normal, set()).add(item)
+            self.typed.setdefault(normal, record.query)
             if self.pictures[item] is None and not record.captions:
                 continue  # it answers the query, but shows nothing of itself
             self.pairs[item].append(Pair(record.query, record.captions))

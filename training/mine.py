@@ -22,7 +22,7 @@ from retriever.files import write_whole
 from retriever.scoring import maxsim, queries_at_once
 from training.arguments import paths
 from training.collate import Collator
-from training.data import Source
+from training.data import Source, normalise
 from training.encode import encode_items, encode_queries
 from training.features import FeatureCache
 
@@ -44,18 +44,18 @@ def negatives(scores: Tensor, answers: Sequence[int], count: int = COUNT) -> lis
 
 @torch.inference_mode()
 def mine(model: Retriever, source: Source, features: Path) -> Iterator[tuple[str, list[int]]]:
-    """Each query of the source that has negatives, with them."""
+    """Each query of the source that has negatives, as it was typed, with them."""
     cache = FeatureCache(features, model.model.vision, model.processor)
     cache.add([picture for picture in source.pictures if picture])
     collator = Collator(model.processor, cache)
     items = encode_items(model.model, collator, source.first_texts(), source.pictures, progress=True)  # (N, Q, D)
-    asked = list(source.items_of)
+    asked = list(source.typed.values())  # "men's": to the model "men s" is another query
     size = queries_at_once(items)
     for start in tqdm(range(0, len(asked), size), desc="queries", unit="batch"):
         part = asked[start : start + size]
         scores = maxsim(encode_queries(model.model, collator, part), items).cpu()  # (B, N)
         for query, row in zip(part, scores, strict=True):
-            if found := negatives(row, sorted(source.items_of[query])):
+            if found := negatives(row, sorted(source.items_of[normalise(query)])):
                 yield query, found
 
 
