@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 import retriever
+from retriever import Retriever
 from retriever.index import IndexUnavailable
 from retriever.inference import Inference
 from training import formats, report
@@ -111,6 +112,7 @@ def _run(options: argparse.Namespace) -> None:
         model = retriever.load(options.model, options.device, options.inference)
     except (ValueError, RuntimeError) as error:  # no such model, or no such device
         sys.exit(f"training.evaluate: {error}")
+    _check_weights(options.model, model)
     if options.rerank and not model.config.matching:
         sys.exit(f"training.evaluate: {options.model} was not trained to match (training.finetune --itm): no --rerank")
     gallery = EncodedGallery(model, items, pictures, batch_size=options.batch_size)
@@ -143,6 +145,15 @@ def _check_answers(queries: Sequence[ValidQuery], items: Sequence[GalleryItem]) 
     for query in queries:
         if missing := [item_id for item_id in query.items if item_id not in known]:
             raise FormatError(f"item {missing[0]} answers query {query.query_id} but is not in the gallery")
+
+
+def _check_weights(name: str, model: Retriever) -> None:
+    """Raises ValueError if weights are no numbers: attention may pass over them, and the figures would look sound."""
+    if model.inference in ("onnx", "int8"):
+        return  # in their graphs no weight can be looked at
+    weights = model.model.state_dict().items()
+    if broken := [weight for weight, values in weights if not values.isfinite().all()]:
+        raise ValueError(f"{name}: {len(broken)} of its weights are no numbers ({broken[0]}): this model is broken")
 
 
 def _check_outputs(results: Path | None, folder: Path | None) -> None:

@@ -1,6 +1,7 @@
 """The evaluation command over generated pictures and a tiny random model: its table, its files and its errors."""
 
 import asyncio
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 from qdrant_client import AsyncQdrantClient
 
-from retriever import ItemInput, Processor, Retriever
+from retriever import ItemInput, Processor, Retriever, checkpoint
 from retriever.index import IndexedItem, server
 from retriever.index.server import ServerIndex
 from retriever.model import FusedRetriever
@@ -79,6 +80,17 @@ def run(shop: Path, tiny_checkpoint: Path) -> Callable[..., dict[str, Any]]:
         return results
 
     return run
+
+
+def test_a_model_whose_weights_are_no_numbers_is_refused(
+    run: Callable[..., dict[str, Any]], tiny_retriever: Retriever, tmp_path: Path
+) -> None:
+    broken = copy.deepcopy(tiny_retriever.model)
+    key = "qformer.encoder.layer.0.crossattention.attention.key.bias"  # attention passes over it
+    torch.nn.init.constant_(broken.get_parameter(key), torch.nan)
+    checkpoint.save(broken, tiny_retriever.processor.tokenizer, tmp_path / "broken")
+    with pytest.raises(SystemExit, match=f"broken: 1 of its weights are no numbers .{key}"):
+        run("--model", str(tmp_path / "broken"))
 
 
 def _encoded(retriever: Retriever, shop: Path, **options: Any) -> EncodedGallery:
