@@ -1,9 +1,11 @@
 // The page: what is typed becomes a search, answers become cards, and the address keeps the query.
 
 import { listFields, listItems, search, searchImage } from "./api.js";
+import { card, skeletons } from "./cards.js";
 import { setUpDetail } from "./detail.js";
-import { $, element, picture, price, stock, toast } from "./dom.js";
+import { $, toast } from "./dom.js";
 import { setUpFilters } from "./filters.js";
+import { demands, explain, explainNothing, withoutDemands } from "./message.js";
 import { setUpPhoto } from "./photo.js";
 import { setUpSteps, visit } from "./steps.js";
 import { setUpSuggestions } from "./suggest.js";
@@ -17,7 +19,6 @@ const RELEVANT = 0.5; // of the best likeness: what has less is not shown, so th
 const input = $("#query");
 const results = $("#results");
 const status = $("#status");
-const message = $("#message");
 const more = $("#more");
 const sort = $("#sort");
 const instead = $("#instead");
@@ -88,8 +89,7 @@ async function load(query, { next = false, typed = false } = {}) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
-  if (message.contains(document.activeElement)) results.focus({ preventScroll: true });
-  message.hidden = true;
+  explainNothing();
   more.disabled = true;
   if (!next && results.childElementCount === 0) results.replaceChildren(...skeletons());
   results.classList.toggle("waiting", !next);
@@ -97,7 +97,7 @@ async function load(query, { next = false, typed = false } = {}) {
   try {
     const page = await fetchPage(query, next, typed, signal);
     if (signal.aborted) return;
-    const cards = page.hits.map(card);
+    const cards = page.hits.map((hit) => card(hit, { onOpen: openDetail, onVariants: showVariants }));
     if (next) {
       results.append(...cards);
       $("button", cards[0])?.focus();
@@ -180,54 +180,12 @@ async function fetchPage(query, next, typed, signal) {
 
 const products = (count) => `${count.toLocaleString()} ${count === 1 ? "product" : "products"}`;
 
-function card(hit) {
-  const { item } = hit;
-  return element(
-    "li",
-    { className: "card" },
-    element(
-      "button",
-      { type: "button", onclick: () => openDetail(item, hit) },
-      // Of several pictures, the one that was found.
-      element("div", { className: "picture" }, picture(item, hit.explanation?.picture ?? 0)),
-      element(
-        "div",
-        { className: "text" },
-        element("p", { className: "path", textContent: item.category.at(-1) ?? "" }),
-        element("h3", { dir: "auto", textContent: item.title || item.id }),
-        element("p", { className: "price", textContent: price(item.price) }),
-        item.stock === 0 ? element("p", { className: "stock", textContent: stock(item) }) : null,
-      ),
-    ),
-    hit.group?.count > 1 ? variantsOf(hit) : null,
-  );
-}
-
-// A way from the best of a style to all of it.
-function variantsOf({ item, group }) {
-  const others = group.count - 1;
+// From the best of a style to all of it.
+function showVariants(value) {
   const field = variants.field();
-  return element("button", {
-    type: "button",
-    className: "variants",
-    textContent: `${others.toLocaleString()} more ${others === 1 ? "variant" : "variants"}`,
-    ariaLabel: `${others} more of ${item.title || item.id}`,
-    onclick: () => {
-      variants.set("");
-      filters.choose(field, group.value);
-    },
-  });
+  variants.set("");
+  filters.choose(field, value);
 }
-
-const skeletons = () =>
-  Array.from({ length: 12 }, () =>
-    element(
-      "li",
-      { className: "card skeleton", ariaHidden: "true" },
-      element("div", { className: "picture" }),
-      element("div", { className: "text" }, element("span"), element("span")),
-    ),
-  );
 
 // Why there is nothing, and the way out of it.
 function nothing(query) {
@@ -245,29 +203,6 @@ function nothing(query) {
       "Add a product": () => openUpload(),
     });
   }
-}
-
-// A query's words as the service reads it (service/query.py), without its phrases and the words after a minus.
-const withoutDemands = (query) =>
-  typedPlainly(query)
-    .replace(/(^|\s)(?:-"[^"]+"|-\p{L}[\p{L}\p{M}\p{N}_-]*|"([^"]+)")/gu, (_, before, phrase = "") => before + phrase)
-    .trim()
-    .replace(/\s+/g, " ");
-
-const demands = (query) => withoutDemands(query) !== typedPlainly(query).replace(/\s+/g, " ");
-
-const typedPlainly = (query) => query.replace(/[“”„‟«»＂]/g, '"').replaceAll("－", "-");
-
-// `ways` out of it: what a button says → what it does.
-function explain(title, text, ways) {
-  $("h2", message).textContent = title;
-  $("p", message).textContent = text;
-  $(".ways", message).replaceChildren(
-    ...Object.entries(ways).map(([textContent, onclick]) =>
-      element("button", { type: "button", className: "button", textContent, onclick }),
-    ),
-  );
-  message.hidden = false;
 }
 
 // Shows a query and keeps it in the address.

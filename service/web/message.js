@@ -1,0 +1,34 @@
+// What stands in place of the results: why there are none, and the ways out of it.
+
+import { $, element } from "./dom.js";
+
+const message = $("#message");
+
+// `ways` out of it: what a button says → what it does.
+export function explain(title, text, ways) {
+  $("h2", message).textContent = title;
+  $("p", message).textContent = text;
+  $(".ways", message).replaceChildren(
+    ...Object.entries(ways).map(([textContent, onclick]) =>
+      element("button", { type: "button", className: "button", textContent, onclick }),
+    ),
+  );
+  message.hidden = false;
+}
+
+// Takes the message away; whoever was at one of its buttons is at the results then.
+export function explainNothing() {
+  if (message.contains(document.activeElement)) $("#results").focus({ preventScroll: true });
+  message.hidden = true;
+}
+
+// A query's words as the service reads it (service/query.py), without its phrases and the words after a minus.
+export const withoutDemands = (query) =>
+  typedPlainly(query)
+    .replace(/(^|\s)(?:-"[^"]+"|-\p{L}[\p{L}\p{M}\p{N}_-]*|"([^"]+)")/gu, (_, before, phrase = "") => before + phrase)
+    .trim()
+    .replace(/\s+/g, " ");
+
+export const demands = (query) => withoutDemands(query) !== typedPlainly(query).replace(/\s+/g, " ");
+
+const typedPlainly = (query) => query.replace(/[“”„‟«»＂]/g, '"').replaceAll("－", "-");
