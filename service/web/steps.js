@@ -1,9 +1,12 @@
 // The steps that Back and Forward take: searches, each with its picture, and the dialogs that stand over them.
 
+const DOUBLE_CLICK = 600; // milliseconds, as slow as systems let it be
+
 let shown = ""; // the search that the page shows
 let settled = true; // whether it is one of its own, and not one that is still being typed
 let returned = Promise.resolve(); // done once the page's own step back is: it would take what is pushed meanwhile
 let leaving = null;
+let opened = 0; // when a dialog last was, or showed something else
 
 const picture = () => history.state?.photo ?? null;
 const here = () => JSON.stringify([location.search, picture()]);
@@ -25,6 +28,7 @@ export async function visit(address, photo, { replace = false, typed = false } =
 export async function openOver(dialog) {
   await returned;
   settled = true;
+  opened = performance.now();
   history[history.state?.dialog ? "replaceState" : "pushState"]({ photo: picture(), dialog: dialog.id }, "");
   if (dialog.open) return;
   dialog.addEventListener("close", () => history.state?.dialog === dialog.id && back(), { once: true });
@@ -36,8 +40,19 @@ function back() {
   history.back();
 }
 
+// The second click of a double one was meant for what the first one was on, and not for what is there since.
+function ignoreDoubleClicks(dialog) {
+  const ignore = (event) => {
+    if (event.detail < 2 || event.timeStamp - opened > DOUBLE_CLICK) return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  dialog.addEventListener("click", ignore, true);
+}
+
 // `onSearch` is called with the number of its picture when another search is to be shown.
 export function setUpSteps({ onSearch }) {
+  document.querySelectorAll("dialog").forEach(ignoreDoubleClicks);
   window.addEventListener("popstate", () => {
     if (leaving) {
       leaving();
