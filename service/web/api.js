@@ -51,9 +51,6 @@ export const search = (request, signal) =>
     signal,
   });
 
-// How many of a search's hits have which values.
-export const countHits = (request, facets) => search({ ...request, limit: 0, facets, facet_size: FACET_SIZE });
-
 // `request` as for `search`, with a picture; the words may be empty.
 export function searchImage(image, request, signal) {
   const form = new FormData();
@@ -62,6 +59,12 @@ export function searchImage(image, request, signal) {
     form.append(name, typeof value === "object" ? JSON.stringify(value) : value);
   }
   return call("/search/image", { method: "POST", body: form, signal });
+}
+
+// How many of a search's hits have which values; of one with a picture, if there is a `photo`.
+export function countHits({ photo, ...request }, facets) {
+  const counting = { ...request, limit: 0, facets, facet_size: FACET_SIZE };
+  return photo ? searchImage(photo.file, counting) : search(counting);
 }
 
 export const suggest = (typed, signal) => call(`/suggest?q=${encodeURIComponent(typed)}`, { signal });

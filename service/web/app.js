@@ -52,7 +52,9 @@ function changed() {
 function ranking() {
   const query = input.value.trim();
   const floor = relevant();
-  return query && floor && !photo.get() ? { query, ...floor, correct: query !== verbatim, complete: unfinished } : null;
+  if (!floor || !(query || photo.get())) return null;
+  if (photo.get()) return { photo: { number: photo.number(), file: photo.get() }, query, ...floor };
+  return { query, ...floor, correct: query !== verbatim, complete: unfinished };
 }
 
 // In the order of a field the service has a floor of its own, higher up. Among variants there is none: the other colours of
@@ -159,10 +161,10 @@ async function fetchPage(query, next, typed, signal) {
     explain: true,
     ...(cursor ? { cursor } : {}),
     ...(filters.filter() ? { filter: filters.filter() } : {}),
-    ...(sort.value ? { sort: order() } : {}),
+    ...relevant(),
     ...(variants.field() ? { group_by: variants.field() } : {}),
   };
-  const own = { ...relevant(), highlight: true, correct: query !== verbatim, complete: typed };
+  const own = { highlight: true, correct: query !== verbatim, complete: typed };
   const answer = image ? await searchImage(image, request, signal) : await search({ ...request, ...own }, signal);
   $("#model").textContent = `Model ${answer.model_id}`;
   const corrected = answer.corrected_query ? ` for “${answer.corrected_query}”` : "";
