@@ -3,6 +3,8 @@
 import { $, carriesFiles, toast } from "./dom.js";
 import { small } from "./small.js";
 
+const LONGEST = 768; // pixels: more than the model looks at
+
 // `onChange` is called after a photo was given or taken away.
 export function setUpPhoto({ onChange }) {
   const holder = $("#photo");
@@ -30,7 +32,7 @@ export function setUpPhoto({ onChange }) {
 
   async function take(chosen) {
     const turn = ++latest;
-    const photo = await small(chosen);
+    const photo = await small(chosen, LONGEST);
     if (turn !== latest) return;
     if (!photo) return toast(`Not a JPEG, PNG or WebP picture: ${chosen.name}`);
     const one = Date.now(); // no number of before a reload

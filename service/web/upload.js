@@ -3,9 +3,10 @@
 import { ApiError, changeItem, listFields, saveItem } from "./api.js";
 import { $, carriesFiles, closable, element, toast } from "./dom.js";
 import { fieldName } from "./names.js";
-import { PICTURES } from "./small.js";
+import { small } from "./small.js";
 import { openOver } from "./steps.js";
 
+const LONGEST = 2048; // pixels of a picture: twice of what the service keeps
 const NUMBERS = ["price", "stock"];
 const FIELDS = ["id", "title", "description", "category", ...NUMBERS];
 
@@ -21,13 +22,30 @@ export function setUpUpload({ onSaved }) {
   let filled = {}; // what the boxes held then: the item's own texts may have line breaks, which boxes drop
   let fields = null; // a promise of them: name → kinds
   let opening = 0;
+  let reading = Promise.resolve(); // done once the files given so far are pictures here
   closable(dialog, { beside: false });
 
+  // One after another: unpacked, a telephone's photographs are large.
   function addFiles(list) {
-    const refused = [...list].filter((file) => !PICTURES.has(file.type));
-    pictures.push(...[...list].filter((file) => PICTURES.has(file.type)));
-    problem.textContent = refused.length ? `Not a JPEG, PNG or WebP picture: ${refused.map((f) => f.name).join(", ")}` : "";
+    const [files, turn] = [[...list], opening];
+    reading = reading.then(() => read(files, turn));
+  }
+
+  async function read(files, turn) {
+    const refused = [];
+    for (const file of files) {
+      const picture = await small(file, LONGEST);
+      if (turn !== opening) return;
+      if (picture) pictures.push(picture);
+      else refused.push(file.name);
+    }
+    say(refused.length ? `Not a picture that can be read here: ${refused.join(", ")}` : "");
     showPictures();
+  }
+
+  function say(text) {
+    problem.textContent = text;
+    if (text) problem.scrollIntoView({ block: "nearest" });
   }
 
   function showPictures() {
@@ -82,6 +100,9 @@ export function setUpUpload({ onSaved }) {
       drop.classList.toggle("over", kind === "dragover");
       if (kind === "drop") addFiles(event.dataTransfer.files);
     });
+  dialog.addEventListener("paste", ({ clipboardData: { files, types } }) => {
+    if (files.length && !types.includes("text/plain")) addFiles(files); // what has words too is pasted as words
+  });
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -94,6 +115,7 @@ export function setUpUpload({ onSaved }) {
       const unread = [...form.elements].filter((field) => field.validity.badInput); // their values would be empty
       const problems = unread.map(({ name }) => ({ field: name, message: "this is not a number" }));
       if (problems.length) throw new ApiError("", problems);
+      await reading;
       const kinds = await fields;
       if (!isOpen()) return;
       const saved = item ? await changeItem(item, await changes(kinds)) : await saveItem(whole(kinds));
@@ -103,7 +125,7 @@ export function setUpUpload({ onSaved }) {
     } catch (error) {
       if (!isOpen()) return toast(`The product is not saved: ${error.message}`);
       const fields = error.fields ?? [];
-      problem.textContent = fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message;
+      say(fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message);
       const wrong = fields.map((one) => form.elements[one.field]).filter((field) => field?.name);
       for (const field of wrong) field.setAttribute("aria-invalid", "true");
       wrong[0]?.focus();
