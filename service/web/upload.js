@@ -22,6 +22,7 @@ export function setUpUpload({ onSaved }) {
   let filled = {}; // what the boxes held then: the item's own texts may have line breaks, which boxes drop
   let fields = null; // a promise of them: name → kinds
   let opening = 0;
+  let draft = null; // of what the form holds unsaved work, if it was closed by other means than Cancel
   let reading = Promise.resolve(); // done once the files given so far are pictures here
   closable(dialog, { beside: false });
 
@@ -109,7 +110,8 @@ export function setUpUpload({ onSaved }) {
     for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
     problem.textContent = "";
     submit.disabled = true;
-    const [item, turn] = [edited, opening];
+    const [item, turn, product] = [edited, opening, draft];
+    draft = null; // or it would be saved twice
     const isOpen = () => turn === opening && dialog.open; // and not again, for another product
     try {
       const unread = [...form.elements].filter((field) => field.validity.badInput); // their values would be empty
@@ -117,12 +119,13 @@ export function setUpUpload({ onSaved }) {
       if (problems.length) throw new ApiError("", problems);
       await reading;
       const kinds = await fields;
-      if (!isOpen()) return;
+      if (!isOpen()) return (draft ??= product);
       const saved = item ? await changeItem(item, await changes(kinds)) : await saveItem(whole(kinds));
       if (isOpen()) dialog.close();
       toast(saved.updated_at !== saved.created_at ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
       onSaved(saved);
     } catch (error) {
+      draft ??= product; // unless the form holds another's by now
       if (!isOpen()) return toast(`The product is not saved: ${error.message}`);
       const fields = error.fields ?? [];
       say(fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message);
@@ -180,8 +183,14 @@ export function setUpUpload({ onSaved }) {
     return Object.fromEntries([...removed.map((name) => [name, null]), ...changed]);
   }
 
-  // Without an item the form is empty; with one it holds that item's fields and pictures.
+  $("[data-discard]", dialog).addEventListener("click", () => (draft = null));
+
+  // Without an item the form is empty; with one it holds that item's fields and pictures. What was typed for the same
+  // product before, and neither saved nor cancelled, is there still.
   return async (item = null) => {
+    const product = item ? `${item.id} ${item.version}` : "new";
+    if (draft === product) return openOver(dialog);
+    draft = product;
     opening++;
     form.reset();
     pictures = [...(item?.images ?? [])];
