@@ -12,7 +12,8 @@ export class ApiError extends Error {
   }
 }
 
-async function call(path, options = {}, again = true) {
+// Without `ask` nobody is asked for a key, where one is missing.
+async function call(path, options = {}, { again = true, ask = true } = {}) {
   let response;
   try {
     response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeader() } });
@@ -24,10 +25,11 @@ async function call(path, options = {}, again = true) {
   const wait = Number(response.headers.get("Retry-After"));
   if (response.status === 429 && again && wait <= PATIENCE) {
     await new Promise((done) => setTimeout(done, 1000 * wait));
-    return call(path, options, false);
+    return call(path, options, { again: false, ask });
   }
   const problem = await response.json().catch(() => ({}));
-  if ((response.status === 401 || response.status === 403) && (await askForKey(problem.detail))) return call(path, options);
+  const refused = response.status === 401 || response.status === 403;
+  if (refused && ask && (await askForKey(problem.detail))) return call(path, options);
   const fields = (problem.errors ?? []).map(({ field, message }) => ({ field: field.replace(/^body\./, ""), message }));
   throw new ApiError(problem.detail ?? `The service answered ${response.status}.`, fields);
 }
@@ -67,7 +69,7 @@ export function countHits({ photo, ...request }, facets) {
   return photo ? searchImage(photo.file, counting) : search(counting);
 }
 
-export const suggest = (typed, signal) => call(`/suggest?q=${encodeURIComponent(typed)}`, { signal });
+export const suggest = (typed, signal) => call(`/suggest?q=${encodeURIComponent(typed)}`, { signal }, { ask: false });
 
 let listing = null;
 

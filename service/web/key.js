@@ -12,8 +12,15 @@ export const keyHeader = () => {
 
 let asking = null; // several calls that are refused at once ask together
 
+let declined = false; // until something is asked for by a button or by Enter: who types is not to be interrupted again
+
+const ask = () => (declined = false);
+document.addEventListener("submit", ask, true);
+document.addEventListener("click", ({ target }) => target.closest("button") && ask(), true);
+
 // Resolves to whether a key was given, once somebody has said.
 export function askForKey(why) {
+  if (declined) return false;
   asking ??= new Promise((resolve) => {
     const dialog = $("#key");
     const form = $("form", dialog);
@@ -31,7 +38,10 @@ export function askForKey(why) {
       given = true;
       dialog.close();
     };
-    dialog.addEventListener("close", () => resolve(given), { once: true });
+    dialog.addEventListener("close", () => {
+      declined = !given;
+      resolve(given);
+    }, { once: true });
     dialog.showModal();
   }).finally(() => (asking = null));
   return asking;
