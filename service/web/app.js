@@ -27,6 +27,7 @@ let running = new AbortController(); // the request whose answer will be shown
 let shown = { query: "", typed: false, count: 0, cursor: null };
 
 let verbatim = ""; // a query that is searched for as it was typed
+let started = false; // whether the address has been read
 let pause; // after which what is typed is searched for
 let unfinished = false; // whether the last word may be, since it is being typed
 
@@ -102,7 +103,7 @@ async function load(query, { next = false, typed = false } = {}) {
     const cards = page.hits.map((hit) => card(hit, { onOpen: openDetail, onVariants: showVariants }));
     if (next) {
       results.append(...cards);
-      $("button", cards[0])?.focus();
+      takeFocus($("button", cards[0]));
     } else {
       const within = results.contains(document.activeElement);
       results.replaceChildren(...cards);
@@ -118,7 +119,7 @@ async function load(query, { next = false, typed = false } = {}) {
     if (error.name === "AbortError" || signal.aborted) return;
     if (next) {
       more.disabled = false;
-      more.focus();
+      takeFocus(more);
       return toast(error.message); // the message's place is above all that is there already
     }
     results.replaceChildren();
@@ -141,6 +142,11 @@ async function load(query, { next = false, typed = false } = {}) {
       more.disabled = false;
     }
   }
+}
+
+// Whoever asked for more is at what came of it, unless they went on meanwhile: a disabled button may lose the focus.
+function takeFocus(node) {
+  if ([document.body, more].includes(document.activeElement)) node?.focus({ preventScroll: true });
 }
 
 async function fetchPage(query, next, typed, signal) {
@@ -239,7 +245,9 @@ function restore(number) {
   sort.value = state.get("sort") ?? "";
   variants.set(state.get("group") ?? "");
   photo.show(number);
-  return go(state.get("q") ?? "", { replace: true });
+  const early = started ? "" : input.value.trim(); // what was typed before this script ran
+  started = true;
+  return go(early || (state.get("q") ?? ""), { replace: true });
 }
 
 input.addEventListener("input", () => {
