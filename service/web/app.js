@@ -7,12 +7,13 @@ import { $, toast } from "./dom.js";
 import { setUpFilters } from "./filters.js";
 import { demands, explain, explainNothing, withoutDemands } from "./message.js";
 import { setUpPhoto } from "./photo.js";
-import { setUpSteps, visit } from "./steps.js";
+import { remember, setUpSteps, visit } from "./steps.js";
 import { setUpSuggestions } from "./suggest.js";
 import { setUpUpload } from "./upload.js";
 import { setUpVariants } from "./variants.js";
 
 const PAGE = 24;
+const MOST = 100; // products at once, as many as the service gives
 const PAUSE = 140; // milliseconds without a key before a search starts
 const RELEVANT = 0.5; // of the best likeness: what has less is not shown, so that counts are of what fits
 
@@ -46,7 +47,7 @@ const suggestions = setUpSuggestions(input, { onChoose: (words) => go(words) });
 function changed() {
   filters.refresh();
   learnFields();
-  return load(input.value.trim());
+  return load(input.value.trim(), { count: shown.count });
 }
 
 // The search where only what is relevant to it is shown.
@@ -87,8 +88,9 @@ function showChoices() {
 }
 
 // Replaces the grid, or adds the next page to it. A later call makes the answer to an earlier one void.
-// While a query is being `typed`, its last word may be unfinished.
-async function load(query, { next = false, typed = false } = {}) {
+// While a query is being `typed`, its last word may be unfinished. As many products as were shown before, `count`, come
+// back together, at the position `y`.
+async function load(query, { next = false, typed = false, count = 0, y = null } = {}) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
@@ -98,7 +100,7 @@ async function load(query, { next = false, typed = false } = {}) {
   results.classList.toggle("waiting", !next);
   results.setAttribute("aria-busy", "true");
   try {
-    const page = await fetchPage(query, next, typed, signal);
+    const page = await fetchPage(query, { next, typed, limit: Math.min(Math.max(count, PAGE), MOST) }, signal);
     if (signal.aborted) return;
     const cards = page.hits.map((hit) => card(hit, { onOpen: openDetail, onVariants: showVariants }));
     if (next) {
@@ -110,7 +112,9 @@ async function load(query, { next = false, typed = false } = {}) {
       if (within) results.focus({ preventScroll: true });
     }
     shown = { query, typed, count: (next ? shown.count : 0) + page.hits.length, cursor: page.cursor };
+    remember({ count: shown.count });
     more.hidden = shown.cursor === null;
+    if (y !== null) scrollTo({ top: y, behavior: "instant" });
     status.textContent = page.summary(shown.count);
     instead.hidden = !page.corrected;
     instead.textContent = `Search for “${query}” instead`;
@@ -149,12 +153,12 @@ function takeFocus(node) {
   if ([document.body, more].includes(document.activeElement)) node?.focus({ preventScroll: true });
 }
 
-async function fetchPage(query, next, typed, signal) {
+async function fetchPage(query, { next, typed, limit }, signal) {
   const cursor = next ? shown.cursor : null;
   const image = photo.get();
   showChoices();
   if (!query && !image) {
-    const answer = await listItems({ limit: PAGE, cursor, filter: filters.filter(), sort: sort.value }, signal);
+    const answer = await listItems({ limit, cursor, filter: filters.filter(), sort: sort.value }, signal);
     return {
       hits: answer.items.map((item) => ({ item })),
       cursor: answer.next_cursor,
@@ -163,7 +167,7 @@ async function fetchPage(query, next, typed, signal) {
   }
   const request = {
     query,
-    limit: PAGE,
+    limit,
     explain: true,
     ...(cursor ? { cursor } : {}),
     ...(filters.filter() ? { filter: filters.filter() } : {}),
@@ -214,7 +218,7 @@ function nothing(query) {
 }
 
 // Shows a query and keeps it in the address.
-function go(words, { replace = false, typed = false } = {}) {
+function go(words, { replace = false, typed = false, ...before } = {}) {
   clearTimeout(pause);
   const query = words.trim();
   if (input.value.trim() !== query) input.value = query; // a space being typed stays
@@ -229,11 +233,11 @@ function go(words, { replace = false, typed = false } = {}) {
   unfinished = typed;
   filters.follow();
   document.title = query ? `${query} – Product search` : "Product search";
-  return load(query, { typed });
+  return load(query, { typed, ...before });
 }
 
-// Shows what the address says, with the photo of that number, if it is still there.
-function restore(number) {
+// Shows what the address says, with the photo of that number, if it is still there, as it was left.
+function restore({ photo: number = null, count, y = 0 }) {
   const state = new URLSearchParams(location.search);
   let filter = null;
   try {
@@ -247,7 +251,7 @@ function restore(number) {
   photo.show(number);
   const early = started ? "" : input.value.trim(); // what was typed before this script ran
   started = true;
-  return go(early || (state.get("q") ?? ""), { replace: true });
+  return go(early || (state.get("q") ?? ""), { replace: true, count, y });
 }
 
 input.addEventListener("input", () => {

@@ -1,6 +1,7 @@
 // The steps that Back and Forward take: searches, each with its picture, and the dialogs that stand over them.
 
 const DOUBLE_CLICK = 600; // milliseconds, as slow as systems let it be
+const SCROLLED = 150; // milliseconds without scrolling after which a position is remembered
 
 let shown = ""; // the search that the page shows
 let settled = true; // whether it is one of its own, and not one that is still being typed
@@ -11,6 +12,9 @@ let opened = 0; // when a dialog last was, or showed something else
 const picture = () => history.state?.photo ?? null;
 const here = () => JSON.stringify([location.search, picture()]);
 const words = (address) => new URL(address, location).searchParams.get("q") ?? "";
+
+// Keeps with the step what brings it back as it was left.
+export const remember = (values) => history.replaceState({ ...history.state, ...values }, "");
 
 // Makes a search a step: a new one, or, to `replace`, the one that there is. Words being `typed` grow in one step, which
 // the search that they end in takes over.
@@ -29,7 +33,7 @@ export async function openOver(dialog) {
   await returned;
   settled = true;
   opened = performance.now();
-  history[history.state?.dialog ? "replaceState" : "pushState"]({ photo: picture(), dialog: dialog.id }, "");
+  history[history.state?.dialog ? "replaceState" : "pushState"]({ ...history.state, dialog: dialog.id }, "");
   if (dialog.open) return;
   dialog.addEventListener("close", () => history.state?.dialog === dialog.id && back(), { once: true });
   dialog.showModal();
@@ -50,7 +54,8 @@ function ignoreDoubleClicks(dialog) {
   dialog.addEventListener("click", ignore, true);
 }
 
-// `onSearch` is called with the number of its picture when another search is to be shown.
+// `onSearch` is called with the step's state when another search is to be shown: the number of its `photo`, and what was
+// remembered of it.
 export function setUpSteps({ onSearch }) {
   document.querySelectorAll("dialog").forEach(ignoreDoubleClicks);
   window.addEventListener("popstate", () => {
@@ -60,9 +65,15 @@ export function setUpSteps({ onSearch }) {
       return;
     }
     for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
-    if (history.state?.dialog) history.replaceState({ photo: picture() }, ""); // what was closed does not open again
+    if (history.state?.dialog) remember({ dialog: null }); // what was closed does not open again
     settled = true;
-    if (here() !== shown) onSearch(picture());
+    if (here() !== shown) onSearch(history.state ?? {});
   });
-  onSearch(picture());
+  history.scrollRestoration = "manual"; // the browser's own comes before the results do
+  let resting;
+  window.addEventListener("scroll", () => {
+    clearTimeout(resting);
+    resting = setTimeout(() => remember({ y: scrollY }), SCROLLED); // browsers allow only so many changes of a step
+  });
+  onSearch(history.state ?? {});
 }
