@@ -71,7 +71,7 @@ export function setUpSuggestions(input, { onChoose }) {
   input.addEventListener("input", update);
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {
-    if (list.hidden) return;
+    if (list.hidden || event.isComposing || event.keyCode === 229) return; // the keys are an input method's
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       move(event.key === "ArrowDown" ? 1 : active < 0 ? list.children.length : -1);
