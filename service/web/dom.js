@@ -32,12 +32,14 @@ export function marked(html) {
 export function picture(item, number = 0, alone = false) {
   const image = item.images[number];
   const name = item.title || item.id;
-  if (!image) return element("span", { className: "letter", ariaHidden: "true", textContent: [...name][0].toUpperCase() });
+  const none = () => element("span", { className: "no-picture", ariaHidden: "true" });
+  if (!image) return none();
   return element("img", {
-    src: image.url,
     alt: !alone ? "" : number ? `${name}, picture ${number + 1}` : name,
-    loading: alone ? "eager" : "lazy",
+    loading: alone ? "eager" : "lazy", // before the address, which begins to load
     decoding: "async",
+    onerror: ({ target }) => target.replaceWith(none()),
+    src: image.url,
   });
 }
 
