@@ -35,8 +35,14 @@ export async function openOver(dialog) {
   opened = performance.now();
   history[history.state?.dialog ? "replaceState" : "pushState"]({ ...history.state, dialog: dialog.id }, "");
   if (dialog.open) return;
-  dialog.addEventListener("close", () => history.state?.dialog === dialog.id && back(), { once: true });
+  dialog.addEventListener("close", () => closed(dialog), { once: true });
   dialog.showModal();
+}
+
+function closed(dialog) {
+  if (history.state?.dialog === dialog.id) back();
+  // What the focus was on before may be gone, as a card is that newer results took the place of.
+  if (document.activeElement === document.body) document.querySelector("#results").focus({ preventScroll: true });
 }
 
 function back() {

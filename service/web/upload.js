@@ -65,6 +65,8 @@ export function setUpUpload({ onSaved }) {
             onclick: () => {
               pictures.splice(i, 1);
               showPictures();
+              const buttons = dialog.querySelectorAll(".previews button");
+              (buttons[Math.min(i, buttons.length - 1)] ?? $("#files")).focus();
             },
           }),
         );
@@ -74,19 +76,32 @@ export function setUpUpload({ onSaved }) {
 
   // `own` is the attribute's name, where the item has it already.
   function addRow(own = null) {
-    const name = element("input", { value: own ?? "", placeholder: "colour", ariaLabel: "Attribute name" });
-    const text = element("input", { placeholder: "red", ariaLabel: "Attribute value" });
+    const name = element("input", { value: own ?? "", placeholder: "colour" });
+    const text = element("input", { placeholder: "red" });
     if (own !== null) text.value = written(edited.attributes[own]);
-    const row = { own, name, text, filled: { name: name.value, text: text.value } };
-    const remove = element("button", { type: "button", textContent: "×", ariaLabel: "Remove attribute" });
+    const remove = element("button", { type: "button", textContent: "×" });
+    const row = { own, name, text, remove, filled: { name: name.value, text: text.value } };
     const node = element("div", { className: "row" }, name, text, remove);
     remove.addEventListener("click", () => {
-      rows = rows.filter((one) => one !== row);
+      const i = rows.indexOf(row);
+      rows.splice(i, 1);
       node.remove();
+      numberRows();
+      (rows[Math.min(i, rows.length - 1)]?.remove ?? $("[data-row]", dialog)).focus();
     });
     rows.push(row);
+    numberRows();
     $(".rows", dialog).append(node);
     return row;
+  }
+
+  // For those who hear the names of boxes and buttons alone.
+  function numberRows() {
+    rows.forEach(({ name, text, remove }, i) => {
+      name.ariaLabel = `Attribute name ${i + 1}`;
+      text.ariaLabel = `Attribute value ${i + 1}`;
+      remove.ariaLabel = `Remove attribute ${i + 1}`;
+    });
   }
 
   $("#files").addEventListener("change", (event) => {
