@@ -124,7 +124,7 @@ async function load(query, { next = false, typed = false, count = 0, y = null } 
     if (next) {
       more.disabled = false;
       takeFocus(more);
-      return toast(error.message); // the message's place is above all that is there already
+      return toast(error.message, { trouble: true }); // the message's place is above all that is there already
     }
     results.replaceChildren();
     more.hidden = true;

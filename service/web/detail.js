@@ -37,7 +37,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField }) {
       onDeleted(of);
     } catch (error) {
       if (isShown()) $(".problem", dialog).textContent = error.message;
-      else toast(`${of.title || of.id} is not deleted: ${error.message}`);
+      else toast(`${of.title || of.id} is not deleted: ${error.message}`, { trouble: true });
     } finally {
       if (isShown()) remove.disabled = false;
     }

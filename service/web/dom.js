@@ -44,12 +44,15 @@ export function picture(item, number = 0, alone = false) {
 }
 
 let fading;
-export function toast(text) {
+// As a popover it stands over the dialogs that are open. What went wrong stays for as long as it takes to read it.
+export function toast(text, { trouble = false } = {}) {
   const node = $("#toast");
+  node.hidePopover();
+  node.showPopover();
   node.textContent = text;
-  node.classList.add("shown");
+  node.onclick = () => node.hidePopover();
   clearTimeout(fading);
-  fading = setTimeout(() => node.classList.remove("shown"), 3500);
+  fading = setTimeout(node.onclick, trouble ? 12_000 : 3500);
 }
 
 // Whether it is files that are dragged, and not text.

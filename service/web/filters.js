@@ -258,7 +258,7 @@ function tidied(filter) {
 function isNumber(box) {
   const { badInput } = box.validity;
   box.ariaInvalid = badInput ? "true" : null;
-  if (badInput) toast(`${box.ariaLabel}: this is not a number`);
+  if (badInput) toast(`${box.ariaLabel}: this is not a number`, { trouble: true });
   return !badInput;
 }
 

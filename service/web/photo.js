@@ -34,7 +34,7 @@ export function setUpPhoto({ onChange }) {
     const turn = ++latest;
     const photo = await small(chosen, LONGEST);
     if (turn !== latest) return;
-    if (!photo) return toast(`Not a JPEG, PNG or WebP picture: ${chosen.name}`);
+    if (!photo) return toast(`Not a picture that can be read here: ${chosen.name}`, { trouble: true });
     const one = Date.now(); // no number of before a reload
     given.set(one, photo);
     show(one);

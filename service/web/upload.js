@@ -141,7 +141,7 @@ export function setUpUpload({ onSaved }) {
       onSaved(saved);
     } catch (error) {
       draft ??= product; // unless the form holds another's by now
-      if (!isOpen()) return toast(`The product is not saved: ${error.message}`);
+      if (!isOpen()) return toast(`The product is not saved: ${error.message}`, { trouble: true });
       const fields = error.fields ?? [];
       say(fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message);
       const wrong = fields.map((one) => form.elements[one.field]).filter((field) => field?.name);
