@@ -83,6 +83,8 @@ export function similarItems(id, limit, groupBy) {
   return call(`/items/${encodeURIComponent(id)}/similar?${query}`);
 }
 
+export const getItem = (id) => call(`/items/${encodeURIComponent(id)}`);
+
 export const saveItem = (form) => call("/items", { method: "POST", body: form });
 
 // Of the version that was seen: nobody else's change is overwritten.

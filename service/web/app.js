@@ -1,6 +1,6 @@
 // The page: what is typed becomes a search, answers become cards, and the address keeps the query.
 
-import { listFields, listItems, search, searchImage } from "./api.js";
+import { getItem, listFields, listItems, search, searchImage } from "./api.js";
 import { card, skeletons } from "./cards.js";
 import { setUpDetail } from "./detail.js";
 import { $, toast } from "./dom.js";
@@ -36,6 +36,7 @@ const openDetail = setUpDetail({
   onEdit: (item) => openUpload(item),
   onDeleted: () => changed(),
   variantsField: () => variants.shared(),
+  addressOf: (item) => address(item),
 });
 const openUpload = setUpUpload({ onSaved: () => changed() });
 const filters = setUpFilters({ onChange: () => go(input.value), ranking: () => ranking() });
@@ -102,10 +103,10 @@ async function load(query, { next = false, typed = false, count = 0, y = null } 
   try {
     const page = await fetchPage(query, { next, typed, limit: Math.min(Math.max(count, PAGE), MOST) }, signal);
     if (signal.aborted) return;
-    const cards = page.hits.map((hit) => card(hit, { onOpen: openDetail, onVariants: showVariants }));
+    const cards = page.hits.map((hit) => card(hit, { addressOf: address, onOpen: openDetail, onVariants: showVariants }));
     if (next) {
       results.append(...cards);
-      takeFocus($("button", cards[0]));
+      takeFocus($("a", cards[0]));
     } else {
       const within = results.contains(document.activeElement);
       results.replaceChildren(...cards);
@@ -217,17 +218,24 @@ function nothing(query) {
   }
 }
 
+// Of what is searched for, and of a product over it.
+function address(item = null) {
+  const state = new URLSearchParams();
+  const query = input.value.trim();
+  if (item) state.set("item", item.id);
+  if (query) state.set("q", query);
+  if (filters.filter()) state.set("filter", JSON.stringify(filters.filter()));
+  if (sort.value) state.set("sort", sort.value);
+  if (variants.field()) state.set("group", variants.field());
+  return state.size ? `/?${state}` : "/";
+}
+
 // Shows a query and keeps it in the address.
 function go(words, { replace = false, typed = false, ...before } = {}) {
   clearTimeout(pause);
   const query = words.trim();
   if (input.value.trim() !== query) input.value = query; // a space being typed stays
-  const state = new URLSearchParams();
-  if (query) state.set("q", query);
-  if (filters.filter()) state.set("filter", JSON.stringify(filters.filter()));
-  if (sort.value) state.set("sort", sort.value);
-  if (variants.field()) state.set("group", variants.field());
-  visit(state.size ? `/?${state}` : "/", photo.number(), { replace, typed });
+  visit(address(), photo.number(), { replace, typed });
   // Who ticks filters goes on from there.
   if (!replace && !$("#filters").contains(document.activeElement)) scrollTo({ top: 0, behavior: "instant" });
   unfinished = typed;
@@ -252,6 +260,17 @@ function restore({ photo: number = null, count, y = 0 }) {
   const early = started ? "" : input.value.trim(); // what was typed before this script ran
   started = true;
   return go(early || (state.get("q") ?? ""), { replace: true, count, y });
+}
+
+// How to show the product of an address, or null where there is none.
+async function product(id) {
+  try {
+    const item = await getItem(id);
+    return () => openDetail(item);
+  } catch (error) {
+    toast(error.message, { trouble: true });
+    return null;
+  }
 }
 
 input.addEventListener("input", () => {
@@ -286,5 +305,5 @@ for (const skip of document.querySelectorAll(".skip"))
   });
 
 input.focus();
-setUpSteps({ onSearch: restore });
+setUpSteps({ onSearch: restore, onProduct: product });
 learnFields();

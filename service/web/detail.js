@@ -1,16 +1,20 @@
 // One product in full.
 
 import { deleteItem, similarItems } from "./api.js";
+import { productLink } from "./cards.js";
 import { $, closable, element, marked, picture, price, stock, toast } from "./dom.js";
 import { openOver } from "./steps.js";
 
 const SIMILAR = 6;
 
-// `variantsField` gives the field that the variants of one thing share, if the catalogue has one.
-export function setUpDetail({ onEdit, onDeleted, variantsField }) {
+// `variantsField` gives the field that the variants of one thing share, if the catalogue has one, and `addressOf` an item's
+// address.
+export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
   const dialog = $("#detail");
   const remove = $("[data-delete]", dialog);
   let item;
+  let title; // of the page beneath
+  dialog.addEventListener("close", () => (document.title = title));
   closable(dialog);
 
   $("[data-edit]", dialog).addEventListener("click", () => {
@@ -61,10 +65,12 @@ export function setUpDetail({ onEdit, onDeleted, variantsField }) {
         element(
           "li",
           {},
-          element(
-            "button",
-            { type: "button", title: hit.item.title, ariaLabel: hit.item.title || hit.id, onclick: () => open(hit.item, hit) },
-            picture(hit.item),
+          productLink(
+            hit.item,
+            { href: addressOf(hit.item), onOpen: () => open(hit.item, hit) },
+            element("div", { className: "picture" }, picture(hit.item)),
+            element("p", { className: "title", dir: "auto", textContent: hit.item.title || hit.id }),
+            element("p", { className: "price", textContent: price(hit.item.price) }),
           ),
         ),
       ),
@@ -81,7 +87,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField }) {
     $(".problem", dialog).textContent = "";
     $(".path", dialog).textContent = item.category.join(" › ");
     const found = hit.highlights ?? {};
-    $("h2", dialog).replaceChildren(...(found.title ? marked(found.title) : [item.title || item.id]));
+    $("h2", dialog).textContent = item.title || item.id;
     $(".price", dialog).textContent = price(item.price);
     $(".stock", dialog).textContent = stock(item);
     $(".stock", dialog).classList.toggle("out", item.stock === 0);
@@ -105,7 +111,9 @@ export function setUpDetail({ onEdit, onDeleted, variantsField }) {
     );
     show(hit.explanation?.picture ?? 0);
     if (dialog.open) $("h2", dialog).focus(); // what was clicked goes
-    await openOver(dialog);
+    if (!dialog.open) title = document.title;
+    document.title = `${item.title || item.id} – Product search`;
+    await openOver(dialog, addressOf(item));
     dialog.scrollTop = 0;
     showSimilar();
   }

@@ -10,8 +10,16 @@ let leaving = null;
 let opened = 0; // when a dialog last was, or showed something else
 
 const picture = () => history.state?.photo ?? null;
-const here = () => JSON.stringify([location.search, picture()]);
+const here = () => JSON.stringify([beneath(), picture()]);
+const product = () => new URLSearchParams(location.search).get("item");
 const words = (address) => new URL(address, location).searchParams.get("q") ?? "";
+
+// The address of the search that the page shows, without the product that may be open over it.
+function beneath() {
+  const state = new URLSearchParams(location.search);
+  state.delete("item");
+  return state.size ? `/?${state}` : "/";
+}
 
 // Keeps with the step what brings it back as it was left.
 export const remember = (values) => history.replaceState({ ...history.state, ...values }, "");
@@ -20,7 +28,7 @@ export const remember = (values) => history.replaceState({ ...history.state, ...
 // the search that they end in takes over.
 export async function visit(address, photo, { replace = false, typed = false } = {}) {
   await returned;
-  if (address !== location.pathname + location.search || photo !== picture()) {
+  if ((address !== beneath() || photo !== picture()) && !(replace && product())) {
     const grown = !settled && words(address) !== words(location);
     history[replace || grown ? "replaceState" : "pushState"]({ photo }, "", address);
   }
@@ -28,12 +36,13 @@ export async function visit(address, photo, { replace = false, typed = false } =
   settled = !typed;
 }
 
-// Opens a dialog as a step of its own, so that Back closes it. One that takes another's place takes its step.
-export async function openOver(dialog) {
+// Opens a dialog as a step of its own, so that Back closes it. One that takes another's place takes its step. What has an
+// `address` can be come back to.
+export async function openOver(dialog, address) {
   await returned;
   settled = true;
   opened = performance.now();
-  history[history.state?.dialog ? "replaceState" : "pushState"]({ ...history.state, dialog: dialog.id }, "");
+  history[history.state?.dialog ? "replaceState" : "pushState"]({ ...history.state, dialog: dialog.id }, "", address);
   if (dialog.open) return;
   dialog.addEventListener("close", () => closed(dialog), { once: true });
   dialog.showModal();
@@ -45,7 +54,7 @@ function closed(dialog) {
   if (document.activeElement === document.body) document.querySelector("#results").focus({ preventScroll: true });
 }
 
-function back() {
+export function back() {
   returned = new Promise((done) => (leaving = done));
   history.back();
 }
@@ -61,8 +70,8 @@ function ignoreDoubleClicks(dialog) {
 }
 
 // `onSearch` is called with the step's state when another search is to be shown: the number of its `photo`, and what was
-// remembered of it.
-export function setUpSteps({ onSearch }) {
+// remembered of it. `onProduct` is called with the id of one that is to be shown over it, and tells whether it was there.
+export function setUpSteps({ onSearch, onProduct }) {
   document.querySelectorAll("dialog").forEach(ignoreDoubleClicks);
   window.addEventListener("popstate", () => {
     if (leaving) {
@@ -71,9 +80,10 @@ export function setUpSteps({ onSearch }) {
       return;
     }
     for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
-    if (history.state?.dialog) remember({ dialog: null }); // what was closed does not open again
+    if (history.state?.dialog && !product()) remember({ dialog: null }); // what was closed does not open again
     settled = true;
     if (here() !== shown) onSearch(history.state ?? {});
+    showProduct();
   });
   history.scrollRestoration = "manual"; // the browser's own comes before the results do
   let resting;
@@ -81,5 +91,22 @@ export function setUpSteps({ onSearch }) {
     clearTimeout(resting);
     resting = setTimeout(() => remember({ y: scrollY }), SCROLLED); // browsers allow only so many changes of a step
   });
+  if (!product() && history.state?.dialog) back(); // a form that did not outlive a reload
+  if (product() && !history.state?.dialog) {
+    // Somebody came by the address of a product: its search is the step before.
+    const address = location.href;
+    history.replaceState(null, "", beneath());
+    history.pushState({ dialog: "detail" }, "", address);
+  }
   onSearch(history.state ?? {});
+  showProduct();
+
+  async function showProduct() {
+    const id = product();
+    if (!id) return;
+    const show = await onProduct(id);
+    if (product() !== id) return;
+    if (show) show();
+    else back();
+  }
 }
