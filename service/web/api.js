@@ -6,8 +6,9 @@ const PATIENCE = 5; // seconds that a call waits where the service asks it to co
 const FACET_SIZE = 100; // values of a field: the whole tree of categories, in most shops
 
 export class ApiError extends Error {
-  constructor(detail, fields = []) {
+  constructor(detail, fields = [], status = 0) {
     super(detail);
+    this.status = status;
     this.fields = fields; // [{field, message}], where single fields were refused
   }
 }
@@ -21,7 +22,7 @@ async function call(path, options = {}, { again = true, ask = true } = {}) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The service does not answer. Is it running?");
   }
-  if (response.ok) return response.status === 204 ? null : response.json();
+  if (response.ok) return response.status === 204 ? null : readable(response);
   const wait = Number(response.headers.get("Retry-After"));
   if (response.status === 429 && again && wait <= PATIENCE) {
     await new Promise((done) => setTimeout(done, 1000 * wait));
@@ -31,7 +32,17 @@ async function call(path, options = {}, { again = true, ask = true } = {}) {
   const refused = response.status === 401 || response.status === 403;
   if (refused && ask && (await askForKey(problem.detail))) return call(path, options);
   const fields = (problem.errors ?? []).map(({ field, message }) => ({ field: field.replace(/^body\./, ""), message }));
-  throw new ApiError(problem.detail ?? `The service answered ${response.status}.`, fields);
+  throw new ApiError(problem.detail ?? `The service answered ${response.status}.`, fields, response.status);
+}
+
+// Between here and the service there may be a hotel's own page, with status 200.
+async function readable(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The service gave an answer that cannot be read.");
+  }
 }
 
 // One page of the catalogue, or of a search. `facets` are field names to count under the filter.

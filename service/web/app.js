@@ -14,6 +14,7 @@ import { setUpVariants } from "./variants.js";
 
 const PAGE = 24;
 const MOST = 100; // products at once, as many as the service gives
+const SLOW = 400; // milliseconds after which a search says that it is under way
 const PAUSE = 140; // milliseconds without a key before a search starts
 const RELEVANT = 0.5; // of the best likeness: what has less is not shown, so that counts are of what fits
 
@@ -29,7 +30,7 @@ let shown = { query: "", typed: false, count: 0, cursor: null };
 
 let verbatim = ""; // a query that is searched for as it was typed
 let started = false; // whether the address has been read
-let pause; // after which what is typed is searched for
+let pause = null; // after which what is typed is searched for
 let unfinished = false; // whether the last word may be, since it is being typed
 
 const openDetail = setUpDetail({
@@ -100,6 +101,7 @@ async function load(query, { next = false, typed = false, count = 0, y = null } 
   if (!next && results.childElementCount === 0) results.replaceChildren(...skeletons());
   results.classList.toggle("waiting", !next);
   results.setAttribute("aria-busy", "true");
+  const slow = next ? 0 : setTimeout(() => signal.aborted || (status.textContent = "Searching…"), SLOW);
   try {
     const page = await fetchPage(query, { next, typed, limit: Math.min(Math.max(count, PAGE), MOST) }, signal);
     if (signal.aborted) return;
@@ -139,8 +141,10 @@ async function load(query, { next = false, typed = false, count = 0, y = null } 
       },
       ...(photo.get() ? { "Search without the picture": () => photo.clear() } : {}),
       ...(filters.filter() ? { "Clear the filters": () => filters.clear() } : {}),
+      ...(variants.field() ? { "Show all variants": () => showAll() } : {}),
     });
   } finally {
+    clearTimeout(slow);
     if (!signal.aborted) {
       results.classList.remove("waiting");
       results.removeAttribute("aria-busy");
@@ -163,7 +167,7 @@ async function fetchPage(query, { next, typed, limit }, signal) {
     return {
       hits: answer.items.map((item) => ({ item })),
       cursor: answer.next_cursor,
-      summary: () => (answer.total ? products(answer.total) : ""),
+      summary: (count) => (answer.total ? products(count, answer.total) : ""),
     };
   }
   const request = {
@@ -178,20 +182,25 @@ async function fetchPage(query, { next, typed, limit }, signal) {
   const own = { highlight: true, correct: query !== verbatim, complete: typed };
   const answer = image ? await searchImage(image, request, signal) : await search({ ...request, ...own }, signal);
   $("#model").textContent = `Model ${answer.model_id}`;
-  const corrected = answer.corrected_query ? ` for “${answer.corrected_query}”` : "";
-  const took = Math.max(1, Math.round(answer.took_ms.total));
+  const words = answer.corrected_query || query;
+  const of = [...(words ? [`for “${words}”`] : []), ...(image ? ["like your picture"] : [])].join(" ");
   return {
     hits: answer.hits,
     cursor: answer.next_cursor,
     corrected: !typed && !image && answer.corrected_query, // with a picture there is no search without corrections
-    summary: (count) =>
-      count
-        ? `Best ${count.toLocaleString()} of ${products(answer.total)}${corrected} in ${took} ms`
-        : `No products${corrected}`,
+    summary: (count) => `${count ? products(count, answer.total) : "No products"} ${of}`,
   };
 }
 
-const products = (count) => `${count.toLocaleString()} ${count === 1 ? "product" : "products"}`;
+function products(count, total) {
+  const all = `${total.toLocaleString()} ${total === 1 ? "product" : "products"}`;
+  return count < total ? `${count.toLocaleString()} of ${all}` : all;
+}
+
+function showAll() {
+  variants.set("");
+  return go(input.value);
+}
 
 // From the best of a style to all of it.
 function showVariants(value) {
@@ -224,6 +233,7 @@ function address(item = null) {
   const query = input.value.trim();
   if (item) state.set("item", item.id);
   if (query) state.set("q", query);
+  if (query && query === verbatim) state.set("verbatim", 1);
   if (filters.filter()) state.set("filter", JSON.stringify(filters.filter()));
   if (sort.value) state.set("sort", sort.value);
   if (variants.field()) state.set("group", variants.field());
@@ -233,6 +243,7 @@ function address(item = null) {
 // Shows a query and keeps it in the address.
 function go(words, { replace = false, typed = false, ...before } = {}) {
   clearTimeout(pause);
+  pause = null;
   const query = words.trim();
   if (input.value.trim() !== query) input.value = query; // a space being typed stays
   visit(address(), photo.number(), { replace, typed });
@@ -254,9 +265,12 @@ function restore({ photo: number = null, count, y = 0 }) {
     // an address that somebody wrote by hand
   }
   filters.set(filter);
+  verbatim = state.has("verbatim") ? (state.get("q") ?? "") : "";
   sort.value = state.get("sort") ?? "";
+  if (sort.selectedIndex < 0) sort.value = ""; // of an address that somebody wrote by hand
   variants.set(state.get("group") ?? "");
   photo.show(number);
+  if (number && !photo.get()) toast("The picture that was searched with is gone: please choose it again.", { trouble: true });
   const early = started ? "" : input.value.trim(); // what was typed before this script ran
   started = true;
   return go(early || (state.get("q") ?? ""), { replace: true, count, y });
@@ -275,8 +289,11 @@ async function product(id) {
 
 input.addEventListener("input", () => {
   clearTimeout(pause);
-  pause = setTimeout(() => go(input.value, { typed: true }), PAUSE);
+  pause = setTimeout(() => $("dialog[open]") || searchTyped(), PAUSE);
 });
+const searchTyped = () => go(input.value, { typed: true });
+// A search would be a step over that of an open dialog, so it waits.
+for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => pause && searchTyped());
 $("#search").addEventListener("submit", (event) => {
   event.preventDefault();
   suggestions.close();

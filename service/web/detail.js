@@ -40,12 +40,19 @@ export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
       toast(`${of.title || of.id} is deleted.`);
       onDeleted(of);
     } catch (error) {
-      if (isShown()) $(".problem", dialog).textContent = error.message;
-      else toast(`${of.title || of.id} is not deleted: ${error.message}`, { trouble: true });
+      if (isShown()) {
+        $(".problem", dialog).textContent = error.message;
+        disarm();
+      } else toast(`${of.title || of.id} is not deleted: ${error.message}`, { trouble: true });
     } finally {
       if (isShown()) remove.disabled = false;
     }
   });
+
+  function disarm() {
+    remove.dataset.sure = "no";
+    remove.textContent = "Delete";
+  }
 
   function show(number) {
     $(".stage", dialog).replaceChildren(picture(item, number, true));
@@ -82,8 +89,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
   async function open(opened, hit = {}) {
     item = opened;
     remove.disabled = false;
-    remove.dataset.sure = "no";
-    remove.textContent = "Delete";
+    disarm();
     $(".problem", dialog).textContent = "";
     $(".path", dialog).textContent = item.category.join(" › ");
     const found = hit.highlights ?? {};

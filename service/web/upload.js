@@ -1,6 +1,6 @@
 // The form that adds a product, or changes one.
 
-import { ApiError, changeItem, listFields, saveItem } from "./api.js";
+import { ApiError, changeItem, getItem, listFields, saveItem } from "./api.js";
 import { $, carriesFiles, closable, element, toast } from "./dom.js";
 import { fieldName } from "./names.js";
 import { small } from "./small.js";
@@ -44,8 +44,9 @@ export function setUpUpload({ onSaved }) {
     showPictures();
   }
 
-  function say(text) {
-    problem.textContent = text;
+  // `way` out of it: a button, if there is one.
+  function say(text, way = "") {
+    problem.replaceChildren(text, way);
     if (text) problem.scrollIntoView({ block: "nearest" });
   }
 
@@ -137,13 +138,14 @@ export function setUpUpload({ onSaved }) {
       if (!isOpen()) return (draft ??= product);
       const saved = item ? await changeItem(item, await changes(kinds)) : await saveItem(whole(kinds));
       if (isOpen()) dialog.close();
-      toast(saved.updated_at !== saved.created_at ? `${saved.title || saved.id} is replaced.` : `${saved.title || saved.id} is in the shop.`);
+      toast(`${saved.title || saved.id} is ${saved.updated_at !== saved.created_at ? "saved" : "in the shop"}.`);
       onSaved(saved);
     } catch (error) {
       draft ??= product; // unless the form holds another's by now
       if (!isOpen()) return toast(`The product is not saved: ${error.message}`, { trouble: true });
       const fields = error.fields ?? [];
-      say(fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message);
+      const newer = item && error.status === 412 ? element("button", { type: "button", className: "plain", textContent: "Load the newer one", onclick: () => reopen(item) }) : "";
+      say(fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message, newer);
       const wrong = fields.map((one) => form.elements[one.field]).filter((field) => field?.name);
       for (const field of wrong) field.setAttribute("aria-invalid", "true");
       wrong[0]?.focus();
@@ -202,7 +204,7 @@ export function setUpUpload({ onSaved }) {
 
   // Without an item the form is empty; with one it holds that item's fields and pictures. What was typed for the same
   // product before, and neither saved nor cancelled, is there still.
-  return async (item = null) => {
+  async function open(item = null) {
     const product = item ? `${item.id} ${item.version}` : "new";
     if (draft === product) return openOver(dialog);
     draft = product;
@@ -232,7 +234,11 @@ export function setUpUpload({ onSaved }) {
     filled = Object.fromEntries(FIELDS.map((name) => [name, form.elements[name].value]));
     showPictures();
     await openOver(dialog);
-  };
+  }
+
+  const reopen = ({ id }) => getItem(id).then(open, (error) => say(error.message));
+
+  return open;
 }
 
 const isUntouched = ({ own, name, text, filled }) =>
@@ -268,5 +274,5 @@ function inBase64(file) {
 }
 
 const slug = (title) =>
-  title.toLowerCase().normalize("NFKD").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) +
+  title.toLowerCase().normalize("NFC").replace(/[^\p{L}\p{M}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) +
   "-" + Math.random().toString(36).slice(2, 6);
