@@ -3,8 +3,10 @@
 import { countHits, listFields, listItems } from "./api.js";
 import { $, element, toast } from "./dom.js";
 import { fieldName } from "./names.js";
+import { VARIANTS } from "./variants.js";
 
 const FACETS = 8; // fields offered
+const OPEN = 3; // of them unfolded: the others are a click away
 const VALUES = 8; // values of each, before "more"
 const SAMPLE = 100; // items whose attributes tell which fields are worth offering
 const FIRST = ["category", "price", "available"]; // the other fields of an item's own are no help to a shopper
@@ -27,6 +29,7 @@ export function setUpFilters({ onChange, ranking }) {
   let latest = 0;
   let counted = ""; // the search and the filter; nothing once that has failed
   const unfolded = new Set(); // fields whose every value is shown
+  const opened = new Set(); // of the later fields
 
   wide.addEventListener("change", unfold);
   unfold();
@@ -86,7 +89,12 @@ export function setUpFilters({ onChange, ranking }) {
     const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
     const counts = Object.assign({}, ...answers);
     const shown = names.filter((name) => counts[name] && isUseful(name, counts[name])).slice(0, FACETS);
-    groups.replaceChildren(...shown.map((name) => (isRange(name) ? range : ticks)(name, counts[name])));
+    groups.replaceChildren(
+      ...shown.map((name, i) => {
+        const group = (isRange(name) ? range : ticks)(name, counts[name]);
+        return i < OPEN ? group : folded(name, group);
+      }),
+    );
     panel.hidden = !shown.length;
     const again = document.getElementById(focused);
     again?.focus(); // the keyboard stays where it was
@@ -115,6 +123,19 @@ export function setUpFilters({ onChange, ranking }) {
     return facet.values.length > 1 && (facet.values[0].count > 1 || isBoolean(name));
   }
 
+  function folded(name, group) {
+    return element(
+      "details",
+      {
+        className: "group",
+        open: opened.has(name) || Object.hasOwn(chosen, name),
+        ontoggle: ({ target }) => (target.open ? opened.add(name) : opened.delete(name)),
+      },
+      element("summary", {}, element("span", { textContent: WORDS[name] ?? name })),
+      group,
+    );
+  }
+
   function ticks(name, facet) {
     const typed = (value) => (isBoolean(name) ? value === "true" : value);
     const values = facet.values.map(({ value, count }) => ({ value: typed(value), count }));
@@ -122,25 +143,24 @@ export function setUpFilters({ onChange, ranking }) {
       if (!values.some((one) => one.value === value)) values.push({ value, count: 0 });
     }
     const choices = name === "category" ? branches(values, listed(name)) : values;
-    const all = unfolded.has(name) || choices.length <= VALUES + 1;
-    const few = choices.filter(({ value }, i) => all || i < VALUES || listed(name).includes(value));
+    const few = choices.filter(({ value }, i) => i < VALUES || listed(name).includes(value));
     const rest = choices.filter((one) => !few.includes(one));
-    const more = element("button", {
-      type: "button",
-      className: "unfold",
-      textContent: `${rest.length} more`,
-      onclick: () => {
-        unfolded.add(name);
+    const all = unfolded.has(name) || rest.length < 2;
+    const button = (textContent, turn, focused) => {
+      const onclick = () => {
+        turn();
         group.replaceWith(ticks(name, facet));
-        document.getElementById(idOf(name, rest[0].value)).focus();
-      },
-    });
+        document.getElementById(idOf(name, focused.value)).focus();
+      };
+      return element("button", { type: "button", className: "unfold", textContent, onclick });
+    };
     const group = element(
       "fieldset",
       {},
       element("legend", { textContent: WORDS[name] ?? name }),
-      ...few.map((one) => tick(name, one)),
-      rest.length ? more : null,
+      ...(all ? choices : few).map((one) => tick(name, one)),
+      all ? null : button(`${rest.length} more`, () => unfolded.add(name), rest[0]),
+      all && rest.length > 1 ? button("Show fewer", () => unfolded.delete(name), few.at(-1)) : null,
     );
     return group;
   }
@@ -206,6 +226,7 @@ export function setUpFilters({ onChange, ranking }) {
       if (!isList(value)) return chip(text, name, () => change(name, null));
       return value.map((one) => chip(shortened(name, one), `${name} ${one}`, () => toggle(name, one, false)));
     });
+    $("summary", panel).textContent = own.length ? `Filters (${own.length})` : "Filters";
     if (own.length > 1) own.push(element("li", {}, element("button", { type: "button", className: "plain", textContent: "Clear all", onclick: clear })));
     const at = [...chips.querySelectorAll("button")].indexOf(document.activeElement);
     chips.replaceChildren(...own);
@@ -232,7 +253,7 @@ async function offeredFields(filter) {
   for (const item of items) {
     for (const name of Object.keys(item.attributes)) {
       const folded = fieldName(name);
-      if (kinds.has(folded) && !FIRST.includes(folded)) counts.set(folded, (counts.get(folded) ?? 0) + 1);
+      if (kinds.has(folded) && !FIRST.includes(folded) && !VARIANTS.includes(folded)) counts.set(folded, (counts.get(folded) ?? 0) + 1);
     }
   }
   const common = [...counts].sort((a, b) => b[1] - a[1]).map(([name]) => name);

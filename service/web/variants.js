@@ -4,7 +4,7 @@ import { listItems } from "./api.js";
 import { $ } from "./dom.js";
 
 // What shops call the field that the variants of one thing share; the first is its name in Google's product feeds.
-const NAMES = ["item_group_id", "item group id", "style_id", "style id", "style code", "style number", "parent_id", "parent id"];
+export const VARIANTS = ["item_group_id", "item group id", "style_id", "style id", "style code", "style number", "parent_id", "parent id"];
 const MOST = 50; // variants of one thing: a field with more of one value says something else
 
 // `onChange` is called after the switch was turned.
@@ -29,7 +29,7 @@ export function setUpVariants({ onChange }) {
 
   // Looks which field it is, given the names of all.
   async function learn(names) {
-    const name = NAMES.find((one) => names.has(one));
+    const name = VARIANTS.find((one) => names.has(one));
     if (!name) return (field = "");
     const answer = await listItems({ limit: 1, facets: [name] }).catch(() => null);
     if (!answer) return;
@@ -38,7 +38,7 @@ export function setUpVariants({ onChange }) {
   }
 
   // Whether the variants of a thing matter now: one stands for all, or a filter asks for those of one.
-  const matter = (filter) => Boolean(chosen || NAMES.some((name) => Object.hasOwn(filter ?? {}, name)));
+  const matter = (filter) => Boolean(chosen || VARIANTS.some((name) => Object.hasOwn(filter ?? {}, name)));
 
   return { field: () => chosen, shared: () => field, matter, set, show, learn };
 }
