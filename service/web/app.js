@@ -28,6 +28,7 @@ const instead = $("#instead");
 let running = new AbortController(); // the request whose answer will be shown
 let shown = { query: "", typed: false, count: 0, cursor: null };
 
+let asked = ""; // the query that is searched for, which may be less than is typed
 let verbatim = ""; // a query that is searched for as it was typed
 let started = false; // whether the address has been read
 let pause = null; // after which what is typed is searched for
@@ -181,7 +182,8 @@ async function fetchPage(query, { next, typed, limit }, signal) {
   };
   const own = { highlight: true, correct: query !== verbatim, complete: typed };
   const answer = image ? await searchImage(image, request, signal) : await search({ ...request, ...own }, signal);
-  $("#model").textContent = `Model ${answer.model_id}`;
+  const took = Math.max(1, Math.round(answer.took_ms.total));
+  $("#answered").textContent = `Model ${answer.model_id} answered in ${took} ms.`;
   const words = answer.corrected_query || query;
   const of = [...(words ? [`for “${words}”`] : []), ...(image ? ["like your picture"] : [])].join(" ");
   return {
@@ -230,10 +232,9 @@ function nothing(query) {
 // Of what is searched for, and of a product over it.
 function address(item = null) {
   const state = new URLSearchParams();
-  const query = input.value.trim();
   if (item) state.set("item", item.id);
-  if (query) state.set("q", query);
-  if (query && query === verbatim) state.set("verbatim", 1);
+  if (asked) state.set("q", asked);
+  if (asked && asked === verbatim) state.set("verbatim", 1);
   if (filters.filter()) state.set("filter", JSON.stringify(filters.filter()));
   if (sort.value) state.set("sort", sort.value);
   if (variants.field()) state.set("group", variants.field());
@@ -246,6 +247,7 @@ function go(words, { replace = false, typed = false, ...before } = {}) {
   pause = null;
   const query = words.trim();
   if (input.value.trim() !== query) input.value = query; // a space being typed stays
+  asked = query;
   visit(address(), photo.number(), { replace, typed });
   // Who ticks filters goes on from there.
   if (!replace && !$("#filters").contains(document.activeElement)) scrollTo({ top: 0, behavior: "instant" });
@@ -289,11 +291,10 @@ async function product(id) {
 
 input.addEventListener("input", () => {
   clearTimeout(pause);
-  pause = setTimeout(() => $("dialog[open]") || searchTyped(), PAUSE);
+  pause = setTimeout(() => $("dialog[open]") || searchTyped(), PAUSE); // over a dialog it would be a step: it waits
 });
 const searchTyped = () => go(input.value, { typed: true });
-// A search would be a step over that of an open dialog, so it waits.
-for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => pause && searchTyped());
+
 $("#search").addEventListener("submit", (event) => {
   event.preventDefault();
   suggestions.close();
@@ -306,6 +307,10 @@ instead.addEventListener("click", () => {
   input.focus();
 });
 more.addEventListener("click", () => load(shown.query, { next: true, typed: shown.typed }));
+$("#clear").addEventListener("click", () => {
+  go("");
+  input.focus();
+});
 $("#add").addEventListener("click", () => openUpload());
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, dialog[open]");
@@ -322,5 +327,5 @@ for (const skip of document.querySelectorAll(".skip"))
   });
 
 input.focus();
-setUpSteps({ onSearch: restore, onProduct: product });
+setUpSteps({ onSearch: restore, onProduct: product, onClosed: () => pause && searchTyped() });
 learnFields();

@@ -90,6 +90,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
     item = opened;
     remove.disabled = false;
     disarm();
+    $(".about", dialog).open = false;
     $(".problem", dialog).textContent = "";
     $(".path", dialog).textContent = item.category.join(" › ");
     const found = hit.highlights ?? {};

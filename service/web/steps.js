@@ -7,6 +7,7 @@ let shown = ""; // the search that the page shows
 let settled = true; // whether it is one of its own, and not one that is still being typed
 let returned = Promise.resolve(); // done once the page's own step back is: it would take what is pushed meanwhile
 let leaving = null;
+let whenClosed; // called when a dialog was
 let opened = 0; // when a dialog last was, or showed something else
 
 const picture = () => history.state?.photo ?? null;
@@ -51,7 +52,10 @@ export async function openOver(dialog, address) {
 function closed(dialog) {
   if (history.state?.dialog === dialog.id) back();
   // What the focus was on before may be gone, as a card is that newer results took the place of.
-  if (document.activeElement === document.body) document.querySelector("#results").focus({ preventScroll: true });
+  const { activeElement } = document;
+  if (activeElement === document.body || dialog.contains(activeElement))
+    document.querySelector("#results").focus({ preventScroll: true });
+  whenClosed();
 }
 
 export function back() {
@@ -70,8 +74,10 @@ function ignoreDoubleClicks(dialog) {
 }
 
 // `onSearch` is called with the step's state when another search is to be shown: the number of its `photo`, and what was
-// remembered of it. `onProduct` is called with the id of one that is to be shown over it, and tells whether it was there.
-export function setUpSteps({ onSearch, onProduct }) {
+// remembered of it. `onProduct` is called with the id of one that is to be shown over it, and gives a function
+// that does, or null; `onClosed` when a dialog was closed.
+export function setUpSteps({ onSearch, onProduct, onClosed }) {
+  whenClosed = onClosed;
   document.querySelectorAll("dialog").forEach(ignoreDoubleClicks);
   window.addEventListener("popstate", () => {
     if (leaving) {
