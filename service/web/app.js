@@ -185,12 +185,12 @@ async function fetchPage(query, { next, typed, limit }, signal) {
   const took = Math.max(1, Math.round(answer.took_ms.total));
   $("#answered").textContent = `Model ${answer.model_id} answered in ${took} ms.`;
   const words = answer.corrected_query || query;
-  const of = [...(words ? [`for “${words}”`] : []), ...(image ? ["like your picture"] : [])].join(" ");
+  const of = (words ? ` for “${words}”` : "") + (image ? " like your picture" : "");
   return {
     hits: answer.hits,
     cursor: answer.next_cursor,
     corrected: !typed && !image && answer.corrected_query, // with a picture there is no search without corrections
-    summary: (count) => `${count ? products(count, answer.total) : "No products"} ${of}`,
+    summary: (count) => (count ? products(count, answer.total) : "No products") + of,
   };
 }
 

@@ -40,8 +40,8 @@ export function setUpUpload({ onSaved }) {
       if (picture) pictures.push(picture);
       else refused.push(file.name);
     }
-    say(refused.length ? `Not a picture that can be read here: ${refused.join(", ")}` : "");
     showPictures();
+    say(refused.length ? `Not a picture that can be read here: ${refused.join(", ")}` : "");
   }
 
   // `way` out of it: a button, if there is one.
