@@ -30,7 +30,7 @@ def main() -> None:
         save(shop(1280, 860, "light", "red mug"), "page")
         save(shop(390, 780, "light", "blue dress"), "phone")
         page = shop(1280, 860, "dark", "leather bag")
-        page.locator(".card button").first.click()
+        page.locator(".card a").first.click()
         page.locator(".similar").wait_for(timeout=120_000)
         save(page, "dark")
         browser.close()

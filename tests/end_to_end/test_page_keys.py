@@ -64,19 +64,36 @@ def test_the_page_asks_for_a_key_and_keeps_it_for_its_tab(visitor: tuple[Page, l
     page.reload()
     expect(page.locator(".card")).to_have_count(1)
     page.get_by_label("Search products").fill("mug")
-    expect(page.locator("#status")).to_contain_text("Best 1 of 1")
+    expect(page.locator("#status")).to_contain_text("1 product for “mug”")
 
-    page.locator(".card").get_by_role("button").click()
+    page.locator(".card").get_by_role("link").click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Really delete?").click()
     expect(dialog.get_by_role("alert")).to_contain_text("takes one for ingest")
     dialog.get_by_role("button", name="Cancel").click()
     expect(page.locator("#detail .problem")).to_contain_text("takes one for ingest")
+    page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Really delete?").click()
     give(BOTH)
     expect(page.locator(".card")).to_have_count(0)
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
     assert not complaints
+
+
+def test_who_has_no_key_is_not_asked_at_every_letter(visitor: tuple[Page, list[str]]) -> None:
+    page, _ = visitor
+    page.goto("/")
+    dialog = page.get_by_role("dialog", name="This service needs a key")
+    expect(dialog.get_by_label("API key")).to_be_focused()
+    dialog.get_by_role("button", name="Cancel").click()
+    box = page.get_by_label("Search products")
+    box.focus()
+    with page.expect_response("**/suggest?q=red%20mug"), page.expect_response("**/search"):
+        page.keyboard.type("red mug")
+    expect(box).to_be_focused()
+    expect(box).to_have_value("red mug")
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_visible()
 
 
 def test_the_description_works_under_its_policy(visitor: tuple[Page, list[str]]) -> None:

@@ -37,7 +37,7 @@ def item_at(address: str) -> dict[str, Any]:
 
 
 def opened(page: Page, title: str = "lamp") -> Locator:
-    page.locator(".card", has_text=title).first.get_by_role("button").click()
+    page.locator(".card", has_text=title).first.get_by_role("link").click()
     expect(page.locator("#detail h2")).to_contain_text(title)
     return page.locator("#detail")
 
@@ -52,7 +52,7 @@ def edited(page: Page, title: str = "lamp") -> Locator:
 def save(page: Page, form: Locator) -> None:
     form.get_by_role("button", name="Save product").click()
     expect(form).to_be_hidden()
-    expect(page.locator("#toast")).to_contain_text("is replaced")
+    expect(page.locator("#toast")).to_contain_text("is saved")
 
 
 def test_a_price_is_changed_and_nothing_else(page: Page, lamp: str) -> None:
@@ -131,7 +131,7 @@ def test_a_save_under_way_leaves_the_form_of_another_product_alone(page: Page, l
     expect(form.get_by_role("button", name="Save product")).to_be_enabled()
     form.get_by_label("Title").fill("another lamp")
     held[0].continue_()
-    expect(page.locator("#toast")).to_have_text(re.compile(r"steel\s+lamp is replaced"))
+    expect(page.locator("#toast")).to_have_text(re.compile(r"steel\s+lamp is saved"))
     expect(form.get_by_label("Title")).to_have_value("another lamp")
     assert item_at(lamp)["price"] == 25
     page.keyboard.press("Escape")
@@ -144,6 +144,8 @@ def test_a_save_under_way_leaves_the_form_of_another_product_alone(page: Page, l
     page.get_by_role("button", name="Add product").click()
     held[1].abort()
     expect(page.locator("#toast")).to_contain_text("The service does not answer")
+    expect(page.locator("#toast")).to_be_visible()
+    assert page.locator("#toast").evaluate("toast => toast.matches(':popover-open')"), "it stands over the dialog"
     expect(page.locator("#upload .problem")).to_be_empty()
 
 
@@ -173,6 +175,7 @@ def test_a_product_that_another_changed_is_not_deleted(page: Page, lamp: str) ->
         product.locator("[data-delete]").press("Enter")
     expect(product.get_by_role("alert")).to_contain_text("has been changed")
     assert item_at(lamp)["price"] == 77
+    expect(product.locator("[data-delete]")).to_have_text("Delete")  # nothing is armed
 
 
 def test_a_deletion_under_way_leaves_another_product_alone(page: Page, lamp: str) -> None:
@@ -183,7 +186,7 @@ def test_a_deletion_under_way_leaves_another_product_alone(page: Page, lamp: str
         with page.expect_request(LAMP):
             for _ in range(2):
                 product.locator("[data-delete]").press("Enter")
-        product.get_by_role("region", name="Similar products").get_by_role("button").first.click()
+        product.get_by_role("region", name="Similar products").get_by_role("link").first.click()
         expect(product.locator("h2")).not_to_contain_text("lamp")
         expect(product.locator("h2")).to_be_focused()
         expect(product.get_by_role("button", name="Delete")).to_be_enabled()
@@ -225,7 +228,7 @@ def test_similar_products_are_no_variants_of_the_same(page: Page, server: Server
         page.goto('/?filter={"item_group_id": "Cap 12"}')
         expect(page.locator("#status")).to_have_text("3 products")
         page.wait_for_load_state("networkidle")
-        similar = opened(page, "red cap").get_by_role("region", name="Similar products").get_by_role("button")
+        similar = opened(page, "red cap").get_by_role("region", name="Similar products").get_by_role("link")
         expect(similar).to_have_count(6)
         titles = [one.get_attribute("aria-label") or "" for one in similar.all()]
         assert not [title for title in titles if "cap" in title]
