@@ -40,6 +40,10 @@ export function askForKey(why) {
     };
     dialog.addEventListener("close", () => {
       declined = !given;
+      // Chromium returns the focus to a box without the caret, and drops what is typed then.
+      const { activeElement } = document;
+      activeElement.blur();
+      activeElement.focus({ preventScroll: true });
       resolve(given);
     }, { once: true });
     dialog.showModal();
