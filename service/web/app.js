@@ -16,7 +16,7 @@ const PAGE = 24;
 const MOST = 100; // products at once, as many as the service gives
 const SLOW = 400; // milliseconds after which a search says that it is under way
 const PAUSE = 140; // milliseconds without a key before a search starts
-const RELEVANT = 0.5; // of the best likeness: what has less is not shown, so that counts are of what fits
+const RELEVANT = 0.7; // of the best likeness: what has less is not shown, so that counts are of what fits
 
 const input = $("#query");
 const results = $("#results");

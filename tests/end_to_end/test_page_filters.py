@@ -141,7 +141,7 @@ def test_only_what_is_relevant_is_shown_and_counted(page: Page, server: Server) 
         answer = httpx.post(f"{server.url}/search", json=request, timeout=30).json()
         return str({one["value"]: one["count"] for one in answer["facets"]["category"]["values"]}["Shop"])
 
-    relevant, nearer = counted(relevance_floor=0.5), counted(sort=[{"field": "price"}])
+    relevant, nearer = counted(relevance_floor=0.7), counted(sort=[{"field": "price"}])
     assert 1 < int(nearer) <= int(relevant) < 6
     in_shop = page.locator("label", has=page.get_by_role("checkbox", name="Shop")).locator("small")
     expect(in_shop).to_have_text("6")

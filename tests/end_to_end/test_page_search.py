@@ -177,7 +177,7 @@ def test_a_photograph_finds_what_looks_like_it(page: Page, tmp_path: Path) -> No
     assert all(title.startswith("green") for title in titles(page)[:2])
     # What does not look like it is neither shown nor counted.
     page.wait_for_function("sent.length === 2")
-    assert sorted(page.evaluate("sent")) == [["0", "0.5"], ["24", "0.5"]]
+    assert sorted(page.evaluate("sent")) == [["0", "0.7"], ["24", "0.7"]]
     page.get_by_label("Search products").fill("mug")
     expect(page.locator(".card").first.get_by_role("heading")).to_have_text("green mug")
     page.get_by_role("button", name="Search without the picture").click()
