@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from retriever.index.cluster import Cluster, Quantization
+from retriever.index.edge_room import ROOM
 from retriever.inference import Inference
 
 
@@ -194,6 +195,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _a_write_waits_for_copies_that_there_are(self) -> "Settings":
         self.cluster()
+        return self
+
+    @model_validator(mode="after")
+    def _writes_stop_while_the_embedded_engine_has_room(self) -> "Settings":
+        if not self.qdrant_url and self.min_free_bytes < ROOM:
+            raise ValueError(
+                f"SEARCH_MIN_FREE_BYTES ({self.min_free_bytes}) must be at least {ROOM}: the embedded engine needs it"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,6 @@ as they come, and each of the others when it is first asked for. Which fields th
 """
 
 import asyncio
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,20 @@ from retriever.arrays import Floats
 from retriever.index import fusion
 from retriever.index.base import ItemIndex
 from retriever.index.edge_process import EngineProcess
+from retriever.index.edge_room import need_room
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Condition, keys_of
 from retriever.index.kept import Kept
 from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, chunks
 from retriever.index.question import Question
-from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, SearchResult
+from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Values
 
 _CHUNK = 128 * 1024  # token components in one write: a few milliseconds
 # The write-ahead log makes each write outlive the process. Without a flush now and then it would grow for ever, and be
 # replayed whole at the next start; a flush takes about as long as writing a thousand items.
 _FLUSH_EVERY = 4096  # items
-# The engine makes files of tens of MiB when it opens a folder or makes an index, and is killed where the disk is full.
-_ROOM = 64 << 20
 _INDEXED_AT_ONCE = 16  # fields: an item's own, and as many attributes as most shops have
 
 
@@ -54,16 +52,11 @@ class EdgeIndex(ItemIndex):
 
         Raises:
             IndexInUse: another process has it open.
-            IndexUnavailable: its files cannot be read.
+            IndexUnavailable: its files cannot be read, or its disk is too full to open it.
             ModelMismatch: the index of another model serves from this folder.
         """
         engine = EngineProcess(folder, dim, model_id, beside)
-        try:
-            await engine.start()
-        except IndexUnavailable as error:
-            if (free := _free(folder)) < _ROOM and not isinstance(error, IndexInUse):
-                raise IndexUnavailable(f"{error}: the disk of {folder} has {free >> 20} MiB left; make room") from error
-            raise
+        await engine.start()
         return cls(engine, folder, dim, model_id)
 
     @property
@@ -142,11 +135,7 @@ class EdgeIndex(ItemIndex):
                         self._indexed.add(field)
 
     async def _make_index(self, payload_key: str) -> None:
-        if (free := _free(self._folder)) < _ROOM:
-            raise IndexUnavailable(
-                f"no item was filtered, counted or sorted by {payload_key} before, and its index needs room: the disk "
-                f"of {self._folder} has {free >> 20} MiB left"
-            )
+        need_room(self._folder, "a field that is filtered, counted or sorted by for the first time")
         await self._engine.call("make_index", payload_key)
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
@@ -189,10 +178,3 @@ class EdgeIndex(ItemIndex):
     async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
         await self._need(asked.filter)
         return fusion.candidates(asked, await self._engine.call("candidates", asked, depths))
-
-
-def _free(folder: Path) -> int:
-    """Bytes that the disk under a folder has left; of one that is not there yet, under the nearest that is."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

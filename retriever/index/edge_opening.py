@@ -10,6 +10,7 @@ from typing import IO, Any
 import qdrant_edge as engine
 
 from retriever.index import edge_files
+from retriever.index.edge_room import need_room
 from retriever.index.edge_shard import NAMES_KEY, Shard, is_engines
 from retriever.index.fields import WORDS_KEY
 from retriever.index.pointer import serving_model
@@ -17,6 +18,7 @@ from retriever.index.results import IndexInUse, IndexUnavailable, ModelMismatch
 
 LOCK = "lock"  # in a model's folder: held by the process whose engine has it open
 
+_OPENING = "opening the embedded index"
 _PATIENCE = 2.0  # seconds for the engine of a process that was killed to notice, and to let go of the folder
 
 
@@ -28,7 +30,7 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
 
     Raises:
         IndexInUse: another process has it open.
-        IndexUnavailable: its files cannot be made or read.
+        IndexUnavailable: its files cannot be made or read, or its disk is too full to try.
         ModelMismatch: the index of another model serves from this folder.
     """
     ours = folder / model_id
@@ -41,6 +43,7 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
                 f"service.reindex --model …`; or remove {folder / serving} and send the items again."
             )
         if not ours.exists():
+            need_room(ours, _OPENING)
             _create_shard(ours, dim)
         lock = _lock(ours)
     except PermissionError as error:
@@ -51,6 +54,7 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
     except OSError as error:
         raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
     try:
+        need_room(ours, _OPENING)  # whoever only wants what another process serves needs none
         return Shard(ours, _load(ours), lock)
     except BaseException:
         lock.close()

@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ModelMismatch, Sort, edge, open_index
+from retriever.index import (
+    IndexedItem,
+    IndexInUse,
+    IndexUnavailable,
+    ModelMismatch,
+    Sort,
+    edge,
+    edge_opening,
+    edge_room,
+    open_index,
+)
 from retriever.index.edge import EdgeIndex
 from retriever.index.edge_opening import LOCK
 from retriever.index.fields import FieldValue, key
@@ -171,22 +181,33 @@ async def test_only_fields_that_are_asked_for_are_indexed_beyond_the_first(
 async def test_a_full_disk_is_named_where_the_engine_would_need_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would be killed by it, and then not even start."""
+    """It would be killed by it."""
     monkeypatch.setattr(edge, "_INDEXED_AT_ONCE", 0)
     index = await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
     await index.upsert([IndexedItem("a", item("a").tokens, "", {}, {"colour": "red", "brand": "Nord"})])
     assert (await index.facets(["colour"], None, 10))["colour"].values == [("red", 1)]
-    monkeypatch.setattr(edge, "_ROOM", 1 << 60)
+    monkeypatch.setattr(edge_room, "ROOM", 1 << 60)
     with pytest.raises(IndexUnavailable, match="MiB left"):
         await index.facets(["brand"], None, 10)
     assert (await index.facets(["colour"], None, 10))["colour"].values == [("red", 1)]
     assert (await index.search(query(0), "", limit=1)).hits
     await index.close()
-    for name in (tmp_path / "index" / "m").iterdir():
-        if name.is_file():
-            name.write_bytes(b"cut off")
-    with pytest.raises(IndexUnavailable, match="make room"):
-        await open_index(data_dir=tmp_path, dim=DIM, model_id="m")
+
+
+def test_on_a_full_disk_no_folder_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine would be killed halfway. Nobody is told of damage, by which a whole folder is moved away."""
+    edge_opening.open_shard(tmp_path, DIM, "model-a", beside=False).close()
+    monkeypatch.setattr(edge_room, "ROOM", 1 << 60)
+    for model in ("model-a", "model-b"):
+        with pytest.raises(IndexUnavailable, match=r"MiB left.*make room. Nothing is damaged") as raised:
+            edge_opening.open_shard(tmp_path, DIM, model, beside=True)
+        assert "restore" not in str(raised.value)
+    assert not (tmp_path / "model-b").exists()
+    monkeypatch.setattr(edge_opening, "_PATIENCE", 0)
+    with (tmp_path / "model-a" / LOCK).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(IndexInUse):  # by which a backup knows to ask the service
+            edge_opening.open_shard(tmp_path, DIM, "model-a", beside=False)
 
 
 async def test_whoever_holds_the_lock_keeps_the_engine_away(tmp_path: Path) -> None:

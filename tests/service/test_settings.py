@@ -43,6 +43,7 @@ def test_every_command_says_what_is_wrong(
         ("SEARCH_DRAIN_SECONDS", "inf"),
         ("SEARCH_SEARCH_RATE", "1e-320"),
         ("SEARCH_INGEST_RATE", "nan"),
+        ("SEARCH_MIN_FREE_BYTES", "20000000"),  # writes would fail in the engine while ready is green
         ("SEARCH_MAX_QUEUE", "2"),  # checked against another, with all of the settings at hand
     ],
 )
@@ -74,3 +75,8 @@ def test_commands_find_the_service_at_any_address(host: str, url: str) -> None:
     settings = Settings(host=host, search_keys=KEY, ingest_keys=KEY)  # type: ignore[arg-type]
     add_service_arguments(parser, settings)
     assert parser.parse_args([]).url == url
+
+
+def test_a_server_has_a_disk_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDRANT_URL", "http://localhost:6333")
+    assert Settings(min_free_bytes=0).min_free_bytes == 0
