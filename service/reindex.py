@@ -20,11 +20,11 @@ from retriever import Retriever
 from retriever.index import IndexInUse, IndexUnavailable, ItemIndex, Payload
 from retriever.index.generations import EdgeGenerations, Generation, Generations
 from service.data_folder import UnusableDataFolder, open_data_folder
+from service.disk import Disk, NoRoom
 from service.index_copy import IndexCopy, count_pictures
 from service.media import MediaStore
 from service.opening import (
     device_of,
-    disk_of,
     generations_of,
     lasting_name,
     load_model,
@@ -38,6 +38,7 @@ from service.takeover import POLL_SECONDS
 _ENOUGH = 100  # changed items of one pass that the takeover itself copies in no time
 _PASSES = 5
 _LOST_PART = 20  # of so many pictures, one may be lost
+_RESERVES = 2  # so many times what the service keeps free: its own writes must not stop for this command
 _SETTLE_SECONDS = 5 * POLL_SECONDS  # in which every process on a server notices that the alias has moved
 _TAKEOVER_SECONDS = 600
 
@@ -113,6 +114,8 @@ async def _move(
     wanted: Generation,
     model: Retriever,
 ) -> None:
+    disk, media = Disk(settings.data_dir, _RESERVES * settings.min_free_bytes), media_of(settings)
+    await asyncio.to_thread(disk.check)  # before the new index takes some
     try:
         target = await generations.open(model.model_id, model.config.embed_dim)
     except IndexInUse as error:
@@ -135,7 +138,6 @@ async def _move(
             items, count = remote.payloads, remote.count
         else:
             items, count = source.every_item, source.count
-        disk, media = disk_of(settings), media_of(settings)
         await _check_pictures(items(), media, args.force)
         copy = IndexCopy(target, media, disk, model)
         there = await copy.begin()
@@ -169,6 +171,13 @@ async def _move(
                 raise Failed(
                     f"The new model serves, but writes of the last minute may be missing: {error}. Send them again."
                 ) from error
+    except NoRoom as error:
+        new = settings.data_dir / "index" / wanted.model_id
+        place = "" if settings.qdrant_url else f", or remove the unfinished {new} to make room"
+        raise NoRoom(
+            f"{error}, and this command leaves the service {_RESERVES} times that setting. Make room and run the same "
+            f"command again: it goes on where it was{place}"
+        ) from error
     finally:
         await target.close()
         if source:

@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+import retriever
+from service import reindex
+from service.app import create_app
 from service.disk import Disk, NoRoom
 from service.routes import health
 from service.settings import Settings
@@ -134,3 +138,25 @@ def test_a_real_disk_has_room(tmp_path: Path) -> None:
     Disk(tmp_path, 0).check()
     with pytest.raises(NoRoom, match="MiB left"):
         Disk(tmp_path, 2**60).check()
+
+
+@pytest.mark.parametrize("checks", [0, 1])
+def test_a_reindex_leaves_room_for_the_services_own_writes(
+    settings: Settings,
+    other_checkpoint: Path,
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    checks: int,
+) -> None:
+    """Whether the room is used up at its beginning, or on the way."""
+    with TestClient(create_app(settings)) as client:
+        post_item(client, "a", title="mug")
+    found = iter([Found(10 * KEPT)] * checks)
+    monkeypatch.setattr("service.disk.os.statvfs", lambda folder: next(found, Found(KEPT * 3 // 2)))
+    assert command(reindex.main, settings, "--model", str(other_checkpoint)) == 2
+    told = capsys.readouterr().err
+    new = settings.data_dir / "index" / retriever.identify(str(other_checkpoint))
+    assert "384 MiB left, and writes stop at 512 MiB" in told
+    assert new.exists() == bool(checks)
+    assert (f"remove the unfinished {new} to make room" in told) == bool(checks)
