@@ -27,7 +27,7 @@ from retriever.index.points import point_id
 from service.disk import Disk
 from service.encoder import Encoder
 from service.lexicon import Lexicon
-from service.media import MediaStore, Picture, PictureLimits, decode
+from service.media import DamagedPicture, MediaStore, Picture, PictureLimits, decode
 from service.metrics import Metrics
 from service.payload import PreparedItem, images_of, indexed, new_payload, picture_files, stored_inputs, text_of
 from service.problems import Problem
@@ -258,6 +258,10 @@ class Catalogue:
         with self._encoder.admit(max(1, len(changed["images"]))):
             try:
                 inputs = await asyncio.to_thread(stored_inputs, self.media, changed, FileNotFoundError)
+            except DamagedPicture as error:
+                log.error("item %r: a picture of it is damaged: %s", changed["id"], error)
+                detail = "A picture of the item is damaged: send its pictures with the change."
+                raise Problem(503, "picture_unreadable", detail) from error
             except OSError as error:  # the item would lose for good what may be read in a moment
                 log.error("item %r: a picture of it cannot be read: %s", changed["id"], error)
                 detail = "A picture of the item cannot be read now. Try again, or send its pictures with the change."

@@ -139,9 +139,9 @@ async def count_pictures(items: AsyncIterator[Payload], media: MediaStore) -> tu
     async for payload in items:
         names += picture_files(payload)
         if len(names) >= _LOOKED_AT:
-            count, missing = count + len(names), missing + await asyncio.to_thread(media.missing, names)
+            count, missing = count + len(names), missing + len(await asyncio.to_thread(media.missing, names))
             names = []
-    return count + len(names), missing + await asyncio.to_thread(media.missing, names)
+    return count + len(names), missing + len(await asyncio.to_thread(media.missing, names))
 
 
 def encode_stored(retriever: Retriever, media: MediaStore, payloads: Sequence[Payload]) -> list[Floats]:

@@ -101,6 +101,13 @@ def _is_from_before(path: Path, moment: float) -> bool:
         return False
 
 
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def _invalid(name: str) -> Problem:
     return Problem(422, "invalid_image", f"{name} is not a whole JPEG, PNG or WebP picture that can be read.")
 
@@ -201,13 +208,13 @@ class MediaStore:
             path.unlink(missing_ok=True)
         return len(orphans)
 
-    def missing(self, names: Iterable[str]) -> int:
-        """How many of these pictures are not there. Blocking.
+    def missing(self, names: Iterable[str]) -> set[str]:
+        """Those of these pictures that are not there, or of which an accident has left an empty file. Blocking.
 
         Raises:
             OSError: the folder cannot be read.
         """
-        return sum(not self.path(name).exists() for name in names)
+        return {name for name in names if not _has_content(self.path(name))}
 
     def path(self, name: str) -> Path:
         """Where the picture that `save` called so lies."""

@@ -51,7 +51,8 @@ class StockTaking:
             log.info("suggestions and spelling: learned from %d items", count)
             if media and named:  # an empty index says nothing of whose the pictures are
                 there = await asyncio.to_thread(media.names)
-                if gone := len(named - there - self._replaced):
+                lost = await asyncio.to_thread(media.missing, named)
+                if gone := len(lost - self._replaced):
                     log.error(
                         "%d of %d pictures are not in %s: mount or restore that folder. Until then an item whose words "
                         "change is found by its words alone, and stays so",

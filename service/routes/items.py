@@ -291,4 +291,6 @@ async def get_image(
     except FileNotFoundError:
         detail = f"The picture of item {item_id!r} was replaced or removed just now."
         raise Problem(404, "image_not_found", detail) from None
+    if not content:
+        raise Problem(404, "image_not_found", f"The picture of item {item_id!r} is damaged: send its pictures again.")
     return Response(content, media_type="image/jpeg", headers=headers)

@@ -81,3 +81,17 @@ def test_a_picture_that_cannot_be_read_now_is_not_given_up(client: TestClient, m
     assert (refused.status_code, refused.json()["code"]) == (503, "picture_unreadable")
     assert client.get("/items/mug").json() == before
     assert client.patch("/items/mug", json={"title": "cup"}).status_code == 200
+
+
+def test_an_emptied_picture_is_not_served_and_its_item_asks_for_pictures(
+    client: TestClient, settings: Settings
+) -> None:
+    post_item(client, "mug", picture_file(), title="mug")
+    (path,) = (settings.data_dir / "media").rglob("*.jpg")
+    path.write_bytes(b"")
+    shown = client.get("/items/mug/image")
+    assert (shown.status_code, shown.json()["code"]) == (404, "image_not_found")
+    refused = client.patch("/items/mug", json={"title": "cup"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "picture_unreadable")
+    assert "is damaged: send its pictures with the change" in refused.json()["detail"]
+    assert "Retry-After" not in refused.headers, "trying again cannot help"

@@ -34,6 +34,9 @@ def test_pictures_that_are_gone_are_told_at_the_start(settings: Settings, caplog
             post_item(client, str(n), picture_file("red"), title="red mug")
     take_stock(settings, caplog)
     assert "are not in" not in caplog.text
+    next((settings.data_dir / "media").rglob("*.jpg")).write_bytes(b"")
+    take_stock(settings, caplog)
+    assert "1 of 3 pictures are not in" in caplog.text
     (settings.data_dir / "media").rename(settings.data_dir / "away")
     take_stock(settings, caplog)
     assert "3 of 3 pictures are not in" in caplog.text
