@@ -156,9 +156,8 @@ async def _write(items: Sequence[PreparedItem], index: ItemIndex, media: MediaSt
         payload = new_payload(item.fields, images_of(names, item.pictures), previous)
         points.append(indexed(payload, item.tokens))
     await index.upsert(points)
-    for point in points:
-        if point.id in there:
-            await asyncio.to_thread(media.keep_only, point.id, picture_files(point.payload))
+    for point in points:  # a new item too may have pictures of a run that was killed before it wrote the point
+        await asyncio.to_thread(media.keep_only, point.id, picture_files(point.payload))
     return len(changed)
 
 

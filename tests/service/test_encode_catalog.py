@@ -277,3 +277,25 @@ def test_a_server_is_loaded_while_the_service_runs(
         folder = encoded(tmp_path / "encoded", tiny_retriever.model_id, 16, "from/afar")
         assert command(load_catalog.main, on_server, str(folder)) == 0
         assert client.get("/items/from%2Fafar").json()["title"] == "red mug"
+
+
+def test_pictures_of_a_load_that_was_killed_do_not_stay(
+    tmp_path: Path,
+    settings: Settings,
+    command: Callable[..., int],
+    tiny_retriever: Retriever,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = encoded(tmp_path / "encoded", tiny_retriever.model_id, 16)
+    (row,) = pq.read_table(folder / "items" / "1.parquet", schema=SCHEMA).to_pylist()
+    row["pictures"] = [{"jpeg": picture_file(file_format="JPEG"), "sha256": "1"}]
+    pq.write_table(pa.Table.from_pylist([row], schema=SCHEMA), folder / "items" / "1.parquet")
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(load_catalog, "indexed", killed)  # between an item's pictures and its point
+        assert command(load_catalog.main, settings, str(folder)) == 2
+    assert command(load_catalog.main, settings, str(folder)) == 0
+    assert len(list((settings.data_dir / "media").rglob("*.jpg"))) == 1
