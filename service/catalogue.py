@@ -24,7 +24,7 @@ from retriever.index import ItemIndex, Payload
 from retriever.index.fields import field_name
 from retriever.index.filters import Among, Condition, conjoin
 from retriever.index.points import point_id
-from service.disk import Disk
+from service.disk import Disk, remedy
 from service.encoder import Encoder
 from service.lexicon import Lexicon
 from service.media import DamagedPicture, MediaStore, Picture, PictureLimits, decode
@@ -278,7 +278,7 @@ class Catalogue:
                 try:
                     names = await asyncio.to_thread(self.media.save, fields.id, pictures)
                 except OSError as error:
-                    detail = f"The picture could not be stored: {error.strerror}."
+                    detail = f"The picture could not be stored: {error.strerror}.{remedy(error, self.media.folder)}"
                     raise Problem(507, "storage_failed", detail) from error
                 images = images_of(names, pictures)
             payload = new_payload(fields, images, previous)

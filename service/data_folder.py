@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from retriever.files import write_whole
+from service.disk import remedy
 
 FORMAT = 2
 STAMP = "format.json"
@@ -32,9 +33,16 @@ def open_data_folder(folder: Path, *, restoring: bool = False) -> None:
 
     Raises:
         UnusableDataFolder: it was written by a newer version, its stamp cannot be read, a restore was cut off, or
-            something else lies where a folder belongs.
-        OSError: it cannot be made or written.
+            something else lies where a folder belongs; or it cannot be made or written.
     """
+    try:
+        _open(folder, restoring)
+    except OSError as error:
+        advice = remedy(error, folder) or " SEARCH_DATA_DIR names it."
+        raise UnusableDataFolder(f"the data folder {folder} cannot be made or written: {error}.{advice}") from error
+
+
+def _open(folder: Path, restoring: bool) -> None:
     for path in (folder, *(folder / name for name in _FOLDERS)):
         if os.path.lexists(path) and not path.is_dir():  # a link that leads nowhere, too
             raise UnusableDataFolder(f"{path} must be a folder, or a link to one: move away what is there instead")

@@ -5,12 +5,23 @@ and ends the whole process (SIGBUS): no error reaches anybody. So writes stop wh
 searches go on; as soon as there is room again, so do the writes.
 """
 
+import errno
 import os
 from pathlib import Path
 
 
 class NoRoom(OSError):
     """The disk is full, or takes no writes at all; the message says which, and where."""
+
+
+def remedy(error: OSError, folder: Path) -> str:
+    """What to do where a folder takes no writes, as a sentence to append; empty where the error itself says it."""
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            return f" Give {folder} and all in it to the user that the service runs as."
+        case errno.EROFS:
+            return f" Mount {folder} so that it can be written."
+    return ""
 
 
 class Disk:

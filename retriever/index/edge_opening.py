@@ -1,5 +1,6 @@
 """Makes and opens a model's folder of the embedded engine: for one process at a time, and only if all is there."""
 
+import errno
 import fcntl
 import shutil
 import tempfile
@@ -52,7 +53,8 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
             "service runs as."
         ) from error
     except OSError as error:
-        raise IndexUnavailable(f"the embedded index in {ours} cannot be created: {error}") from error
+        advice = f". Mount {folder} so that it can be written" if error.errno == errno.EROFS else ""
+        raise IndexUnavailable(f"the embedded index in {ours} cannot be created or locked: {error}{advice}") from error
     try:
         need_room(ours, _OPENING)  # whoever only wants what another process serves needs none
         return Shard(ours, _load(ours), lock)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from retriever.index import ItemIndex
 from retriever.index.results import IndexUnavailable
 from service.access import ANY_KEY, GuardedRoute
+from service.disk import remedy
 from service.problems import Problem, responses
 from service.schemas import Health, Readiness
 from service.services import ServicesDep
@@ -45,7 +46,9 @@ async def ready(request: Request, services: ServicesDep) -> Readiness:
             await asyncio.to_thread(services.catalogue.media.now)  # writes a file
     except OSError as error:  # a TimeoutError, which says nothing, is one
         reason = str(error) or "its disk does not answer"
-        raise Problem(503, "storage_full", f"The data folder takes no writes: {reason}.") from error
+        advice = remedy(error, services.settings.data_dir)
+        code = "storage_failed" if advice else "storage_full"
+        raise Problem(503, code, f"The data folder takes no writes: {reason}.{advice}") from error
     items = await _items(services.index)
     return Readiness(status="ok", model_id=services.encoder.retriever.model_id, items=items)
 

@@ -1,5 +1,6 @@
 """The data folder's stamp, and what is left in it after a crash."""
 
+import errno
 import json
 import os
 import time
@@ -113,3 +114,20 @@ def test_another_indexs_pictures_are_left_alone(settings: Settings, caplog: pyte
             assert time.monotonic() < deadline
             time.sleep(0.01)
     assert all(path.exists() for path in others)
+
+
+@pytest.mark.parametrize(("number", "advice"), [(errno.EACCES, "to the user that the service"), (errno.EROFS, "Mount")])
+def test_a_folder_that_takes_no_writes_is_told_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("service.data_folder.write_whole", refuse)
+    with pytest.raises(UnusableDataFolder, match=rf"{tmp_path} cannot be made or written: .*{advice}"):
+        open_data_folder(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_its_setting() -> None:
+    with pytest.raises(UnusableDataFolder, match=r"/proc/x cannot be made .*SEARCH_DATA_DIR names it"):
+        open_data_folder(Path("/proc/x"))

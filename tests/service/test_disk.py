@@ -160,3 +160,14 @@ def test_a_reindex_leaves_room_for_the_services_own_writes(
     assert "384 MiB left, and writes stop at 512 MiB" in told
     assert new.exists() == bool(checks)
     assert (f"remove the unfinished {new} to make room" in told) == bool(checks)
+
+
+def test_pictures_of_another_user_are_told_as_such(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("service.media.MediaStore.save", refuse)
+    monkeypatch.setattr("service.media.MediaStore.now", refuse)
+    for answer, status in ((post_item(client, "a", picture_file()), 507), (client.get("/health/ready"), 503)):
+        assert (answer.status_code, answer.json()["code"]) == (status, "storage_failed")
+        assert "to the user that the service runs as" in answer.json()["detail"]
