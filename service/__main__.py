@@ -1,16 +1,19 @@
 """`python -m service`: reads the settings from the environment and serves until SIGTERM or Ctrl-C."""
 
 import contextlib
+import logging
 import sys
 
 from service import logs
 from service.server import Server
-from service.settings import from_environment
+from service.settings import from_environment, unknown_variables
 
 
 def main() -> None:
     settings = from_environment()
     logs.configure(settings.log_level, settings.log_format)
+    for told in unknown_variables():
+        logging.getLogger("service").warning("%s", told)
     server = Server(settings)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()

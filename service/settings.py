@@ -1,6 +1,8 @@
 """Everything that can be set, from the environment alone: `SEARCH_PORT=9000 python -m service`."""
 
+import difflib
 import ipaddress
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,6 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from retriever.index.cluster import Cluster, Quantization
 from retriever.index.edge_room import ROOM
 from retriever.inference import Inference
+
+# docker-compose.yml's keys, the Qdrant server's own settings, and what Kubernetes says of services that are called so.
+_OTHERS = re.compile(r"SEARCH_KEYS|QDRANT__\w+|QDRANT_INIT_FILE_PATH|\w+_SERVICE_(HOST|PORT)\w*|\w+_PORT_\d+_\w+")
 
 
 class Settings(BaseSettings):
@@ -222,6 +227,19 @@ def from_environment() -> Settings:
         told = f"A setting is wrong: {'; '.join(reasons)}"
         print(told, file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def unknown_variables() -> list[str]:
+    """What to say of each variable of the environment that looks like a setting and is none."""
+    known = [_variable((name,)) for name in Settings.model_fields]
+    return [
+        f"{name} is no setting, and does nothing. Is {difflib.get_close_matches(name.upper(), known, 1, 0)[0]} meant?"
+        for name, value in sorted(os.environ.items())
+        if name.upper().startswith(("SEARCH_", "QDRANT_"))
+        and name.upper() not in known
+        and not _OTHERS.fullmatch(name)
+        and not value.startswith("tcp://")  # Kubernetes: where a service listens that is called so
+    ]
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

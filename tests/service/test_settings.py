@@ -1,13 +1,16 @@
 """What is wrong with the settings is said in one line, by the service and each of its commands, without a key in it."""
 
 import argparse
+import logging
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from service import __main__, backup, encode_catalog, load_catalog, reindex
+from service import __main__, backup, encode_catalog, load_catalog, logs, reindex
 from service.remote import add_service_arguments
-from service.settings import Settings, from_environment
+from service.settings import Settings, from_environment, unknown_variables
 
 KEY = "Abcdefgh12345678Secret"
 
@@ -80,3 +83,40 @@ def test_commands_find_the_service_at_any_address(host: str, url: str) -> None:
 def test_a_server_has_a_disk_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QDRANT_URL", "http://localhost:6333")
     assert Settings(min_free_bytes=0).min_free_bytes == 0
+
+
+def test_a_mistyped_setting_is_told_at_the_start_with_what_may_be_meant(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Server:
+        started = True
+
+        def __init__(self, settings: Settings) -> None: ...
+
+        def run(self) -> None: ...
+
+    monkeypatch.setattr(__main__, "Server", Server)
+    monkeypatch.setattr(logs, "configure", lambda level, form: logging.basicConfig(level=level, force=True))
+    monkeypatch.setenv("SEARCH_PROT", "1")
+    monkeypatch.setenv("SEARCH_INGEST_KEY", KEY)
+    monkeypatch.setenv("QDRANT_SHARD", "2")
+    monkeypatch.setenv("search_log_level", "INFO")  # as good as in capitals
+    __main__.main()
+    told = capsys.readouterr().err
+    assert KEY not in told
+    for given, meant in (("PROT", "SEARCH_PORT"), ("INGEST_KEY", "SEARCH_INGEST_KEYS"), ("SHARD", "QDRANT_SHARDS")):
+        assert told.count(f"_{given} is no setting, and does nothing. Is {meant} meant?") == 1
+    assert len(told.splitlines()) == 3
+
+
+def test_what_the_repository_itself_sets_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    files = [root / "Makefile", root / "Dockerfile", root / "docker-compose.yml", root / ".env.example"]
+    files += [path for path in (root / "deploy").rglob("*") if path.is_file()]
+    text = "\n".join(path.read_text() for path in files)
+    names = set(re.findall(r"\b(?:SEARCH|QDRANT)_[A-Z_]+\b", text))
+    assert len(names) > 5
+    kubernetes = {"QDRANT_SERVICE_HOST": "10.0.0.1", "QDRANT_PORT": "tcp://10.0.0.1:6333", "QDRANT_PORT_6333_TCP": "x"}
+    for name, value in (dict.fromkeys(names, "1") | kubernetes).items():
+        monkeypatch.setenv(name, value)
+    assert unknown_variables() == []
