@@ -108,7 +108,8 @@ class PictureFetcher:
             Problem: 422 `too_many_pictures`, and as `fetch_all`.
         """
         if len(files) + len(urls) > self._max_pictures:
-            raise Problem(422, "too_many_pictures", f"An item has at most {self._max_pictures} pictures.")
+            detail = f"An item has at most {self._max_pictures} pictures; SEARCH_MAX_PICTURES sets the limit."
+            raise Problem(422, "too_many_pictures", detail)
         return [*files, *(await self.fetch_all(urls) if urls else ())]
 
     async def fetch_all(self, urls: Sequence[str]) -> list[io.BytesIO]:

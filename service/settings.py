@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=32 * 2**20, ge=1024, description="Largest upload, pictures included, in bytes.")
     max_file_bytes: int = Field(default=16 * 2**20, ge=1024, description="Largest single picture, in bytes.")
     max_field_bytes: int = Field(default=64 * 2**10, ge=1024, description="Longest text field of an upload, in bytes.")
-    max_pictures: int = Field(default=8, ge=1, description="Most pictures of one item.")
+    max_pictures: int = Field(default=11, ge=1, description="Most pictures of one item.")
     max_pixels: int = Field(
         default=40_000_000, ge=1, description="Most pixels of one picture, read from its header before decoding."
     )

@@ -407,7 +407,9 @@ def test_off_by_default_and_everywhere(client: TestClient) -> None:
     )
     assert line.json()["code"] == "image_urls_off"
     assert client.get("/items/a").status_code == 404
-    check(client.patch("/items/b", json={"images": ["aGVsbG8="] * 9}), 422, "too_many_pictures")
+    check(client.patch("/items/b", json={"images": ["aGVsbG8="] * 11}), 422, "invalid_image")
+    refused = check(client.patch("/items/b", json={"images": ["aGVsbG8="] * 12}), 422, "too_many_pictures")
+    assert "SEARCH_MAX_PICTURES" in refused["detail"]
 
 
 def test_items_take_pictures_by_url(settings: Settings, web: int) -> None:
