@@ -26,6 +26,7 @@ from retriever.index.filters import Among, Condition, conjoin
 from retriever.index.points import point_id
 from service.disk import Disk, remedy
 from service.encoder import Encoder
+from service.fetch import Fetched
 from service.lexicon import Lexicon
 from service.media import DamagedPicture, MediaStore, Picture, PictureLimits, decode
 from service.metrics import Metrics
@@ -146,7 +147,8 @@ class Catalogue:
     async def _decode(self, number: int, file: BinaryIO, text: str) -> tuple[Picture, ItemInput]:
         def work() -> tuple[Picture, ItemInput]:
             with self._metrics.stage("decode"):
-                picture = decode(file, self._limits, f"image {number + 1}")
+                name = file.url if isinstance(file, Fetched) else f"image {number + 1}"
+                picture = decode(file, self._limits, name)
                 # Resized for the model here too: the model's own thread has better to do.
                 return picture, ItemInput(self._encoder.retriever.processor.image(picture.image), text or None)
 

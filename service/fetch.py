@@ -11,10 +11,11 @@ import asyncio
 import io
 import ipaddress
 import logging
+import string
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO, TypeAlias
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore
 import idna
@@ -59,6 +60,14 @@ class _Allowance:
     """What the pictures of one item may still weigh together, in bytes."""
 
     left: int
+
+
+class Fetched(io.BytesIO):
+    """What came from a URL, and that URL as it is told."""
+
+    def __init__(self, content: bytes, url: str) -> None:
+        super().__init__(content)
+        self.url = url
 
 
 class Refused(Exception):
@@ -112,7 +121,7 @@ class PictureFetcher:
             raise Problem(422, "too_many_pictures", detail)
         return [*files, *(await self.fetch_all(urls) if urls else ())]
 
-    async def fetch_all(self, urls: Sequence[str]) -> list[io.BytesIO]:
+    async def fetch_all(self, urls: Sequence[str]) -> list["Fetched"]:
         """The contents of all, in their order.
 
         Raises:
@@ -124,10 +133,10 @@ class PictureFetcher:
         allowance = _Allowance(self._max_item_bytes)
         return await gather_or_cancel(self._answered(url, allowance) for url in urls)
 
-    async def _answered(self, url: str, allowance: _Allowance) -> io.BytesIO:
+    async def _answered(self, url: str, allowance: _Allowance) -> "Fetched":
         try:
             async with self._slots, asyncio.timeout(self._seconds):
-                return io.BytesIO(await self._fetch(url, allowance))
+                return Fetched(await self._fetch(url, allowance), _short(url))
         except Refused as error:
             raise Problem(422, "url_refused", f"{_short(url)} is not fetched: {error}.") from None
         except Unanswered:
@@ -157,9 +166,12 @@ class PictureFetcher:
                 headers = [(b"Host", written.encode()), *_HEADERS]
                 async with pool.stream("GET", address, headers=headers) as response:
                     if response.status in (301, 302, 303, 307, 308):
-                        location = {name.lower(): value for name, value in response.headers}.get(b"location", b"")
+                        location = {name.lower(): value for name, value in response.headers}.get(b"location")
+                        if not location:
+                            detail = f"{_short(asked)} answered {response.status} without saying where to."
+                            raise Problem(422, "url_failed", detail)
                         try:
-                            url = urljoin(url, location.decode("latin-1"))
+                            url = urljoin(url, location.decode())
                         except ValueError:
                             raise Refused("it leads on to what is not a URL") from None
                         continue
@@ -185,7 +197,7 @@ class PictureFetcher:
 
     def _parse(self, url: str) -> tuple[str, str, int, str]:
         """Scheme, host, port and target. Raises Refused."""
-        if not url.isprintable() or " " in url or "\\" in url:
+        if not url.isprintable() or "\\" in url:
             raise Refused("it holds characters that a URL cannot")
         try:
             parts = urlsplit(url)
@@ -194,6 +206,8 @@ class PictureFetcher:
             raise Refused("it is not a URL") from None
         if parts.scheme not in _PORTS:
             raise Refused("its scheme is not http or https")
+        if " " in parts.netloc:
+            raise Refused("it holds characters that a URL cannot")
         if "@" in parts.netloc:
             raise Refused("it names a user")
         if not parts.hostname:
@@ -202,8 +216,7 @@ class PictureFetcher:
         if port not in self._ports:
             raise Refused("its port is not the usual one of http or https")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if not target.isascii():
-            raise Refused("its path must be percent-encoded")
+        target = quote(target, safe=string.punctuation)  # letters and spaces as browsers send them; % stays
         return parts.scheme, _ascii_host(parts.hostname), port, target
 
     async def _addresses(self, host: str, port: int) -> list[str]:
