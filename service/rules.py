@@ -16,12 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from retriever.files import write_whole
 from retriever.index.fields import fold
 from service.field_types import ItemId, Text
-from service.problems import Problem
+from service.problems import Problem, message_of
 from service.schemas import Strict
 from service.search_schemas import BoostBy
 
@@ -238,8 +238,10 @@ def read_rules(data_dir: Path) -> Rules:
         return Rules.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return Rules()
-    except ValueError as error:
-        raise ValueError(f"{path} holds no rules: repair it, or move it away to start without. {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = " ".join(filter(None, (".".join(map(str, first["loc"])), message_of(first))))
+        raise ValueError(f"{path} holds no rules: repair it, or move it away to start without. {reason}") from error
 
 
 def write_rules(data_dir: Path, rules: Rules) -> None:

@@ -328,7 +328,7 @@ def test_a_damaged_file_stops_the_start(settings: Settings) -> None:
     settings.data_dir.mkdir()
     (settings.data_dir / FILE).write_text("{")
     with (
-        pytest.raises(StartupFailed, match="holds no rules: repair it, or move it away"),
+        pytest.raises(StartupFailed, match=r"holds no rules: repair it, or move it away .* Invalid JSON: [^\[]*$"),
         TestClient(create_app(settings)),
     ):
         pass
