@@ -18,7 +18,8 @@ from service.services import ServicesDep
 router = APIRouter(tags=["items"], route_class=GuardedRoute, responses=responses(401, 403, 429))
 
 _LINES = body_of(
-    ("application/x-ndjson", "multipart/form-data"), "one JSON object a line, as `curl -T items.ndjson` sends them"
+    ("application/x-ndjson", "multipart/form-data"),
+    "one JSON object a line, as `curl -H 'Content-Type: application/x-ndjson' -X POST -T items.ndjson` sends them",
 )
 _FORM = {
     "type": "object",

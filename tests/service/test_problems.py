@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -271,3 +272,22 @@ def test_the_openapi_document_promises_this_shape(client: TestClient) -> None:
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
                     assert list(response["content"]) == [MEDIA_TYPE], (method, path, status)
+
+
+def test_a_compressed_bulk_is_refused_as_such(client: TestClient) -> None:
+    answer = client.post("/items/bulk", content=gzip.compress(b"{}"), headers={**NDJSON, "Content-Encoding": "gzip"})
+    assert "Content-Encoding is gzip" in check(answer, 415, "unsupported_media_type")["detail"]
+    assert answer.headers["Accept-Encoding"] == "identity"
+    plain = client.post("/items/bulk", content=b'{"id": "a", "title": "a"}', headers={**NDJSON, "Content-Encoding": ""})
+    assert plain.json()["status"] == 201
+
+
+def test_lines_in_utf_16_are_named_once(client: TestClient) -> None:
+    lines = '{"id": "a", "title": "a"}\n{"id": "b", "title": "b"}\n'.encode("utf-16")
+    (told,) = client.post("/items/bulk", content=lines, headers=NDJSON).text.splitlines()
+    assert "UTF-16: save it as UTF-8" in told
+
+
+def test_the_advice_for_a_bulk_without_its_media_type_names_it(client: TestClient) -> None:
+    refused = check(client.post("/items/bulk", content=b"{}"), 415, "unsupported_media_type")
+    assert "curl -H 'Content-Type: application/x-ndjson'" in refused["detail"]
