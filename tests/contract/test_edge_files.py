@@ -1,5 +1,6 @@
 """Damaged files of an embedded index stop its start, and nothing that is whole does."""
 
+import errno
 import os
 import random
 import shutil
@@ -68,12 +69,17 @@ async def test_a_log_that_is_lost_after_a_kill_stops_the_first_start_already(
     await index.close()
 
 
-def test_files_of_another_user_are_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.EACCES, "Give .* to the user that the service runs as"), (errno.EROFS, "Mount ")]
+)
+def test_files_that_cannot_be_written_are_told_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
     def refused(folder: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(folder))
+        raise OSError(number, os.strerror(number), str(folder))
 
     monkeypatch.setattr(edge_opening, "_lock", refused)
-    with pytest.raises(IndexUnavailable, match=r"Permission denied.*Give .* to the user that the service runs as"):
+    with pytest.raises(IndexUnavailable, match=rf"{os.strerror(number)}.*{advice}"):
         edge_opening.open_shard(tmp_path, DIM, "model-a", beside=False)
 
 
