@@ -270,19 +270,27 @@ class ItemIndex(Listing):
         ]
 
     async def with_known_codes(self, text: str) -> str:
-        """A query without the article numbers that no item has, for they would decide in place of its other words."""
-        for code, numbers in lexical.codes(text).items():
+        """A query without the article numbers that no item has, for they would decide in place of its other words.
+
+        Figures alone beside such a number are a part of it, "xk9921 03", and go with it.
+        """
+        known = text
+        for code, numbers in () if await self.named(text) else lexical.codes(text).items():
             if numbers and not await self.count(AnyOf(WORDS_KEY, numbers)):
-                text = re.sub(rf"(?<![\w-]){re.escape(code)}(?![\w-])", " ", text)  # not where it is part of another
-        return " ".join(text.split())
+                known = re.sub(rf"(?<![\w-]){re.escape(code)}(?![\w-])", " ", known)  # not where it is part of another
+        figures = known != text and lexical.has_code(known) and not lexical.codes(known)
+        return "" if figures else " ".join(known.split())
 
     async def named(self, text: str) -> Condition | None:
         """What a few items have whose article number is this query with its plain words: "TAN 215", "1639C Black".
 
-        None where no item has all of it word for word, or where many have: that is no number of theirs.
+        Where no item has it word for word, it may be one word of theirs: "FMJN 4385" of FMJN4385. None where no item
+        has either, or where many have: that is no number of theirs.
         """
-        condition = word_for_word(text) if lexical.may_name(text) else None
-        return condition if condition and 1 <= await self.count(condition) <= _FEW else None
+        for form in (text, "".join(text.split())) if lexical.may_name(text) else ():
+            if (condition := word_for_word(form)) and (having := await self.count(condition)):
+                return condition if having <= _FEW else None
+        return None
 
     async def _tiers(self, asked: Question, depths: Sequence[int]) -> tuple[list[fusion.Candidates], float]:
         """Candidates of these depths, and the ideal BM25 that theirs is measured by."""

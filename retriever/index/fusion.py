@@ -81,9 +81,12 @@ def weight_of(text: str, *, named: bool = False) -> float:
 
 
 def with_named(tier: Candidates, named: Candidates, ideal: float) -> Candidates:
-    """A tier with the items that have a query as their article number, each with more BM25 than any other."""
-    most = _NAMED * max([ideal, *tier.lexical.values(), *named.lexical.values()])
-    return Candidates({**tier.semantic, **named.semantic}, {**tier.lexical, **dict.fromkeys(named.lexical, most)})
+    """A tier with the items that have a query as their article number, each with more BM25 than any other.
+
+    Those that have it as one word, where it was typed in several, may have no BM25 of their own.
+    """
+    most = _NAMED * (max([ideal, *tier.lexical.values(), *named.lexical.values()]) or 1.0)
+    return Candidates({**tier.semantic, **named.semantic}, {**tier.lexical, **dict.fromkeys(named.semantic, most)})
 
 
 def pinned(found: Candidates, point_ids: Sequence[str]) -> list[Candidates]:

@@ -178,6 +178,19 @@ async def test_an_article_number_written_apart_is_found_as_one(index: ItemIndex,
     assert (await index.search(query(0), typed, limit=1, lexical_weight=3)).hits[0].id == "own"
 
 
+@pytest.mark.parametrize("typed", ["FMJN 4385", "1639 SL03", "IFC 6"])
+async def test_an_article_number_typed_apart_finds_the_one_word_of_its_item(index: ItemIndex, typed: str) -> None:
+    first, second = typed.split()
+    others = [IndexedItem(one, 0.1 * query(0)[None], f"watch {one} 7", {}) for one in (first, second)]
+    await index.upsert([*others, IndexedItem("own", -query(0)[None], f"watch {first}{second}", {})])
+    known = await index.with_known_codes(typed)
+    named = await index.named(known)
+    assert (await index.search(query(0), known, limit=1, named=named, lexical_weight=3)).hits[0].id == "own"
+    many = [item(str(n), text=f"pack {first}{second}") for n in range(8)]
+    await index.upsert(many)
+    assert await index.named(typed) is None
+
+
 async def test_what_many_items_have_is_no_article_number(index: ItemIndex) -> None:
     await index.upsert([item(str(i), text="mug, 330 ml") for i in range(9)] + [item("kettle", text="steel, TAN 215")])
     assert await index.named("330 ml") is None
@@ -296,6 +309,15 @@ async def test_article_numbers_that_no_item_has_are_left_out_whole(index: ItemIn
     await index.upsert([item("a", text="mug KC-17204")])
     assert await index.with_known_codes("red KC-17204 99887766") == "red KC-17204"
     assert await index.with_known_codes("12345 red AB-12345") == "red"
+
+
+@pytest.mark.parametrize(("typed", "known"), [("1639sl 03", ""), ("xk9921 03 mug", "03 mug"), ("03", "03")])
+async def test_figures_beside_a_number_that_no_item_has_are_a_part_of_it(
+    index: ItemIndex, typed: str, known: str
+) -> None:
+    """The id "grocery-03" has them."""
+    await index.upsert([item("grocery-03", text="Satsumas grocery-03")])
+    assert await index.with_known_codes(typed) == known
 
 
 @pytest.mark.parametrize("weight", [0, 0.4, 3])
