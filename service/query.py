@@ -9,6 +9,10 @@ from retriever.index.filters import Condition, Not, conjoin, word_for_word
 # A minus counts where a word begins, so "t-shirt" and "3 - 5 years" stay whole.
 _PART = re.compile(r'(?:(?<=\s)|^)(?P<minus>-?)"(?P<phrase>[^"]+)"|(?:(?<=\s)|^)-(?P<word>[^\W\d_][\w-]*)')
 
+# "Watch not black", at the end, where no other word follows that it may belong to. Not "without": a shampoo without
+# sulfate says "sulfate".
+_NOT = re.compile(r"(?<=\S)\s+(?:(?:but\s+)?not|except)\s+(?=[^\W\d_][\w-]*$)", re.IGNORECASE)
+
 # Telephones type the quotes by themselves, and East Asian keyboards full-width letters, which the model cannot read.
 _TYPED = str.maketrans(
     {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
@@ -32,7 +36,7 @@ class ParsedQuery:
 
 
 def parse(query: str, exclude: Sequence[str] = (), *, is_title: bool = False) -> ParsedQuery:
-    """Splits a query. One of minus words alone, or of none, has an empty `text`.
+    """Splits a query. One of minus words alone, or without a letter or digit ("?!"), has an empty `text`.
 
     Args:
         is_title: An item is called so: quotes and minus signs are part of its name.
@@ -47,8 +51,8 @@ def parse(query: str, exclude: Sequence[str] = (), *, is_title: bool = False) ->
         return match["phrase"]
 
     typed = query.translate(_TYPED)
-    text = " ".join((typed if is_title else _PART.sub(take, typed)).split())
-    text = text.rstrip(_END) or text
+    text = " ".join((typed if is_title else _PART.sub(take, _NOT.sub(" -", typed.rstrip(_END)))).split())
+    text = text.rstrip(_END) if re.search(r"\w", text) else ""
     wanted = [phrase for phrase in phrases if phrase]
     unwanted = [word for word in [*excluded, *(one.strip() for one in exclude)] if word]
     return ParsedQuery(text, tuple(wanted), tuple(dict.fromkeys(unwanted)))

@@ -74,14 +74,13 @@ class Searcher:
         self._warned: Rules | None = None  # the rules of which a boost was said to lift nothing
 
     async def search(self, request: SearchRequest, place: str = "body") -> SearchResponse:
-        """Ranks the catalogue by what pictures and text together say about each item; without a query, lists it.
+        """Ranks the catalogue by what pictures and text together say about each item; lists it where no word is wanted.
 
         Args:
             place: Where this search stands in what was sent.
 
         Raises:
-            Problem: `empty_query`, `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`,
-                `cannot_rerank`.
+            Problem: `invalid_filter`, `unknown_field`, `wrong_type`, `invalid_cursor`, `overloaded`, `cannot_rerank`.
         """
         begun = _Begun()
         if request.rerank and not self._encoder.retriever.config.matching:
@@ -89,11 +88,9 @@ class Searcher:
                 "The model was not trained to match (training.finetune --itm), so it cannot re-rank: leave rerank out."
             )
             raise Problem(422, "cannot_rerank", detail)
-        if not request.query:
-            return await self._answer(request, EVERYTHING, begun, place)
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
-            raise Problem(422, "empty_query", "A query needs a word that is wanted, beside those that are not.")
+            return await self._answer(request, replace(EVERYTHING, condition=parsed.condition()), begun, place)
         rules, text, corrected = self._rules.current(), parsed.text, None
         if not parsed.phrases:  # those are meant word for word
             text, corrected = self._understood(text, rules, complete=request.complete, correct=request.correct)
