@@ -116,7 +116,7 @@ def from_file(path: Path) -> Iterator[ItemFields]:
 def from_demo() -> Iterator[ItemFields]:
     for product in products():
         yield ItemFields.model_validate(
-            {name: getattr(product, name) for name in ItemFields.model_fields if name != "stock"}
+            {name: getattr(product, name) for name in ItemFields.model_fields if name not in ("stock", "created_at")}
         )
 
 

@@ -111,6 +111,7 @@ class Fields(TypedDict, total=False):
     price: float | None
     stock: int | None
     attributes: dict[str, Any]
+    created_at: str | None
 
 
 class BulkResult(TypedDict):

@@ -3,7 +3,7 @@ attribute:
 
     id (or item_id, or sku), title (or name), description, image_link (or image), additional_image_link,
     category (or product_type, or google_product_category), price, sale_price and sale_price_effective_date,
-    availability and stock
+    availability and stock, created_at
 
 A column's letter case, a `g:` before its name, and spaces in place of `_` do not count.
 """
@@ -20,7 +20,7 @@ _TITLE, _IMAGE, _MORE_IMAGES = ("title", "name"), ("image_link", "image"), "addi
 _CATEGORY = ("category", "product_type", "google_product_category")
 _PRICE, _SALE, _DAYS = "price", "sale_price", "sale_price_effective_date"
 _KNOWN = {*IDS, *_TITLE, "description", *_IMAGE, _MORE_IMAGES, *_CATEGORY, _PRICE, _SALE, _DAYS, "availability"}
-_KNOWN |= {"stock"}
+_KNOWN |= {"stock", "created_at"}
 
 
 def column(written: str) -> str:
@@ -56,6 +56,7 @@ def fields(cells: Cells) -> dict[str, Any]:
         "category": [step.strip() for step in _first(left, _CATEGORY).split(">") if step.strip()],
         "price": _price(left),
         "stock": _stock(left),
+        "created_at": left.pop("created_at", None),
         "image": list(filter(None, images)),
         "attributes": left,
     }

@@ -5,10 +5,10 @@
     python -m examples.ingest pictures/ --workers 8
 
 A line of JSONL is a product: `id` (or `item_id`), and any of `title`, `description`, `category` (list or string),
-`price`, `stock`, `attributes` (object) and `image` (a path, or a list of paths, relative to the JSONL file; or URLs,
-where the service fetches them). CSV and TSV (also as .txt) are product feeds with Google's columns, or what Shopify and
-WooCommerce export, as `examples/feeds.py` says. In a folder every JPEG, PNG or WebP is a product whose id is its path
-without the ending.
+`price`, `stock`, `attributes` (object), `created_at` and `image` (a path, or a list of paths, relative to the JSONL
+file; or URLs, where the service fetches them). CSV and TSV (also as .txt) are product feeds with Google's columns, or
+what Shopify and WooCommerce export, as `examples/feeds.py` says. In a folder every JPEG, PNG or WebP is a product whose
+id is its path without the ending.
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
 not sent twice (a picture at a URL counts as the same). Of several products of one id the last is sent, and the ids are
@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -332,13 +333,23 @@ def _same_fields(stored: dict[str, Any], product: Product) -> bool:
         and stored["description"] == str(fields.get("description", "")).strip()
         and stored["category"] == fields.get("category", [])
         and (stored["price"], stored["stock"]) == (fields.get("price"), fields.get("stock"))
+        and ("created_at" not in fields or _moment(fields["created_at"]) == stored["created_at"])
         and stored["attributes"] == {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()}
     )
 
 
+def _moment(text: Any) -> str | None:
+    try:
+        moment = datetime.fromisoformat(str(text).strip())
+    except ValueError:  # the service says so
+        return None
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return zoned.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
 def _stripped(value: Any) -> Any:
     if isinstance(value, list):
-        return [_stripped(one) for one in value]
+        return [_stripped(one) if isinstance(one, str) else f"{one:.15g}" for one in value]  # as the service takes it
     return value.strip() if isinstance(value, str) else value
 
 

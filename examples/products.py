@@ -9,7 +9,7 @@ from typing import Any
 from examples import feeds
 from examples.feed_values import BadRow
 
-FIELDS = ("title", "description", "category", "price", "stock", "attributes")
+FIELDS = ("title", "description", "category", "price", "stock", "attributes", "created_at")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 # One file does for the service and for training, where these have a meaning.

@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -50,15 +51,20 @@ def _attribute_value(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return _short(value, 4000)
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and all(map(_listable, value)):
         if len(value) > 200:
             raise ValueError("has more than 200 values")
-        return [_short(one, 200) for one in value]
+        return [_short(one if isinstance(one, str) else f"{one:.15g}", 200) for one in value]
     if isinstance(value, int) and abs(value) > 2**53:
         raise ValueError("is a larger whole number than JSON readers keep exact; send it as a string")
     if isinstance(value, (int, float)) and math.isfinite(value):
         return value
-    raise ValueError("must be a string, a finite number, a boolean, or a list of strings")
+    raise ValueError("must be a string, a finite number, a boolean, or a list of strings or numbers")
+
+
+def _listable(value: Any) -> bool:
+    """Text, or a number that text can be: sizes are 38, 40 and M. 15 digits hold either whole."""
+    return isinstance(value, str) or (type(value) in (int, float) and abs(value) < 10**15)
 
 
 def _short(text: str, longest: int) -> str:
@@ -67,7 +73,10 @@ def _short(text: str, longest: int) -> str:
     return storable(text.strip())
 
 
-AttributeValue = Annotated[str | bool | int | float | list[str], BeforeValidator(_attribute_value)]
+AttributeValue = Annotated[
+    str | bool | int | float | list[str],
+    BeforeValidator(_attribute_value, json_schema_input_type=str | bool | int | float | list[str | int | float]),
+]
 Attributes = Annotated[dict[Word, AttributeValue], Field(max_length=MOST_ATTRIBUTES)]
 Category = Annotated[list[Word], Field(max_length=20)]
 
@@ -81,6 +90,19 @@ def _number(value: Any) -> Any:
 
 Price = Annotated[float, BeforeValidator(_number, json_schema_input_type=float), Field(ge=0, allow_inf_nan=False)]
 Stock = Annotated[int, BeforeValidator(_number, json_schema_input_type=int), Field(ge=0, le=2**53)]
+
+
+def _moment(value: Any) -> str:
+    """As items have it; text, or what a Parquet file has for dates."""
+    try:
+        moment = datetime.fromisoformat(value.isoformat() if isinstance(value, date) else value.strip())
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return zoned.astimezone(UTC).isoformat(timespec="milliseconds")
+    except (AttributeError, OverflowError, ValueError):
+        raise ValueError("must be an ISO date or time, such as 2026-01-31 or 2026-01-31T12:00:00+01:00") from None
+
+
+Moment = Annotated[str, BeforeValidator(_moment, json_schema_input_type=str)]
 
 
 def _decode_path(item_id: str) -> str:
@@ -115,7 +137,9 @@ def parse_category(value: Any) -> Any:
 
 
 def parse_attributes(value: Any) -> Any:
-    return few_attributes(parse_json(value) if isinstance(value, str) else value)
+    """Without those that are null, of which exports are full."""
+    value = few_attributes(parse_json(value) if isinstance(value, str) else value)
+    return {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
 
 
 def few_attributes(value: Any) -> Any:

@@ -34,7 +34,7 @@ def new_payload(fields: ItemFields, images: Sequence[dict[str, Any]], previous: 
         "images": list(images),
         # Of the clock, and finer than one can write: no item that was removed under this id had it.
         "version": previous["version"] + 1 if previous else time_ns() // 1000,
-        "created_at": previous["created_at"] if previous else now,
+        "created_at": fields.created_at or (previous["created_at"] if previous else now),
         "updated_at": now,
     }
 

@@ -18,6 +18,7 @@ from service.field_types import (
     Base64Picture,
     Category,
     ItemId,
+    Moment,
     Pictures,
     PictureUrls,
     Price,
@@ -63,10 +64,21 @@ class ItemContent(BaseModel):
         description="How many there are; none given counts as available. Filter by `stock` or `available`.",
         examples=[3],
     )
-    attributes: Annotated[Attributes, BeforeValidator(parse_attributes)] = Field(
+    attributes: Annotated[
+        Attributes,
+        BeforeValidator(parse_attributes, json_schema_input_type=dict[Word, AttributeValue | None]),
+    ] = Field(
         default_factory=dict,
-        description="A JSON object; values are strings, numbers, booleans or lists of strings.",
+        description=(
+            "A JSON object; values are strings, numbers, booleans or lists of strings. Numbers in a list are taken as "
+            "text; null is none."
+        ),
         examples=[{"brand": "Kiln & Co", "article number": "KC-17"}],
+    )
+    created_at: Moment | None = Field(
+        default=None,
+        description="Since when the shop has it: an ISO date, UTC unless it has a zone. The clock, if none was sent.",
+        examples=["2026-01-31"],
     )
 
     @property
@@ -214,6 +226,7 @@ class ItemPatch(Strict):
         Annotated[dict[Word, AttributeValue | None], Field(max_length=MOST_ATTRIBUTES), BeforeValidator(few_attributes)]
         | None
     ) = None
+    created_at: Moment | None = None
     images: Annotated[list[Base64Picture], Field(max_length=100)] | None = Field(
         default=None, description="In place of all pictures: JPEG, PNG or WebP in base64."
     )

@@ -48,12 +48,16 @@ def test_googles_columns_become_fields_and_all_others_attributes(
 
 
 def test_columns_have_many_names(feed: Any) -> None:
-    (product,) = feed("Item ID,SKU,Name,google product category,g:Image Link,g:link\n7,K-7,Mug,A>B,a.png,https://s/7\n")
+    (product,) = feed(
+        "Item ID,SKU,Name,google product category,g:Image Link,g:link,Created At\n"
+        "7,K-7,Mug,A>B,a.png,https://s/7,2026-01-31\n"
+    )
     assert (product.id, [path.name for path in product.pictures]) == ("7", ["a.png"])
     assert product.fields == {
         "title": "Mug",
         "category": ["A", "B"],
         "attributes": {"sku": "K-7", "link": "https://s/7"},
+        "created_at": "2026-01-31",
     }
     (product,) = feed("sku,title,product_type,google_product_category\nK-7,Mug,Mugs,166\n")
     assert (product.id, product.fields["category"]) == ("K-7", ["Mugs"])

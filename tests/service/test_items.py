@@ -45,6 +45,34 @@ def test_a_new_item_is_answered_as_it_is_stored(client: TestClient) -> None:
     assert client.get("/items/mug-1").json() == item
 
 
+def test_attributes_are_taken_as_shops_export_them(client: TestClient) -> None:
+    """Null where there is none, and sizes as numbers."""
+    sent = {"brand": None, "sizes": [38, 38.5, "M"], "season": 2026}
+    kept = {"sizes": ["38", "38.5", "M"], "season": 2026}
+    assert post_item(client, "form", title="shoe", attributes=json.dumps(sent)).json()["attributes"] == kept
+    assert client.put("/items/json", json={"title": "shoe", "attributes": sent}).json()["attributes"] == kept
+    found = client.get("/items", params={"filter": '{"sizes": 38.5}'}).json()
+    assert sorted(item["id"] for item in found["items"]) == ["form", "json"]
+
+
+def test_a_shop_says_since_when_it_has_an_item(client: TestClient) -> None:
+    """Whichever way it comes, and until it says otherwise."""
+    post_item(client, "now", title="mug")
+    assert post_item(client, "new", title="mug", created_at="2026-01-31").json()["created_at"] == (
+        "2026-01-31T00:00:00.000+00:00"
+    )
+    old = json.dumps({"id": "old", "title": "mug", "created_at": "2025-01-31T01:00:00+01:00"})
+    lines = {"content": old, "headers": {"Content-Type": "application/x-ndjson"}}
+    assert client.post("/items/bulk", **lines).json()["status"] == 201
+    since = "2025-01-31T00:00:00.000+00:00"
+    assert client.put("/items/old", json={"title": "cup"}).json()["created_at"] == since
+    assert client.patch("/items/old", json={"price": 3, "created_at": None}).json()["created_at"] == since
+    listed = client.post("/search", json={}).json()["hits"]
+    assert [hit["id"] for hit in listed] == ["now", "new", "old"]
+    assert client.patch("/items/old", json={"created_at": "2026-02-01"}).json()["created_at"] > "2026-02"
+    assert [hit["id"] for hit in client.post("/search", json={}).json()["hits"]] == ["now", "old", "new"]
+
+
 def test_an_item_as_json_is_the_same_as_one_of_a_form(client: TestClient) -> None:
     red = base64.b64encode(picture_file("red")).decode()
     said = {"title": "mug", "category": "Home>Mugs", "price": 12.5, "stock": 3, "attributes": {"ml": 3, "line": "A"}}
