@@ -9,7 +9,7 @@ share too.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import pairwise
@@ -20,6 +20,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, Valida
 
 from retriever.files import write_whole
 from retriever.index.fields import fold
+from retriever.index.lexical import stemmed
 from service.field_types import ItemId, Text
 from service.problems import Problem, message_of
 from service.schemas import Strict
@@ -34,13 +35,15 @@ _Phrase = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 
 
 class Synonym(Strict):
-    words: list[_Phrase] = Field(min_length=1, max_length=50, description="What shoppers type.")
+    words: list[_Phrase] = Field(
+        min_length=1, max_length=50, description="What shoppers type, in any form: `jumper` is `jumpers`, too."
+    )
     means: _Phrase = Field(description="What the catalogue calls it; searched for in place of each of `words`.")
 
 
 class Curation(Strict):
     query: _Phrase = Field(
-        description="The whole query, or a part; letter case and marks at the ends of words do not count."
+        description="The whole query, or a part; letter case, marks at the ends of words and their forms do not count."
     )
     match: Literal["exact", "contains"] = Field(
         default="exact",
@@ -108,7 +111,7 @@ class Rules(Strict):
     def _each_once(self) -> "Rules":
         if twice := _first_repeated([_folded(word) for synonym in self.synonyms for word in synonym.words]):
             raise ValueError(f"synonyms name {twice!r} twice")
-        for (_, query), same in self._curations.items():
+        for (_, query), same in _by(_folded, self.curations).items():
             if any(earlier.end > later.start for earlier, later in pairwise(sorted(same, key=lambda one: one.start))):
                 raise ValueError(f"curations name {query!r} twice for the same time")
         return self
@@ -118,9 +121,10 @@ class Rules(Strict):
         words, meant = text.split(), list[str]()
         while words:
             lengths = range(min(len(words), self._longest), 0, -1)
-            said = next((n for n in lengths if _folded(" ".join(words[:n])) in self._means), 0)
-            meant.append(self._means[_folded(" ".join(words[:said]))] if said else words[0])
-            del words[: said or 1]
+            forms = ((n, form) for n in lengths for form in _forms(" ".join(words[:n])))
+            said, means = next(((n, self._means[form]) for n, form in forms if form in self._means), (1, words[0]))
+            meant.append(means)
+            del words[:said]
         return " ".join(meant)
 
     @cached_property
@@ -132,13 +136,19 @@ class Rules(Strict):
         """What is said about a query, given in all forms that it has: as it was typed, corrected, and meant."""
         folded = [*dict.fromkeys(map(_folded, forms))]
         parts = sorted({part for form in folded for part in _parts(form, self._longest_part)}, key=_by_length)
-        asked = [*(("exact", form) for form in folded), *(("contains", part) for part in parts)]
-        said = (one for about in asked for one in self._curations.get(about, ()))
+        texts = [*(("exact", text) for text in folded), *(("contains", part) for part in parts)]
+        said = (one for how, text in texts for form in _forms(text) for one in self._curations.get((how, form), ()))
         return next((one for one in said if one.start <= now < one.end), None)
 
     @cached_property
+    def words(self) -> str:
+        """What shoppers may type though no item says it."""
+        return " ".join(word for synonym in self.synonyms for word in synonym.words)
+
+    @cached_property
     def _means(self) -> dict[str, str]:
-        return {_folded(word): synonym.means for synonym in self.synonyms for word in synonym.words}
+        words = [(word, synonym.means) for synonym in reversed(self.synonyms) for word in reversed(synonym.words)]
+        return {_stemmed(word): means for word, means in words} | {_folded(word): means for word, means in words}
 
     @cached_property
     def _longest(self) -> int:
@@ -146,11 +156,8 @@ class Rules(Strict):
 
     @cached_property
     def _curations(self) -> dict[tuple[str, str], list[Curation]]:
-        """By how they match, and their words."""
-        found: dict[tuple[str, str], list[Curation]] = {}
-        for one in self.curations:
-            found.setdefault((one.match, _folded(one.query)), []).append(one)
-        return found
+        """By how they match, and their words: as they are written, and in any form."""
+        return _by(_stemmed, self.curations) | _by(_folded, self.curations)
 
     @cached_property
     def _longest_part(self) -> int:
@@ -252,6 +259,24 @@ def write_rules(data_dir: Path, rules: Rules) -> None:
 def _folded(text: str) -> str:
     """The form in which two queries are the same: marks at the ends of words do not count, nor does letter case."""
     return " ".join(word.rstrip(",.;:!?") or word for word in fold(text).split())
+
+
+def _stemmed(text: str) -> str:
+    return stemmed(_folded(text))
+
+
+def _forms(text: str) -> Iterator[str]:
+    """What a text is looked up by: first as it is written, and then in any form of its words."""
+    yield _folded(text)
+    yield _stemmed(text)
+
+
+def _by(form: Callable[[str], str], curations: Sequence[Curation]) -> dict[tuple[str, str], list[Curation]]:
+    """By how they match, and their words in this form."""
+    found: dict[tuple[str, str], list[Curation]] = {}
+    for one in curations:
+        found.setdefault((one.match, form(one.query)), []).append(one)
+    return found
 
 
 def _parts(text: str, longest: int) -> Iterator[str]:

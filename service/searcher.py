@@ -71,6 +71,7 @@ class Searcher:
     ) -> None:
         self._index, self._encoder, self._lexicon = index, encoder, lexicon
         self._catalogue, self._rules, self._metrics = catalogue, rules, metrics
+        self._known = Rules()  # those of which the words are known
         self._warned: Rules | None = None  # the rules of which a boost was said to lift nothing
 
     async def search(self, request: SearchRequest, place: str = "body") -> SearchResponse:
@@ -91,7 +92,7 @@ class Searcher:
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             return await self._answer(request, replace(EVERYTHING, condition=parsed.condition()), begun, place)
-        rules, text, corrected = self._rules.current(), parsed.text, None
+        rules, text, corrected = self._rules_now(), parsed.text, None
         if not parsed.phrases:  # those are meant word for word
             text, corrected = self._understood(text, rules, complete=request.complete, correct=request.correct)
         asked = replace(
@@ -119,7 +120,7 @@ class Searcher:
         begun = _Begun()
         picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
         parsed = self._parsed(form.query)
-        rules, text, corrected = self._rules.current(), picture_query.change(parsed.text), None
+        rules, text, corrected = self._rules_now(), picture_query.change(parsed.text), None
         if not parsed.phrases:
             text, corrected = self._understood(text, rules)
         words = await self._encoder.encode_query(text) if text else None
@@ -138,6 +139,15 @@ class Searcher:
             explain=form.explain,
         )
         return await self._answer(form, asked, begun, corrected=corrected)
+
+    def _rules_now(self) -> Rules:
+        """The rules in force. What they call a synonym is a word that a misspelt one may be meant for."""
+        rules = self._rules.current()
+        if rules is not self._known:
+            self._lexicon.words.forget(self._known.words)
+            self._lexicon.words.learn(rules.words)
+            self._known = rules
+        return rules
 
     def _parsed(self, query: str, exclude: Sequence[str] = ()) -> shopper.ParsedQuery:
         return shopper.parse(query, exclude, is_title=query in self._lexicon.suggester)

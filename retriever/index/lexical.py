@@ -149,6 +149,11 @@ def _numbers(text: str) -> list[int]:
     return [number for word in words if (number := _number(word)) is not None]
 
 
+def stemmed(text: str) -> str:
+    """The form in which two texts have the same words in any of their forms: "Jumpers" and "jumper"."""
+    return re.sub(r"\w+", lambda word: str(_number(word.group()) or word.group()), text)
+
+
 @lru_cache(maxsize=1 << 17)
 def _number(word: str) -> int | None:
     indices = _EMBEDDER.embed_query(word).indices

@@ -148,6 +148,29 @@ def test_a_synonym_may_be_misspelt(shop: TestClient) -> None:
     assert (words["mug-0"], words["other"]) == (["mug"], [])
 
 
+def test_a_word_that_only_a_synonym_knows_is_what_a_misspelt_one_is_meant_for(shop: TestClient) -> None:
+    put(shop, synonyms=[{"words": ["jumper"], "means": "mug"}])
+    answer = shop.post("/search", json={"query": "jumpr", "mode": "lexical"}).json()
+    assert answer["corrected_query"] == "jumper"
+    assert answer["hits"][0]["id"].startswith("mug-")
+    put(shop)
+    assert shop.post("/search", json={"query": "jumpr"}).json()["corrected_query"] == "jump"
+
+
+def test_a_curation_holds_for_other_forms_of_its_words(shop: TestClient) -> None:
+    put(
+        shop,
+        curations=[
+            {"query": "gift", "match": "contains", "pin": ["mug-3"]},
+            {"query": "gifts for men", "pin": ["tv"]},
+            {"query": "gift for men", "pin": ["mug-2"]},
+        ],
+    )
+    assert found(shop, "Gifts for women")[0] == "mug-3"
+    assert found(shop, "gifts for men")[0] == "tv", "it is named so"
+    assert found(shop, "gift for men")[0] == "mug-2"
+
+
 def test_of_two_who_edit_at_once_the_second_is_told(shop: TestClient, settings: Settings) -> None:
     tag = shop.get("/rules").headers["ETag"]
     first = {"synonyms": [{"words": ["telly"], "means": "television"}]}
@@ -173,12 +196,15 @@ def test_of_two_who_edit_at_once_the_second_is_told(shop: TestClient, settings: 
         ("couch and tv", "sofa and television"),
         ("tv, black", "television black"),
         ("yahoo mug", "portal mug"),
+        ("Couches for flat screens", "sofa for television"),
+        ("settees", "bench"),
     ],
 )
 def test_whole_words_are_replaced_the_longest_first(query: str, meant: str) -> None:
     known = [
         {"words": ["TV", "flat screen", "flat screen TV"], "means": "television"},
-        {"words": ["couch"], "means": "sofa"},
+        {"words": ["couch", "settee"], "means": "sofa"},
+        {"words": ["settees"], "means": "bench"},
         {"words": ["Yahoo!"], "means": "portal"},
     ]
     assert Rules.model_validate({"synonyms": known}).meaning(query) == meant
