@@ -13,6 +13,7 @@ _LONGEST_VALUE = 40
 _SHORTEST_NUMBER = 5  # characters: "2026" and "XL 42" are no article numbers
 _BEGUN_NUMBER = 3  # characters, a digit among them, from which on one is suggested and completed
 _SAY_NOTHING = {"yes", "no", "true", "false", "none", "na", "n/a", "nil", "other", "others"}  # without their field
+_LISTED = re.compile(r",|\sand\s", re.IGNORECASE)  # several values in one, which nobody types: "Men, Women"
 # Of one item. It may have 200 lists of 200 values, and other requests wait while it is learned from.
 _MOST_VALUES = 200
 _LEARNED = 65_536  # characters
@@ -85,7 +86,7 @@ def _values(payload: Mapping[str, Any]) -> list[str]:
 
 def _phrases(payload: Mapping[str, Any]) -> list[Suggestion]:
     told = [one for one in _values(payload) if len(one) <= _LONGEST_VALUE and not _DIGIT.search(one)]
-    told = [one for one in told if folded(one.strip()) not in _SAY_NOTHING]
+    told = [one for one in told if folded(one.strip()) not in _SAY_NOTHING and not _LISTED.search(one)]
     values = dict.fromkeys(told[:_MOST_VALUES])
     return [
         *([Suggestion(payload["title"], "title")] if payload["title"] else []),

@@ -4,7 +4,6 @@ Every phrase is kept once for each of its words, from that word on, in one sorte
 begins with what was typed are neighbours, found by two bisections.
 """
 
-import heapq
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -118,8 +117,13 @@ class Suggester:
         if not found and len(typed) > 2 and not any(map(str.isdigit, typed)):
             for near in _one_letter_off(typed):
                 found.update(self._beginning(near))
-        best = heapq.nlargest(limit, found, key=lambda phrase: (self._weight(phrase), -len(phrase), phrase))
-        return [self._entries[phrase] for phrase in best]
+        best = sorted(found, key=lambda phrase: (self._weight(phrase), -len(phrase), phrase), reverse=True)
+        shown: dict[frozenset[str], str] = {}  # by their words: in another order they say the same
+        for phrase in best:
+            shown.setdefault(frozenset(re.findall(r"\w+", phrase)), phrase)
+            if len(shown) == limit:
+                break
+        return [self._entries[phrase] for phrase in shown.values()]
 
     def _weight(self, phrase: str) -> float:
         of_items = _WEIGHT[self._entries[phrase].kind] * self._items[phrase]

@@ -22,6 +22,11 @@ def texts(lexicon: Lexicon, typed: str) -> list[str]:
     return [one.text for one in lexicon.suggest(typed, 5)]
 
 
+def test_values_that_are_several_in_one_are_not_suggested(lexicon: Lexicon) -> None:
+    lexicon.learn(learned("Shirt", who="Men, Women", fit="Women and Girls", material=["Womens linen"]))
+    assert texts(lexicon, "wom") == ["Womens linen"]
+
+
 @pytest.mark.parametrize(
     ("typed", "numbers"),
     [

@@ -51,6 +51,12 @@ def test_texts_too_long_or_short_to_be_typed_are_not_suggested(suggester: Sugges
     assert texts(suggester, "lamp") == ["Blue Lamp, Oak"]
 
 
+def test_the_same_words_are_suggested_once(suggester: Suggester) -> None:
+    suggester.add([Suggestion(one, "title") for one in ("Wall clock, oak", "Oak wall clock", "Oak wall-clock")])
+    suggester.add([Suggestion("Wall clock", "category")])
+    assert texts(suggester, "wall") == ["Wall clock", "Oak wall-clock"]
+
+
 def test_a_title_is_known_however_it_is_written(suggester: Suggester) -> None:
     assert "men  ANALOG watch " in suggester
     assert "analog watch" not in suggester
