@@ -11,7 +11,7 @@
  *   stock: number | null, attributes: Record<string, string | number | boolean | string[]>,
  *   images: { url: string, width: number, height: number, sha256: string }[],
  *   version: number, created_at: string, updated_at: string }} Item
- * @typedef {Partial<Pick<Item, "title" | "description" | "category" | "price" | "stock" | "attributes">>} Fields
+ * @typedef {Partial<Pick<Item, "title" | "description" | "category" | "price" | "stock" | "attributes" | "created_at">>} Fields
  * @typedef {{ id: string, score: number, item: Item, pinned: boolean, match: number | null,
  *   group: { value: string, count: number } | null, explanation: object | null,
  *   highlights: Record<string, string> | null }} Hit
@@ -114,7 +114,9 @@ export class Client {
   /** Tells what shoppers did with hits: `search_id` is their answer's, `position` a hit's place in the ranking, from 0.
    * @param {Event[]} events @returns {Promise<number>} how many are kept: all or none */
   async sendEvents(events) {
-    return (await this.#json("POST", "/events", { json: { events } })).accepted;
+    // Sent though the page is left by the click that it tells of; browsers do so for up to 64 KiB.
+    const keepalive = events.length <= 100;
+    return (await this.#json("POST", "/events", { json: { events }, keepalive })).accepted;
   }
 
   /** What can be filtered by, counted and sorted by. @returns {Promise<FieldInfo[]>} */
@@ -225,9 +227,9 @@ export class Client {
     return (await this.#send(method, path, request)).json();
   }
 
-  async #send(method, path, { json, form, body = form, headers, signal } = {}) {
+  async #send(method, path, { json, form, body = form, headers, signal, keepalive } = {}) {
     const all = { ...this.#headers, ...headers, ...(json ? { "Content-Type": "application/json" } : {}) };
-    const options = { method, headers: all, body: json ? JSON.stringify(json) : body, signal };
+    const options = { method, headers: all, body: json ? JSON.stringify(json) : body, signal, keepalive };
     for (let attempt = 0; ; attempt += 1) {
       const answer = await fetch(this.#url + path, options);
       if (answer.ok) return answer;

@@ -39,7 +39,15 @@ const both = await shop.searchBatch([{ query: "mug", limit: 1 }, { query: "lamp"
 assert.deepEqual(both.map(({ hits, total }) => [hits.length, total]), [[1, 2], [0, 2]]);
 const asked = { query: "mug", words: 0.5, explain: true, limit: 1 };
 assert.equal((await shop.searchImage(picture, asked)).hits.length, 1);
+const { fetch } = globalThis;
+let outlivesThePage;
+globalThis.fetch = (address, options) => {
+  outlivesThePage = options.keepalive;
+  return fetch(address, options);
+};
 assert.equal(await shop.sendEvents([{ search_id: found.search_id, item_id: "mug/1", position: 0, kind: "click" }]), 1);
+assert.equal(outlivesThePage, true);
+globalThis.fetch = fetch;
 assert.deepEqual((await shop.fields()).find(({ name }) => name === "price"), { name: "price", kinds: ["number"] });
 assert.deepEqual(await shop.putRules({ curations: [{ query: "gift", pin: ["lamp"] }] }), await shop.rules());
 const gifts = (await shop.search("gift")).hits;
@@ -72,7 +80,6 @@ await assert.rejects(shop.get("mug/1"), { code: "item_not_found" });
 await assert.rejects(shop.deleteWhere({ brand: undefined }), { code: "empty_filter" });
 assert.equal(await shop.deleteAll(), 1);
 
-const { fetch } = globalThis;
 let requests = 0;
 globalThis.fetch = (address, options) => {
   requests += 1;
