@@ -17,7 +17,7 @@ from service.fetch import FetcherDep
 from service.field_types import MOST_FACET_VALUES, PathItemId
 from service.payload import PreparedItem
 from service.problems import Problem, field_errors_in, filter_errors_in, responses
-from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition
+from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition, not_modified
 from service.routes.requests import body_of, while_connected
 from service.schemas import (
     BulkLine,
@@ -232,10 +232,15 @@ async def delete_items(
 
 
 @router.get(
-    "/items/{item_id}", dependencies=ANY_KEY, responses={**_DOOR, **responses(404, 422, 503)}, summary="One item"
+    "/items/{item_id}",
+    dependencies=ANY_KEY,
+    response_model=Item,
+    responses={304: {"description": "The client has it"}, **_DOOR, **responses(404, 422, 503)},
+    summary="One item",
 )
-async def get_item(item_id: PathItemId, response: Response, services: ServicesDep) -> Item:
-    return _answer(await services.catalogue.get(item_id), response)
+async def get_item(item_id: PathItemId, request: Request, response: Response, services: ServicesDep) -> Item | Response:
+    item = _answer(await services.catalogue.get(item_id), response)
+    return not_modified(request, response.headers["ETag"]) or item
 
 
 @router.delete(
@@ -283,8 +288,8 @@ async def get_image(
     # A picture's file is written once, under a new name each time: the name is its version.
     keep = "private, max-age=31536000, immutable" if named else "no-cache"
     headers = {"ETag": f'"{hashlib.sha256(path.name.encode()).hexdigest()[:32]}"', "Cache-Control": keep}
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
-        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
+    if same := not_modified(request, headers["ETag"], headers):
+        return same
     try:
         # At once, and before the answer begins: a file that is sent piece by piece may go in between.
         content = await asyncio.to_thread(path.read_bytes)

@@ -2,9 +2,10 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Header, Query, Request, Response, status
 
 from retriever.index.filters import Condition, parse
 from service.catalogue import ANY, Precondition
@@ -19,6 +20,14 @@ Filter = Annotated[
 def tags_of(if_match: str | None) -> list[str] | None:
     """The ETags of an `If-Match`, of which something must have one; None where any will do."""
     return None if if_match is None or if_match.strip() == "*" else [tag.strip() for tag in if_match.split(",")]
+
+
+def not_modified(request: Request, tag: str, headers: Mapping[str, str] | None = None) -> Response | None:
+    """304, where a client asks for what it has already: `If-None-Match` names this ETag, or `*`."""
+    asked = request.headers.get("if-none-match", "")
+    if asked.strip() != "*" and tag not in asked:
+        return None
+    return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers={"ETag": tag, **(headers or {})})
 
 
 def precondition(

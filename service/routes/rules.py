@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from service.access import ANY_KEY, INGEST_KEY, GuardedRoute
 from service.choice import boosts_of
 from service.problems import filter_errors_in, responses
-from service.routes.parameters import tags_of
+from service.routes.parameters import not_modified, tags_of
 from service.routes.requests import body_of
 from service.rules import Rules
 from service.services import ServicesDep
@@ -20,12 +20,18 @@ _JSON = body_of(
 )
 
 
-@router.get("/rules", dependencies=ANY_KEY, responses=responses(401, 403, 429), summary="The rules that searches go by")
-async def get_rules(services: ServicesDep, response: Response) -> Rules:
+@router.get(
+    "/rules",
+    dependencies=ANY_KEY,
+    response_model=Rules,
+    responses={304: {"description": "The client has them"}, **responses(401, 403, 429)},
+    summary="The rules that searches go by",
+)
+async def get_rules(services: ServicesDep, request: Request, response: Response) -> Rules | Response:
     """As they were last put. The `ETag` is for `If-Match`, so that nobody's change is lost."""
     rules = services.rules.current()
     response.headers["ETag"] = rules.tag
-    return rules
+    return not_modified(request, rules.tag) or rules
 
 
 @router.put(

@@ -52,6 +52,20 @@ def test_price_and_stock_change_without_the_model(client: TestClient, encoded: l
     assert client.get(before["images"][0]["url"]).status_code == 200
 
 
+def test_what_a_client_has_is_not_sent_again(client: TestClient) -> None:
+    post_item(client, "mug", title="mug")
+    for path in ("/items/mug", "/rules"):
+        tag = client.get(path).headers["ETag"]
+        for asked in (tag, f'"x", W/{tag}', "*"):
+            again = client.get(path, headers={"If-None-Match": asked})
+            assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
+        assert client.get(path, headers={"If-None-Match": '"x"'}).json()
+    client.patch("/items/mug", json={"price": 3})
+    client.put("/rules", json={"synonyms": [{"words": ["tv"], "means": "television"}]})
+    for path in ("/items/mug", "/rules"):
+        assert client.get(path, headers={"If-None-Match": tag}).status_code == 200
+
+
 def test_null_takes_away(client: TestClient) -> None:
     post_item(client, "mug", title="mug", price=12, category="Home", attributes='{"a": 1, "b": 2}')
     changed = client.patch("/items/mug", json={"price": None, "category": None, "attributes": {"a": None}}).json()
