@@ -170,18 +170,18 @@ class GuardedRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.needed is None:
+            self._refuse_unknown(scope)
             await super().handle(scope, receive, send)
             return
         gate: Gate = scope["app"].state.gate
         with gate.admit(scope, self.needed) as permit:
             scope.setdefault("state", {})["permit"] = permit
-            if scope["method"] in (self.methods or ()):  # another is refused for that
-                self._refuse_unknown(QueryParams(scope["query_string"]))
+            self._refuse_unknown(scope)
             await super().handle(scope, receive, send)
 
-    def _refuse_unknown(self, sent: QueryParams) -> None:
-        unknown = [name for name in sent if name not in self.parameters]
-        if unknown:
+    def _refuse_unknown(self, scope: Scope) -> None:
+        unknown = [name for name in QueryParams(scope["query_string"]) if name not in self.parameters]
+        if unknown and scope["method"] in (self.methods or ()):  # another is refused for that
             known = f"it takes {', '.join(self.parameters)}" if self.parameters else "it takes none"
             errors = [{"field": f"query.{name}", "message": "is not known"} for name in unknown[:100]]
             detail = f"This address has no parameter {unknown[0]!r}; {known}."

@@ -95,6 +95,7 @@ def test_405_says_what_is_allowed(client: TestClient) -> None:
         ("GET", "/items?offset=40", "offset"),
         ("DELETE", "/items?all=true&dry_run=true", "dry_run"),
         ("GET", "/items/a?fields=title", "fields"),
+        ("GET", "/items/a/image?n=0&w=200", "w"),
     ],
 )
 def test_a_parameter_that_is_not_known_is_refused(client: TestClient, method: str, path: str, name: str) -> None:
