@@ -122,7 +122,9 @@ def filter_errors_in(place: str) -> Iterator[None]:
         yield
     except FilterError as error:
         where = [{"field": f"{place}.{error.path}", "message": error.message}]
-        raise Problem(422, error.code, f"{error}.", errors=where) from error
+        _, _, within = place.partition(".")  # of a batch, which search
+        detail = f"{within}.{error}." if within else f"{error}."
+        raise Problem(422, error.code, detail, errors=where) from error
 
 
 @contextlib.contextmanager

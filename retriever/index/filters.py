@@ -20,6 +20,7 @@ from retriever.index.lexical import required
 Fields = Mapping[str, set[Kind]]  # name → kinds of its values; none of a built-in field that no item has yet
 
 _BOUNDS = ("gt", "gte", "lt", "lte")
+_VALUE = "; nothing asks whether an item has a value at all"
 _MAX_DEPTH = 16
 _MAX_CONDITIONS = 256
 _ATTRIBUTE = "attributes."
@@ -115,7 +116,9 @@ def resolve(name: str, fields: Fields, path: str) -> str:
         alike = difflib.get_close_matches(wanted.removeprefix(_ATTRIBUTE)[:_LONGEST_NAME], fields, _SHOWN)
         known = ", ".join(list(dict.fromkeys([*alike, *sorted(fields)]))[:_SHOWN]) or "none yet"
         what = "is" if path.endswith(name) else f"names {name!r}, which is"
-        return f"{what} no field of any item; there are: {known}"
+        apart = [field_name(part) for part in name.split(",")]
+        advice = " (these are several: send each by itself)" if len(apart) > 1 and {*apart} <= {*fields} else ""
+        return f"{what} no field of any item{advice}; there are: {known}"
 
     raise FilterError("unknown_field", path, message)
 
@@ -195,14 +198,16 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
             if name not in EXACT:  # with its accents as they were given, too, for the same reason
                 looked_for += [text.strip().casefold() for text in written]
         else:
-            raise FilterError("invalid_filter", path, "must be a string, a number, true, false, a list or a range")
+            raise FilterError(
+                "invalid_filter", path, f"must be a string, a number, true, false, a list or a range{_VALUE}"
+            )
     parts += [AnyOf(key(kind, name), tuple(dict.fromkeys(own))) for kind, own in keywords.items()]
     return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
 
 def _range(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> Condition:
     if not value or any(bound not in _BOUNDS for bound in value):
-        raise FilterError("invalid_filter", path, f"must have bounds among {', '.join(_BOUNDS)}")
+        raise FilterError("invalid_filter", path, f"must have bounds among {', '.join(_BOUNDS)}{_VALUE}")
     if all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in value.values()):
         numbers = {bound: _number(number, path) for bound, number in value.items()}
         return Range(key(_checked("number", kinds, path), name), **numbers)
@@ -238,7 +243,10 @@ def _text(value: str, path: str) -> str:
 
 def _checked(kind: Kind, kinds: set[Kind], path: str) -> Kind:
     if kinds and kind not in kinds:
-        raise FilterError("wrong_type", path, f"holds {' and '.join(sorted(kinds))} values, and this is a {kind}")
+        advice = ": send true or false" if kinds == {"boolean"} else ""
+        raise FilterError(
+            "wrong_type", path, f"holds {' and '.join(sorted(kinds))} values, and this is a {kind}{advice}"
+        )
     return kind
 
 

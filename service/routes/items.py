@@ -11,7 +11,9 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
 
-from retriever.index import Payload, Sort, listing
+from retriever.index import FilterError, Payload, Sort, listing
+from retriever.index.fields import field_name
+from retriever.index.filters import Fields
 from service.access import ANY_KEY, INGEST_KEY, Gate, GuardedRoute
 from service.fetch import FetcherDep
 from service.field_types import MOST_FACET_VALUES, PathItemId
@@ -195,13 +197,21 @@ async def list_items(
 
 
 async def _order_of(services: ServicesDep, text: str) -> Sort | None:
-    """The order of `price:desc`; None where no item has that. Raises FilterError (`unknown_field`, `wrong_type`)."""
+    """The order of `price:desc`; None where no item has that.
+
+    Raises:
+        FilterError: `unknown_field`, `wrong_type`, `invalid_sort`.
+    """
     name, _, order = text.rpartition(":")
-    if order not in ("asc", "desc"):
-        name, order = text, "asc"
-    return await services.index.with_fields(
-        lambda fields: listing.order_of(name, fields, "sort", descending=order == "desc")
-    )
+
+    def read(fields: Fields) -> Sort | None:
+        if order in ("asc", "desc"):
+            return listing.order_of(name, fields, "sort", descending=order == "desc")
+        if field_name(name) in fields and field_name(text) not in fields:
+            raise FilterError("invalid_sort", "sort", f"goes by {name!r} with :asc or :desc, not with :{order}")
+        return listing.order_of(text, fields, "sort", descending=False)
+
+    return await services.index.with_fields(read)
 
 
 @router.get("/fields", dependencies=ANY_KEY, responses={**_DOOR, **responses(503)}, summary="What can be filtered by")

@@ -204,6 +204,13 @@ def test_an_attribute_is_not_taken_for_an_items_own_field(client: TestClient) ->
     client.delete("/items/free")
 
 
+def test_an_order_that_the_list_does_not_have_is_told_those_that_it_has(client: TestClient) -> None:
+    post_item(client, "a", title="mug", price=3)
+    problem = client.get("/items", params={"sort": "price:up"}).json()
+    assert (problem["code"], problem["errors"][0]["field"]) == ("invalid_sort", "query.sort")
+    assert ":asc or :desc" in problem["detail"]
+
+
 def test_the_list_sorts_by_a_field(client: TestClient) -> None:
     for item_id, fields in {
         "b": {"price": 9},

@@ -539,6 +539,7 @@ def test_many_searches_at_once(shop: TestClient) -> None:
         assert refused.json()["errors"][0]["field"] == f"body.searches.1.{place}"
     refused = shop.post("/search/batch", json={"searches": [{}, {"facets": ["nope"]}]})
     assert refused.json()["errors"][0]["field"] == "body.searches.1.facets"
+    assert refused.json()["detail"].startswith("searches.1.facets names 'nope'")
 
 
 def test_a_refused_batch_ends_its_other_searches(shop: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
