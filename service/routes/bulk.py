@@ -1,9 +1,10 @@
 """`POST /items/bulk`: a whole catalogue in one request."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BeforeValidator
 
 from service.access import INGEST_KEY, GuardedRoute
 from service.bulk import Action, BulkIngest, NdjsonResponse
@@ -33,12 +34,19 @@ _EXAMPLE = '{"id": "mug-17", "title": "Stoneware mug", "price": 12.5}\n{"id": "m
 _ANSWER = '{"line": 1, "id": "mug-17", "status": 201}\n{"line": 2, "id": "mug-18", "status": 201}\n'
 
 
+def _no_removal(action: Any) -> Any:
+    if action == "delete":
+        raise ValueError("must be replace or update; items are removed by DELETE /items?filter=")
+    return action
+
+
 def bulk_ingest(
     request: Request,
     services: ServicesDep,
     fetcher: FetcherDep,
     action: Annotated[
         Action,
+        BeforeValidator(_no_removal),
         Query(description="`update` changes some of items that are there: each line has an id and what changes."),
     ] = "replace",
 ) -> BulkIngest:

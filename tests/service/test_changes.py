@@ -204,6 +204,13 @@ def test_an_attribute_is_not_taken_for_an_items_own_field(client: TestClient) ->
     client.delete("/items/free")
 
 
+def test_who_would_remove_many_is_told_how(client: TestClient) -> None:
+    lines = {"content": b'{"id": "a"}', "headers": {"Content-Type": "application/x-ndjson"}}
+    refused = client.post("/items/bulk?action=delete", **lines)  # type: ignore[arg-type]
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "query.action")
+    assert "DELETE /items?filter=" in refused.json()["detail"]
+
+
 def test_an_order_that_the_list_does_not_have_is_told_those_that_it_has(client: TestClient) -> None:
     post_item(client, "a", title="mug", price=3)
     problem = client.get("/items", params={"sort": "price:up"}).json()
