@@ -218,10 +218,10 @@ async def _on_wrong_method(request: Request, error: Exception) -> Response:
 def first_message(error: ValidationError) -> str:
     """The first of what a validation refuses: where, and what is said of it."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'line'}: {_message_of(first)}"
+    return f"{'.'.join(map(str, first['loc'])) or 'line'}: {message_of(first)}"
 
 
-def _message_of(error: ErrorDetails) -> str:
+def message_of(error: ErrorDetails) -> str:
     """What one error of a validation says, in pydantic's words or ours."""
     match error["type"]:
         case "extra_forbidden":
@@ -239,7 +239,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         detail = f"The body is not JSON: {first['ctx']['error']} (at character {first['loc'][-1]})."
         return Problem(400, _CODES[400], detail).response()
     # The refused values are left out: they may be long, private, or impossible to write as JSON.
-    errors = [{"field": ".".join(map(str, entry["loc"])), "message": _message_of(entry)} for entry in refused]
+    errors = [{"field": ".".join(map(str, entry["loc"])), "message": message_of(entry)} for entry in refused]
     detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in errors[:3])
     return Problem(422, _CODES[422], detail, errors=errors).response()
 
