@@ -94,6 +94,7 @@ class EventLog:
             "offset": page.offset if page.cursor is None else decode_offset(page.cursor),
             "items": [hit.id for hit in response.hits],
             "total": response.total,
+            "score": max((hit.score for hit in response.hits), default=None),
             "complete": complete,
         }
         self._put(_lines([record]), None)

@@ -1,8 +1,9 @@
 """What shoppers search for, and what they do not find: `python -m service.search_report`.
 
-Reads the event log (`SEARCH_EVENTS=true`), beside a running service or without one, and prints three lists of queries:
-the most frequent, those that found nothing, and those of whose hits none was chosen. Each asks for something else: a
-curation, a synonym or a product that is missing, a better picture or text. `--csv` writes all queries with all numbers.
+Reads the event log (`SEARCH_EVENTS=true`), beside a running service or without one, and prints four lists of queries:
+the most frequent, those that found nothing, those whose best hit scores least, which may be for what the shop does not
+have, and those of whose hits none was chosen. Each asks for something else: a curation, a synonym or a product that is
+missing, a better picture or text. `--csv` writes all queries with all numbers.
 
 Queries are what was searched for by words, corrected, without letter case. Searches while one types (`complete`) count
 only if something was chosen of them. A choice is a click, or what came of it. Exit status: 0, or 2 where there is no
@@ -36,6 +37,7 @@ class Query:
     searches: int = 0
     found_nothing: int = 0
     hits: int = 0  # of the latest search
+    score: float | None = None  # of its best hit
     chosen: int = 0  # searches of which something was
     bought: int = 0
     choices: int = 0
@@ -74,6 +76,11 @@ class Report:
     def without_hits(self) -> list[Query]:
         return sorted((one for one in self.queries.values() if one.found_nothing), key=lambda one: -one.found_nothing)
 
+    def least_alike(self) -> list[Query]:
+        """Of those that found something, where the log has scores."""
+        scored = [(one.score, -one.searches, one.text, one) for one in self.queries.values() if one.score]
+        return [one for *_, one in sorted(scored)]
+
     def without_choice(self) -> list[Query]:
         """Of those that found something; none where the log knows of no choice at all."""
         told = any(one.chosen for one in self.queries.values())
@@ -90,6 +97,7 @@ class Report:
             query.searches += 1
             query.found_nothing += not record["items"]
             query.hits = record.get("total", len(record["items"]))
+            query.score = record.get("score")
 
     def _add_choice(self, name: bytes, record: dict[str, Any]) -> None:
         query, counted = self._searches[name]
@@ -135,24 +143,27 @@ def write_csv(report: Report, path: Path) -> None:
     """All queries, the most frequent first. Raises OSError."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["query", "searches", "found_nothing", "hits", "share_chosen", "bought", "mean_place"])
+        rows.writerow(["query", "searches", "found_nothing", "hits", "score", "share_chosen", "bought", "mean_place"])
         for one in report.most_searched():
             place = "" if one.mean_place is None else round(one.mean_place, 2)
-            numbers = [one.searches, one.found_nothing, one.hits, round(one.share_chosen, 4), one.bought, place]
+            score = "" if one.score is None else round(one.score, 4)
+            numbers = [one.searches, one.found_nothing, one.hits, score, round(one.share_chosen, 4), one.bought, place]
             # Strangers typed it, and a spreadsheet would take some of it for a formula.
             rows.writerow([f"'{one.text}" if one.text[0] in "=+-@" else one.text, *numbers])
 
 
 def as_text(report: Report, limit: int) -> str:
-    """The three lists, each with so many queries."""
+    """The four lists, each with so many queries."""
     searches = sum(one.searches for one in report.queries.values())
     parts = [f"{searches:,} searches for {len(report.queries):,} different queries"]
     lists = {
         "Most searched": report.most_searched(),
         "Found nothing": report.without_hits(),
+        "Least like anything": report.least_alike(),
         "Nothing chosen": report.without_choice(),
     }
-    head = f"{'':{_WIDEST}} {'searches':>9} {'no hits':>9} {'hits':>9} {'chosen':>7} {'bought':>7} {'place':>6}"
+    head = f"{'':{_WIDEST}} {'searches':>9} {'no hits':>9} {'hits':>9} {'score':>6} {'chosen':>7}"
+    head += f" {'bought':>7} {'place':>6}"
     for title, queries in lists.items():
         more = f" (the first {limit} of {len(queries):,})" if len(queries) > limit else ""
         parts.append(
@@ -164,8 +175,11 @@ def as_text(report: Report, limit: int) -> str:
 def _row(one: Query) -> str:
     text = "".join(letter if letter.isprintable() else "·" for letter in one.text)  # nothing that moves the cursor
     place = "" if one.mean_place is None else f"{one.mean_place:.1f}"
-    counts = f"{one.searches:>9,} {one.found_nothing:>9,} {one.hits:>9,} {one.share_chosen:>7.0%} {one.bought:>7,}"
-    return f"{text[: _WIDEST - 1] + '…' if len(text) > _WIDEST else text:{_WIDEST}} {counts} {place:>6}"
+    score = "" if one.score is None else f"{one.score:.2f}"
+    counts = f"{one.searches:>9,} {one.found_nothing:>9,} {one.hits:>9,} {score:>6} {one.share_chosen:>7.0%}"
+    return (
+        f"{text[: _WIDEST - 1] + '…' if len(text) > _WIDEST else text:{_WIDEST}} {counts} {one.bought:>7,} {place:>6}"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -42,20 +42,22 @@ def test_queries_are_counted_with_what_became_of_them(tmp_path: Path) -> None:
         search("red mug", ["a", "b"], ("a", "click"), ("b", "click"), total=7),
         search("red mug", ["a"]),
         search("red mug", ["c"], ("c", "click"), offset=20),
-        search("kettle", []),
-        search("sofa", ["s"]),
-        search("sofa", ["s"]),
+        search("kettle", [], score=None),
+        search("sofa", ["s"], score=0.9),
+        search("sofa", ["s"], score=0.4),
+        search("lamp", ["l"], ("l", "click"), score=0.6),
         search("a picture", ["s"], by="picture"),
         search("re", ["a"], complete=True),
         search("red", ["a"], ("a", "click"), complete=True),
     )
     report = search_report.read(folder)
-    assert set(report.queries) == {"red mug", "kettle", "sofa", "red"}
+    assert set(report.queries) == {"red mug", "kettle", "sofa", "lamp", "red"}
     mug = report.queries["red mug"]
     assert (mug.searches, mug.found_nothing, mug.hits, mug.chosen, mug.bought) == (3, 0, 1, 3, 1)
     assert mug.mean_place == pytest.approx((2 + 1 + 2 + 21) / 4), "each item once, from 1"
     assert [one.text for one in report.most_searched()][:2] == ["red mug", "sofa"]
     assert [one.text for one in report.without_hits()] == ["kettle"]
+    assert [(one.text, one.score) for one in report.least_alike()] == [("sofa", 0.4), ("lamp", 0.6)]
     assert [one.text for one in report.without_choice()] == ["sofa"]
     assert report.queries["red"].searches == 1
 
