@@ -281,7 +281,7 @@ def _without_pictures(client: httpx.Client, product: Product, retries: int) -> s
     if stored.status_code != 200:
         return ""
     if not _same_fields(stored.json(), product):
-        fields = dict.fromkeys(FIELDS) | product.fields
+        fields = {name: None for name in FIELDS if name != "created_at"} | product.fields
         fields |= {name: str(product.fields.get(name, "")) for name in ("title", "description")}
         gone = dict.fromkeys(stored.json()["attributes"])
         fields["attributes"] = gone | product.fields.get("attributes", {})

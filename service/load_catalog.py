@@ -165,7 +165,7 @@ def _is(stored: Payload | None, item: PreparedItem) -> bool:
     """Whether an item is stored with these words and these pictures."""
     if stored is None:
         return False
-    given = item.fields.model_dump()
+    given = item.fields.model_dump(exclude=set() if item.fields.created_at else {"created_at"})
     pictures = [picture.sha256 for picture in item.pictures]
     return all(stored[name] == value for name, value in given.items()) and pictures == [
         image["sha256"] for image in stored["images"]

@@ -115,7 +115,7 @@ def test_json_is_json_whatever_else_its_header_says_and_other_methods_do_not_min
         ({"title": "mug"}, "validation_failed", "body.id"),
         ({"id": "a", "images": [base64.b64encode(b"no picture").decode()]}, "invalid_image", None),
         ({"id": "a", "image_urls": ["https://shop.example/a.jpg"]}, "image_urls_off", None),
-        ({"id": "a", "title": "mug", "images": ["aaaa"] * 9}, "too_many_pictures", None),
+        ({"id": "a", "title": "mug", "images": ["aaaa"] * 12}, "too_many_pictures", None),
         ({"id": "a"}, "empty_item", None),
     ],
 )
