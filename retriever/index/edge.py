@@ -6,15 +6,16 @@ as they come, and each of the others when it is first asked for. Which fields th
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from retriever.arrays import Floats
 from retriever.index import fusion
 from retriever.index.base import ItemIndex
 from retriever.index.edge_process import EngineProcess
 from retriever.index.edge_room import need_room
+from retriever.index.edge_shard import Shard
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Condition, keys_of
 from retriever.index.kept import Kept
@@ -29,6 +30,10 @@ _CHUNK = 128 * 1024  # token components in one write: a few milliseconds
 # replayed whole at the next start; a flush takes about as long as writing a thousand items.
 _FLUSH_EVERY = 4096  # items
 _INDEXED_AT_ONCE = 16  # fields: an item's own, and as many attributes as most shops have
+
+
+Change = TypeVar("Change", bound=Sequence[Any])
+Made = TypeVar("Made")
 
 
 class EdgeIndex(ItemIndex):
@@ -65,13 +70,12 @@ class EdgeIndex(ItemIndex):
 
     async def count(self, filter: Condition | None = None) -> int:
         if filter is None:
-            return self._engine.items if self._engine.pid else int(await self._engine.call("items"))
+            return self._engine.items if self._engine.pid else await self._engine.call(Shard.items)
         await self._need(filter)
-        count: int = await self._kept.get(filter, lambda: self._engine.call("count", filter))
-        return count
+        return await self._kept.get(filter, lambda: self._engine.call(Shard.count, filter))
 
     async def ready(self) -> None:
-        await self._engine.call("items")
+        await self._engine.call(Shard.items)
 
     async def close(self) -> None:
         self._kept.forget()
@@ -79,45 +83,41 @@ class EdgeIndex(ItemIndex):
 
     async def _write(self, points: Sequence[Point]) -> None:
         for chunk in chunks(points, _CHUNK):
-            await self._change("write", chunk)
+            await self._change(Shard.write, chunk)
 
     async def _delete(self, point_ids: list[str]) -> int:
-        deleted: int = await self._change("delete", point_ids)
-        return deleted
+        return await self._change(Shard.delete, point_ids)
 
-    async def _change(self, method: str, what: Sequence[Any]) -> Any:
+    async def _change(self, make: Callable[[Shard, Change], Made], change: Change) -> Made:
         try:
-            made = await self._engine.call(method, what)
+            made = await self._engine.call(make, change)
         finally:  # of a change that fails, a part may have been made
             self._kept.forget()
-        self._unflushed += len(what)
+        self._unflushed += len(change)
         if self._unflushed >= _FLUSH_EVERY:
             self._unflushed = 0
-            await self._engine.call("flush")
+            await self._engine.call(Shard.flush)
         return made
 
     async def _payloads(self, point_ids: list[str]) -> dict[str, Payload]:
-        payloads: dict[str, Payload] = await self._engine.call("payloads", point_ids)
-        return payloads
+        return await self._engine.call(Shard.payloads, point_ids)
 
     async def _tokens(self, point_ids: list[str]) -> dict[str, Floats]:
-        tokens: dict[str, Floats] = await self._engine.call("tokens", point_ids)
-        return tokens
+        return await self._engine.call(Shard.tokens, point_ids)
 
     async def _values(self, point_ids: list[str], keys: Sequence[str]) -> Values:
         await self._need(
             None, *(path for path in keys if (field := parse_key(path)) and field[0] in ("number", "date"))
         )
-        values: Values = await self._engine.call("values", point_ids, keys)
-        return values
+        return await self._engine.call(Shard.values, point_ids, keys)
 
     async def _read_fields(self) -> dict[str, set[Kind]]:
         if self._field_keys is None:
-            self._field_keys = set(await self._engine.call("field_keys"))
-        return fields_at([*await self._engine.call("indexed"), *self._field_keys])
+            self._field_keys = set(await self._engine.call(Shard.field_keys))
+        return fields_at([*await self._engine.call(Shard.indexed), *self._field_keys])
 
     async def _create_field(self, payload_key: str, schema: Schema) -> None:
-        if len(await self._engine.call("indexed")) < _INDEXED_AT_ONCE:
+        if len(await self._engine.call(Shard.indexed)) < _INDEXED_AT_ONCE:
             await self._make_index(payload_key)
         elif self._field_keys is not None:
             self._field_keys.add(payload_key)
@@ -127,7 +127,7 @@ class EdgeIndex(ItemIndex):
         needed = {path: field for path in (*payload_keys, *keys_of(filter)) if (field := parse_key(path))}
         if not self._indexed.issuperset(needed.values()):
             async with self._making:
-                there = fields_at(await self._engine.call("indexed"))
+                there = fields_at(await self._engine.call(Shard.indexed))
                 self._indexed = {(kind, name) for name, kinds in there.items() for kind in kinds}
                 for path, field in needed.items():
                     if field not in self._indexed:
@@ -136,7 +136,7 @@ class EdgeIndex(ItemIndex):
 
     async def _make_index(self, payload_key: str) -> None:
         need_room(self._folder, "a field that is filtered, counted or sorted by for the first time")
-        await self._engine.call("make_index", payload_key)
+        await self._engine.call(Shard.make_index, payload_key)
 
     async def _field_facet(self, name: str, filter: Condition | None, limit: int) -> Facet:
         ask = super()._field_facet
@@ -144,37 +144,31 @@ class EdgeIndex(ItemIndex):
 
     async def _counts(self, payload_key: str, filter: Condition | None, limit: int) -> list[tuple[str, int]]:
         await self._need(filter, payload_key)
-        counts: list[tuple[str, int]] = await self._engine.call("counts", payload_key, filter, limit)
-        return counts
+        return await self._engine.call(Shard.counts, payload_key, filter, limit)
 
     async def _ordered(
         self, payload_key: str, filter: Condition | None, limit: int, *, descending: bool, start: float | None = None
     ) -> list[tuple[str, float]]:
         await self._need(filter, payload_key)
-        found: list[tuple[str, float]] = await self._engine.call(
-            "ordered", payload_key, filter, limit, descending, start
-        )
-        return found
+        return await self._engine.call(Shard.ordered, payload_key, filter, limit, descending, start)
 
     async def _scroll(
         self, cursor: str | None, limit: int, filter: Condition | None
     ) -> tuple[list[Payload], str | None]:
         await self._need(filter)
-        page: tuple[list[Payload], str | None] = await self._engine.call("scroll", cursor, limit, filter)
-        return page
+        return await self._engine.call(Shard.scroll, cursor, limit, filter)
 
     async def _ids(self, cursor: str | None, limit: int, filter: Condition | None) -> tuple[list[str], str | None]:
         await self._need(filter)
-        page: tuple[list[str], str | None] = await self._engine.call("ids", cursor, limit, filter)
-        return page
+        return await self._engine.call(Shard.ids, cursor, limit, filter)
 
     async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
         if limit > fusion.CANDIDATES:
             return None
         total, ideal = await self.count(asked.filter), await self._ideal(asked)
-        found = await self._engine.call("first_page", asked, fusion.CANDIDATES, limit, ideal)
+        found = await self._engine.call(Shard.first_page, asked, fusion.CANDIDATES, limit, ideal)
         return SearchResult([Hit(payload["id"], score, payload) for score, payload in found], total, asked.filter)
 
     async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
         await self._need(asked.filter)
-        return fusion.candidates(asked, await self._engine.call("candidates", asked, depths))
+        return fusion.candidates(asked, await self._engine.call(Shard.candidates, asked, depths))

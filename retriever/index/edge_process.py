@@ -11,6 +11,7 @@ nothing more until it answers again: shoppers need not wait each for as long, an
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -20,12 +21,12 @@ import socket
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, TypeVarTuple, cast
 
+from retriever.index.edge_opening import open_shard
+from retriever.index.edge_shard import Shard
 from retriever.index.results import IndexUnavailable
-
-if TYPE_CHECKING:
-    from retriever.index.edge_shard import Shard
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,14 @@ _LENGTH = struct.Struct("<Q")  # before each answer
 _START = "from retriever.index.edge_process import serve; serve()"
 _READING = 30.0  # seconds that a read may take, as with a Qdrant server
 # These may take as long as the disk does: whoever gave them up would not know whether they were done.
-_CHANGES = frozenset({"write", "delete", "flush", "make_index"})
+_CHANGES = frozenset({Shard.write, Shard.delete, Shard.flush, Shard.make_index})
 _CLOSING = 60.0  # seconds that the engine may take to write all that it holds; its log has what it then did not
+_DYING = 5.0  # seconds that the end of a process that was killed may take
 _BETWEEN_RESTARTS = 5.0  # seconds at least: where it ends again and again, its starts must not take the whole machine
+
+
+Given = TypeVarTuple("Given")
+Returned = TypeVar("Returned")
 
 
 class EngineProcess(asyncio.Protocol):
@@ -80,21 +86,19 @@ class EngineProcess(asyncio.Protocol):
             await self._end()
             raise
 
-    async def call(self, method: str, *arguments: Any) -> Any:
+    async def call(self, method: Callable[[Shard, *Given], Returned], *arguments: *Given) -> Returned:
         """What a method of `Shard` returns or raises. Raises IndexUnavailable where the process has ended or hangs."""
         if self._closed:
             raise IndexUnavailable("the embedded index is closed")
-        if self._transport is None:
-            if self._restarting is None or self._restarting.done():
-                self._restarting = asyncio.create_task(self._restart(), name="restart of the engine")
-            await asyncio.shield(self._restarting)  # others wait for it too, when whoever asked first has gone
-        if self._hangs:
-            raise IndexUnavailable("the embedded index does not answer")
-        if method in _CHANGES:
-            return await self._ask(method, arguments)
         try:
-            async with asyncio.timeout(_READING):
-                return await self._ask(method, arguments)
+            async with asyncio.timeout(None if method in _CHANGES else _READING):
+                if self._transport is None:
+                    if self._restarting is None or self._restarting.done():
+                        self._restarting = asyncio.create_task(self._restart(), name="restart of the engine")
+                    await asyncio.shield(self._restarting)  # others wait for it too, when whoever asked first has gone
+                if self._hangs:
+                    raise IndexUnavailable("the embedded index does not answer")
+                return cast(Returned, await self._ask(method, *arguments))
         except TimeoutError as error:
             self._hangs = True
             raise IndexUnavailable(f"the embedded index does not answer within {_READING:g} s") from error
@@ -121,7 +125,7 @@ class EngineProcess(asyncio.Protocol):
                 if self._restarting is not None:
                     await asyncio.wait([self._restarting])
                 if self._transport is not None:
-                    await self._ask("close", ())
+                    await self._ask(Shard.close)
         except TimeoutError:
             log.error("the embedded index does not close within %g s; its next start goes by its log", _CLOSING)
             if self._process is not None:
@@ -134,7 +138,7 @@ class EngineProcess(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one without saying so
         self._hangs = False
-        self._opened = self._ask("open", self._arguments)  # before anything else can be asked
+        self._opened = self._ask(open_shard, *self._arguments)  # before anything else can be asked
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -164,12 +168,12 @@ class EngineProcess(asyncio.Protocol):
             if not one.done():
                 one.set_exception(IndexUnavailable("the embedded index's process ended in the middle of its work"))
 
-    def _ask(self, method: str, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
         if self._transport is None:
             raise IndexUnavailable("the embedded index's process ended as soon as it was started")
         self._asked += 1
         answer = self._waiting[self._asked] = asyncio.get_running_loop().create_future()
-        self._transport.write(pickle.dumps((self._asked, method, arguments), pickle.HIGHEST_PROTOCOL))
+        self._transport.write(pickle.dumps((self._asked, function, arguments), pickle.HIGHEST_PROTOCOL))
         return answer
 
     async def _end(self) -> None:
@@ -181,7 +185,8 @@ class EngineProcess(asyncio.Protocol):
                 await asyncio.wait_for(process.wait(), _CLOSING)
             except TimeoutError:
                 process.kill()
-                await process.wait()
+                with contextlib.suppress(TimeoutError):  # what waits for a disk does not even end by this
+                    await asyncio.wait_for(process.wait(), _DYING)
 
 
 async def launch(connection: socket.socket) -> asyncio.subprocess.Process:
@@ -193,26 +198,24 @@ def serve() -> None:
     """The other end: a process that answers on its standard input, a socket, for as long as somebody asks."""
     for stop in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a terminal or a service; who asks decides
         signal.signal(stop, signal.SIG_IGN)
-    from retriever.index.edge_opening import open_shard
-
     connection = socket.socket(fileno=0)
     requests = connection.makefile("rb")
     shard: Shard | None = None
     items = 0
     while True:
         try:
-            number, method, arguments = pickle.load(requests)
+            number, function, arguments = pickle.load(requests)
         except (EOFError, OSError, pickle.UnpicklingError):  # nobody asks any more, or not to the end
             os._exit(0)  # at once: another process may be waiting for the folder, and the log has everything
         error = value = None
         try:
-            if method == "open":
+            if function is open_shard:
                 shard = open_shard(*arguments)
             elif shard is None:
                 raise IndexUnavailable("the embedded index could not be opened")
             else:
-                value = getattr(shard, method)(*arguments)
-            if method != "close":
+                value = function(shard, *arguments)
+            if function is not Shard.close:
                 items = shard.items()
         except Exception as caught:
             error = caught

@@ -1,6 +1,7 @@
 """Answers about a whole catalogue are kept until it changes."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ async def test_what_is_left_beside_an_item_is_counted_once_for_all_who_look_at_i
     asked = list[str]()
     call = EngineProcess.call
 
-    async def noted(self: EngineProcess, method: str, *arguments: Any) -> Any:
-        asked.append(method)
+    async def noted(self: EngineProcess, method: Callable[..., Any], *arguments: Any) -> Any:
+        asked.append(method.__name__)
         return await call(self, method, *arguments)
 
     monkeypatch.setattr(EngineProcess, "call", noted)

@@ -1,5 +1,6 @@
 """`facet_ranges`: how many hits lie in each range of a field."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -116,9 +117,9 @@ def test_many_counts_among_hits_let_other_searches_go_in_between(
     under_way, most, calls = 0, 0, list[str]()
     call = EngineProcess.call
 
-    async def counted(self: EngineProcess, method: str, *arguments: Any) -> Any:
+    async def counted(self: EngineProcess, method: Callable[..., Any], *arguments: Any) -> Any:
         nonlocal under_way, most
-        calls.append(method)
+        calls.append(method.__name__)
         under_way += 1
         most = max(most, under_way)
         try:
