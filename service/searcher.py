@@ -126,7 +126,7 @@ class Searcher:
         words = await self._encoder.encode_query(text) if text else None
         vectors = picture_query.query_vectors(tokens, words.embedding if words else None, form.words)
         rows = np.concatenate([vectors, await self._away(parsed.excluded)])
-        known = await self._index.with_known_codes(text)
+        known, _ = await self._index.with_known_codes(text)
         weight = picture_query.lexical_weight(known, form.words)
         asked = Asked(
             rows,
@@ -214,11 +214,10 @@ class Searcher:
             return Asked(None, text, 0.0, condition)  # to be counted alone
         wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
         rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
-        words, weight, named = await self._index.with_known_codes(text), 0.0, None
-        if request.mode == "hybrid":
-            named = await self._index.named(words)
-            weight = weight_of(words, named=named is not None)
-        return Asked(rows, words, weight, condition, named, encoded=wanted)
+        words, named = await self._index.with_known_codes(text)
+        if request.mode == "semantic":
+            return Asked(rows, words, 0.0, condition, encoded=wanted)
+        return Asked(rows, words, weight_of(words, named=named is not None), condition, named, encoded=wanted)
 
     async def _standing_boosts(self, rules: Rules, page: Page) -> list[Boost]:
         """What the rules lift, where a search says nothing of its own about that.

@@ -64,8 +64,8 @@ class BM25:
 def hybrid(semantic: Scores, lexical: Scores, ideal: Scores, queries: Sequence[str]) -> Scores:
     """Fuse semantic and BM25 scores, `(queries, texts)` each, as the index does (`retriever.index.fusion`).
 
-    What is left out is `ItemIndex.named`, items that have a whole query as their article number, and
-    `ItemIndex.with_known_codes`.
+    What is left out is `ItemIndex.with_known_codes`: items that have a whole query as their article number, and
+    numbers that no item has.
 
     Args:
         ideal: `(queries,)`, as `BM25.ideal` gives it.

@@ -142,7 +142,7 @@ class ItemIndex(Listing):
             query: The query's embedding `(D,)`, or `(M, D)` vectors whose MaxSim are added, each weighted by its
                 length; None to rank by words alone.
             text: Its words, for BM25; may be empty.
-            named: What the few items have that it names by their number, as `named` says; these come first.
+            named: What the few items have that it names by their number (`with_known_codes`); these come first.
             pinned: Ids of items that come before all others, in this order: those that are there, that the filter lets
                 through and, if words rank alone, that have one of them. Floors do not hold for them.
             boosts: What is added to some items' scores, after the floors; nothing where an article number is asked for.
@@ -269,24 +269,24 @@ class ItemIndex(Listing):
             if (payload := payloads.get(one.ranked.point_id)) is not None
         ]
 
-    async def with_known_codes(self, text: str) -> str:
+    async def with_known_codes(self, text: str) -> tuple[str, Condition | None]:
         """A query without the article numbers that no item has, for they would decide in place of its other words.
 
-        Figures alone beside such a number are a part of it, "xk9921 03", and go with it.
+        Figures alone beside such a number are a part of it, "xk9921 03", and go with it. Also returns what a few items
+        have whose article number is the query with its plain words: "TAN 215", "1639C Black", or one word of theirs,
+        "FMJN 4385" of FMJN4385. None where no item has either, or where many have: that is no number of theirs.
         """
+        if named := await self._named(text):
+            return text, named
         known = text
-        for code, numbers in () if await self.named(text) else lexical.codes(text).items():
+        for code, numbers in lexical.codes(text).items():
             if numbers and not await self.count(AnyOf(WORDS_KEY, numbers)):
                 known = re.sub(rf"(?<![\w-]){re.escape(code)}(?![\w-])", " ", known)  # not where it is part of another
         figures = known != text and lexical.has_code(known) and not lexical.codes(known)
-        return "" if figures else " ".join(known.split())
+        known = "" if figures else " ".join(known.split())
+        return known, None if known == text else await self._named(known)
 
-    async def named(self, text: str) -> Condition | None:
-        """What a few items have whose article number is this query with its plain words: "TAN 215", "1639C Black".
-
-        Where no item has it word for word, it may be one word of theirs: "FMJN 4385" of FMJN4385. None where no item
-        has either, or where many have: that is no number of theirs.
-        """
+    async def _named(self, text: str) -> Condition | None:
         for form in (text, "".join(text.split())) if lexical.may_name(text) else ():
             if (condition := word_for_word(form)) and (having := await self.count(condition)):
                 return condition if having <= _FEW else None
