@@ -26,10 +26,10 @@ from benchmarks.process import cpu_seconds, resident_bytes
 from examples.demo_catalogue import products
 from retriever import ItemInput
 from retriever.index import ItemIndex, open_index
+from service.catalogue_scan import CatalogueScan
 from service.lexicon import Lexicon
 from service.payload import indexed
 from service.schemas import ItemFields
-from service.stocktaking import StockTaking
 
 BATCH = 64
 
@@ -71,7 +71,7 @@ async def measure(folder: Path, args: argparse.Namespace) -> None:
     each = (processor(index) - started) / len(queries)
 
     lexicon, before = Lexicon(), resident_bytes(os.getpid(), "RssAnon")
-    await StockTaking(lexicon).run(index, None)
+    await CatalogueScan(lexicon).run(index, None)
     learned = resident_bytes(os.getpid(), "RssAnon") - before
     await index.close()
 

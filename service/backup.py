@@ -28,9 +28,7 @@ from retriever.index.generations import Generation
 from service.archive import DamagedBackup, Manifest, Reader, Writer, remove_unfinished
 from service.data_folder import RESTORING, UnusableDataFolder, open_data_folder
 from service.export import Exported, export
-from service.index_copy import encode_stored
-from service.media import MediaStore
-from service.opening import (
+from service.from_settings import (
     device_of,
     disk_of,
     generations_of,
@@ -39,6 +37,8 @@ from service.opening import (
     media_of,
     served_generation,
 )
+from service.index_copy import encode_stored
+from service.media import MediaStore
 from service.payload import indexed
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
 from service.rules import Rules, read_rules, write_rules

@@ -24,6 +24,7 @@ from retriever.index import ItemIndex, Payload
 from retriever.index.fields import field_name
 from retriever.index.filters import Among, Condition, conjoin
 from retriever.index.points import point_id
+from service.catalogue_scan import CatalogueScan
 from service.disk import Disk, remedy
 from service.encoder import Encoder
 from service.fetch import Fetched
@@ -34,7 +35,6 @@ from service.payload import PreparedItem, images_of, indexed, new_payload, pictu
 from service.problems import Problem
 from service.schemas import ItemFields, ItemPatch
 from service.shared_lock import SharedLock
-from service.stocktaking import StockTaking
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Catalogue:
         self._write_lock = SharedLock()  # each write shares it
         self._successor: Catalogue | None = None
         self._touched: set[str] | None = None
-        self.stock_taking: StockTaking | None = None  # told of an item before its first write
+        self.scan: CatalogueScan | None = None  # told of an item before its first write
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -320,8 +320,8 @@ class Catalogue:
         await asyncio.to_thread(self.media.keep_only, item_id, [])
 
     def _touch(self, item_id: str, previous: Payload | None) -> None:
-        if self.stock_taking is not None:
-            self.stock_taking.before_write(item_id, previous)
+        if self.scan is not None:
+            self.scan.before_write(item_id, previous)
         if self._touched is not None:
             self._touched.add(item_id)
 

@@ -39,8 +39,8 @@ from retriever import ItemInput, checkpoint_folder
 from retriever.inference import Inference
 from retriever.retriever import find
 from service.encoded import DONE, ITEMS, SCHEMA, Folder, Manifest
+from service.from_settings import picture_limits_of
 from service.media import PictureLimits, decode
-from service.opening import picture_limits_of
 from service.problems import Problem, first_message
 from service.schemas import ItemFields
 from service.settings import Settings, from_environment

@@ -21,8 +21,8 @@ import httpcore
 import idna
 from fastapi import Depends, Request
 
-from service.lookup import Lookup, Unanswered
 from service.problems import Problem
+from service.resolver import Resolver, Unanswered
 from service.tasks import gather_or_cancel
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class PictureFetcher:
     ) -> None:
         self._enabled, self._max_pictures = enabled, max_pictures
         self._max_bytes, self._max_item_bytes, self._seconds = max_bytes, max_item_bytes, seconds
-        self._resolve = resolve or Lookup(_AT_ONCE, seconds / 2).addresses
+        self._resolve = resolve or Resolver(_AT_ONCE, seconds / 2).addresses
         self._permitted, self._ports = permitted, frozenset(ports)
         self._slots = asyncio.Semaphore(_AT_ONCE)
 

@@ -28,8 +28,8 @@ from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch, Payload
 from retriever.index.generations import Generation
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.encoded import Folder
+from service.from_settings import disk_of, generations_of, lasting_name, media_of
 from service.media import MediaStore, Picture
-from service.opening import disk_of, generations_of, lasting_name, media_of
 from service.payload import PreparedItem, images_of, indexed, new_payload, picture_files
 from service.schemas import ItemFields
 from service.settings import Settings, from_environment

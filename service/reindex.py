@@ -21,9 +21,7 @@ from retriever.index import IndexInUse, IndexUnavailable, ItemIndex, Payload
 from retriever.index.generations import EdgeGenerations, Generation, Generations
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.disk import Disk, NoRoom
-from service.index_copy import IndexCopy, count_pictures
-from service.media import MediaStore
-from service.opening import (
+from service.from_settings import (
     device_of,
     generations_of,
     lasting_name,
@@ -31,6 +29,8 @@ from service.opening import (
     media_of,
     served_generation,
 )
+from service.index_copy import IndexCopy, count_pictures
+from service.media import MediaStore
 from service.remote import RemoteCatalogue, ServiceUnavailable, add_service_arguments
 from service.settings import Settings, from_environment
 from service.takeover import POLL_SECONDS

@@ -21,18 +21,18 @@ from retriever.index.points import point_id
 from retriever.index.selection import RELEVANCE_FLOOR
 from service import cursors, logs
 from service import query as shopper
-from service.asked import EVERYTHING, Asked
 from service.catalogue import Catalogue
-from service.choice import Choice, boosts_of, choice_of
 from service.encoder import Encoder
 from service.facets import facets_of
 from service.highlight import highlighted, matched
 from service.lexicon import Lexicon
 from service.metrics import Metrics
+from service.page_options import PageOptions, boosts_of, page_options
 from service.payload import filterable, lexical_text
 from service.problems import Problem, filter_errors_in
 from service.rules import RuleBook, Rules
 from service.schemas import FacetResult, Item
+from service.search_plan import EVERYTHING, SearchPlan
 from service.search_schemas import (
     Explanation,
     Group,
@@ -95,8 +95,8 @@ class Searcher:
         rules, text, corrected = self._rules_now(), parsed.text, None
         if not parsed.phrases:  # those are meant word for word
             text, corrected = self._understood(text, rules, complete=request.complete, correct=request.correct)
-        asked = replace(
-            await self._asked(request, text, parsed),
+        plan = replace(
+            await self._plan(request, text, parsed),
             boosts=[] if request.rerank else await self._standing_boosts(rules, request),
             rerank=request.rerank,
             explain=request.explain,
@@ -105,8 +105,8 @@ class Searcher:
         forms = (request.query, parsed.text, corrected or text, text)  # as it was typed, and as it was meant
         if curation := rules.curation(forms, datetime.now(UTC)):
             shown = Not(_one_of(curation.hide)) if curation.hide else None
-            asked = replace(asked, condition=conjoin(asked.condition, shown), pin=curation.pin)
-        response = await self._answer(request, asked, begun, place, corrected)
+            plan = replace(plan, condition=conjoin(plan.condition, shown), pin=curation.pin)
+        response = await self._answer(request, plan, begun, place, corrected)
         if response.hits and not request.offset and not request.cursor and not request.complete:
             self._lexicon.searched(text)
         return response
@@ -126,9 +126,9 @@ class Searcher:
         words = await self._encoder.encode_query(text) if text else None
         vectors = picture_query.query_vectors(tokens, words.embedding if words else None, form.words)
         rows = np.concatenate([vectors, await self._away(parsed.excluded)])
-        known, _ = await self._index.with_known_codes(text)
+        known, _ = await self._index.resolve_article_numbers(text)
         weight = picture_query.lexical_weight(known, form.words)
-        asked = Asked(
+        plan = SearchPlan(
             rows,
             known,
             weight,
@@ -138,7 +138,7 @@ class Searcher:
             picture=picture.sha256,
             explain=form.explain,
         )
-        return await self._answer(form, asked, begun, corrected=corrected)
+        return await self._answer(form, plan, begun, corrected=corrected)
 
     def _rules_now(self) -> Rules:
         """The rules in force. What they call a synonym is a word that a misspelt one may be meant for."""
@@ -186,8 +186,8 @@ class Searcher:
             rows /= np.float32(len(rows))
         others = Not(Among(tuple(map(point_id, item_ids))))
         of_other_groups = await self._of_other_groups(item_ids, page.group_by, place) if page.group_by else None
-        asked = Asked(rows, "", 0.0, conjoin(others, of_other_groups, condition))
-        return await self._answer(page, asked, begun, place)
+        plan = SearchPlan(rows, "", 0.0, conjoin(others, of_other_groups, condition))
+        return await self._answer(page, plan, begun, place)
 
     async def _of_other_groups(self, item_ids: Sequence[str], group_by: str, place: str) -> Condition | None:
         """Not the items' own variants, which are nothing new; None where they have no group."""
@@ -206,18 +206,18 @@ class Searcher:
         with filter_errors_in(place):
             return await self._index.with_fields(others)
 
-    async def _asked(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> Asked:
+    async def _plan(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> SearchPlan:
         condition = parsed.condition()
         if request.mode == "lexical":
-            return Asked(None, text, 1.0, condition)
+            return SearchPlan(None, text, 1.0, condition)
         if not (request.limit or request.group_by or _floors(request)):
-            return Asked(None, text, 0.0, condition)  # to be counted alone
+            return SearchPlan(None, text, 0.0, condition)  # to be counted alone
         wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
         rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
-        words, named = await self._index.with_known_codes(text)
+        words, named = await self._index.resolve_article_numbers(text)
         if request.mode == "semantic":
-            return Asked(rows, words, 0.0, condition, encoded=wanted)
-        return Asked(rows, words, weight_of(words, named=named is not None), condition, named, encoded=wanted)
+            return SearchPlan(rows, words, 0.0, condition, encoded=wanted)
+        return SearchPlan(rows, words, weight_of(words, named=named is not None), condition, named, encoded=wanted)
 
     async def _standing_boosts(self, rules: Rules, page: Page) -> list[Boost]:
         """What the rules lift, where a search says nothing of its own about that.
@@ -244,14 +244,14 @@ class Searcher:
         return away
 
     async def _answer(
-        self, page: Page, asked: Asked, begun: _Begun, place: str = "body", corrected: str | None = None
+        self, page: Page, plan: SearchPlan, begun: _Begun, place: str = "body", corrected: str | None = None
     ) -> SearchResponse:
         retrieved_from = perf_counter()
-        offset = cursors.resolve(page, asked.identity)
+        offset = cursors.resolve(page, plan.identity)
         with self._metrics.stage("retrieve"):
-            hits, result, facets = await self._retrieve(page, asked, offset, place)
-        if asked.highlight:
-            await asyncio.to_thread(_highlight, hits, asked.text)  # long texts take their time
+            hits, result, facets = await self._retrieve(page, plan, offset, place)
+        if plan.highlight:
+            await asyncio.to_thread(_highlight, hits, plan.text)  # long texts take their time
         ended = perf_counter()
         self._metrics.answers.labels("found" if result.total else "empty").inc()
         following = offset + page.limit
@@ -259,12 +259,12 @@ class Searcher:
         response = SearchResponse(
             hits=hits,
             total=result.total,
-            next_cursor=cursors.encode(page, asked.identity, following) if more else None,
+            next_cursor=cursors.encode(page, plan.identity, following) if more else None,
             facets=facets,
             corrected_query=corrected,
             took_ms=TookMs(
-                queue=_ms(asked.encoded.queue_seconds if asked.encoded else 0.0),
-                encode=_ms(asked.encoded.encode_seconds if asked.encoded else 0.0),
+                queue=_ms(plan.encoded.queue_seconds if plan.encoded else 0.0),
+                encode=_ms(plan.encoded.encode_seconds if plan.encoded else 0.0),
                 retrieve=_ms(ended - retrieved_from),
                 total=_ms(ended - begun.at),
             ),
@@ -275,20 +275,20 @@ class Searcher:
         return response
 
     async def _retrieve(
-        self, page: Page, asked: Asked, offset: int, place: str
+        self, page: Page, plan: SearchPlan, offset: int, place: str
     ) -> tuple[list[SearchHit], SearchResult, dict[str, FacetResult]]:
         """The page's hits, the ranking that they are of, and the facets."""
         # Pages behind the re-ranked hits are as they were.
-        again = asked.rerank if offset < asked.rerank and page.limit else 0
+        again = plan.rerank if offset < plan.rerank and page.limit else 0
         limit, start = (max(again, offset + page.limit), 0) if again else (page.limit, offset)
         with filter_errors_in(place):
-            choice = await self._index.with_fields(
-                lambda fields: choice_of(page, asked.condition, fields, ranked=not asked.everything)
+            options = await self._index.with_fields(
+                lambda fields: page_options(page, plan.condition, fields, ranked=not plan.everything)
             )
-            ranking = self._ranked(page, asked, choice, limit, start)
-            if asked.everything or (asked.rows is not None and not _floors(page)):
+            ranking = self._ranked(page, plan, options, limit, start)
+            if plan.everything or (plan.rows is not None and not _floors(page)):
                 # All that the filter lets through is ranked, so that counting need not wait.
-                counting = facets_of(self._index, page, choice.filter)
+                counting = facets_of(self._index, page, options.filter)
                 result, facets = await asyncio.gather(ranking, counting)
             else:
                 result = await ranking
@@ -296,70 +296,72 @@ class Searcher:
         ranked, matches = result.hits, dict[str, float]()
         if again:
             with self._metrics.stage("rerank"):
-                matches = await self._match(ranked[:again], asked)
+                matches = await self._match(ranked[:again], plan)
             # What is pinned is first already, in its own order.
-            best = sorted(ranked[:again], key=lambda hit: -math.inf if hit.id in asked.pin else -matches[hit.id])
+            best = sorted(ranked[:again], key=lambda hit: -math.inf if hit.id in plan.pin else -matches[hit.id])
             ranked = [*best, *ranked[again:]][offset : offset + page.limit]
-        hits = [_hit(hit, matches, pinned=hit.id in asked.pin) for hit in ranked]
-        if asked.explain:
-            await self._explain(hits, ranked, asked)
+        hits = [_hit(hit, matches, pinned=hit.id in plan.pin) for hit in ranked]
+        if plan.explain:
+            await self._explain(hits, ranked, plan)
         return hits, result, facets
 
-    async def _ranked(self, page: Page, asked: Asked, choice: Choice, limit: int, offset: int) -> SearchResult:
-        if asked.everything:
-            (order,) = choice.sort
+    async def _ranked(
+        self, page: Page, plan: SearchPlan, options: PageOptions, limit: int, offset: int
+    ) -> SearchResult:
+        if plan.everything:
+            (order,) = options.sort
             return await self._index.browse(
-                sort=order, limit=limit, offset=offset, filter=choice.filter, group_by=choice.group
+                sort=order, limit=limit, offset=offset, filter=options.filter, group_by=options.group
             )
         floor = page.relevance_floor
         return await self._index.search(
-            asked.rows,
-            asked.text,
+            plan.rows,
+            plan.text,
             limit=limit,
             offset=offset,
-            lexical_weight=asked.lexical_weight,
-            named=asked.named,
-            pinned=asked.pin,
-            boosts=[*choice.boosts, *asked.boosts],
-            filter=choice.filter,
-            sort=choice.sort,
-            group_by=choice.group,
+            lexical_weight=plan.lexical_weight,
+            named=plan.named,
+            pinned=plan.pin,
+            boosts=[*options.boosts, *plan.boosts],
+            filter=options.filter,
+            sort=options.sort,
+            group_by=options.group,
             min_score=page.min_score,
             relevance_floor=RELEVANCE_FLOOR if page.sort and floor is None else floor,
-            explain=asked.explain,
+            explain=plan.explain,
         )
 
-    async def _match(self, ranked: Sequence[Hit], asked: Asked) -> dict[str, float]:
+    async def _match(self, ranked: Sequence[Hit], plan: SearchPlan) -> dict[str, float]:
         """How likely each hit is what was asked for, by its id: from the picture that fits best, and the text."""
-        best = await self._best_pictures(ranked, asked)
+        best = await self._best_pictures(ranked, plan)
         inputs = [self._catalogue.model_input(hit.payload, best.get(hit.id, 0)) for hit in ranked]
         try:
-            found = await self._encoder.match(asked.text, await asyncio.gather(*inputs))
+            found = await self._encoder.match(plan.text, await asyncio.gather(*inputs))
         except OSError as error:  # replaced or removed between ranking and reading
             raise Problem(503, "item_changed", "An item was changed meanwhile; search again.") from error
         return {hit.id: one for hit, one in zip(ranked, found, strict=True)}
 
-    async def _best_pictures(self, ranked: Sequence[Hit], asked: Asked) -> dict[str, int]:
+    async def _best_pictures(self, ranked: Sequence[Hit], plan: SearchPlan) -> dict[str, int]:
         """Which picture of each hit, if it has any, fits best. An item's tokens are those of its pictures in turn."""
-        if asked.rows is None:
+        if plan.rows is None:
             return {}
         tokens = await self._index.tokens([hit.id for hit in ranked if hit.payload["images"]])
         per_picture = self._encoder.retriever.config.num_query_tokens  # Q
         best: dict[str, int] = {}
         for item_id, own in tokens.items():
-            scores = (own @ asked.rows.T).reshape(-1, per_picture, len(asked.rows))  # (pictures, Q, M)
+            scores = (own @ plan.rows.T).reshape(-1, per_picture, len(plan.rows))  # (pictures, Q, M)
             best[item_id] = int(scores.max(axis=1).sum(axis=1).argmax())
         return best
 
-    async def _explain(self, hits: Sequence[SearchHit], ranked: Sequence[Hit], asked: Asked) -> None:
-        best = await self._best_pictures(ranked, asked)
+    async def _explain(self, hits: Sequence[SearchHit], ranked: Sequence[Hit], plan: SearchPlan) -> None:
+        best = await self._best_pictures(ranked, plan)
         texts = [lexical_text(one.payload) for one in ranked]
-        words = await asyncio.to_thread(lambda: [matched(asked.text, text) for text in texts])
+        words = await asyncio.to_thread(lambda: [matched(plan.text, text) for text in texts])
         for hit, one, found in zip(hits, ranked, words, strict=True):
             hit.explanation = Explanation(
                 semantic=one.semantic or 0.0,
                 lexical=one.lexical or 0.0,
-                lexical_weight=asked.lexical_weight,
+                lexical_weight=plan.lexical_weight,
                 boost=one.boost or 0.0,
                 words=found,
                 picture=best.get(hit.id),

@@ -16,15 +16,11 @@ from retriever.index import IndexUnavailable, ItemIndex, ModelMismatch
 from retriever.index.generations import Generation, Generations
 from service import demo
 from service.catalogue import Catalogue
+from service.catalogue_scan import CatalogueScan
 from service.data_folder import UnusableDataFolder, open_data_folder
 from service.encoder import Encoder
 from service.events import EventLog
-from service.garbage_collection import freeze_learned
-from service.lexicon import Lexicon
-from service.logs import StartupFailed
-from service.media import MediaStore
-from service.metrics import Metrics
-from service.opening import (
+from service.from_settings import (
     device_of,
     disk_of,
     generations_of,
@@ -33,11 +29,15 @@ from service.opening import (
     media_of,
     picture_limits_of,
 )
+from service.garbage_collection import freeze_learned
+from service.lexicon import Lexicon
+from service.logs import StartupFailed
+from service.media import MediaStore
+from service.metrics import Metrics
 from service.rules import RuleBook
 from service.searcher import Searcher
 from service.settings import Settings
 from service.shared_lock import SharedLock
-from service.stocktaking import StockTaking
 from service.takeover import Takeover
 
 log = logging.getLogger(__name__)
@@ -67,14 +67,14 @@ class Services:
         await self.index.close()
 
 
-async def services(request: Request) -> AsyncIterator[Services]:
+async def get_services(request: Request) -> AsyncIterator[Services]:
     """The dependency that gives a route its `Services`, the same to the end of its answer."""
     opened: Services = request.app.state.services
     async with opened.in_use.shared():
         yield opened
 
 
-ServicesDep = Annotated[Services, Depends(services)]
+ServicesDep = Annotated[Services, Depends(get_services)]
 
 
 @contextlib.asynccontextmanager
@@ -151,10 +151,10 @@ async def _describe(generations: Generations, serving: Generation | None, descri
 
 def _start_background(settings: Settings, first: Services, takeover: Takeover) -> list[asyncio.Task[None]]:
     catalogue = first.catalogue
-    catalogue.stock_taking = StockTaking(first.lexicon)
+    catalogue.scan = CatalogueScan(first.lexicon)
     # On a server, other processes and other indexes may have pictures in the folder.
     own_media = None if settings.qdrant_url else catalogue.media
-    once = [asyncio.create_task(catalogue.stock_taking.run(first.index, own_media), name="stock-taking")]
+    once = [asyncio.create_task(catalogue.scan.run(first.index, own_media), name="catalogue scan")]
     if settings.demo_catalogue:
         filling = demo.fill(catalogue, first.index, settings.data_dir)
         once.append(asyncio.create_task(filling, name="demonstration catalogue"))

@@ -21,8 +21,8 @@ from retriever import Retriever
 from retriever.index import IndexUnavailable, ItemIndex
 from retriever.index.generations import EdgeGenerations, Generation, Generations
 from retriever.inference import Inference
+from service.from_settings import load_model
 from service.index_copy import IndexCopy
-from service.opening import load_model
 
 if TYPE_CHECKING:
     from service.services import Services

@@ -64,7 +64,7 @@ class BM25:
 def hybrid(semantic: Scores, lexical: Scores, ideal: Scores, queries: Sequence[str]) -> Scores:
     """Fuse semantic and BM25 scores, `(queries, texts)` each, as the index does (`retriever.index.fusion`).
 
-    What is left out is `ItemIndex.with_known_codes`: items that have a whole query as their article number, and
+    What is left out is `ItemIndex.resolve_article_numbers`: items that have a whole query as their article number, and
     numbers that no item has.
 
     Args:

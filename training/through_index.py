@@ -92,7 +92,7 @@ async def _search(index: ItemIndex, gallery: EncodedGallery, queries: Sequence[V
     ranks: Ranks = {"index": [], "index hybrid": []}
     for query in tqdm(queries, desc="queries through the index", unit="query"):
         vector = gallery.retriever.encode_queries([query.query])[0]  # (D,)
-        words, named = await index.with_known_codes(query.query)
+        words, named = await index.resolve_article_numbers(query.query)
         for mode, weight in (("index", 0.0), ("index hybrid", None)):
             found = await index.search(vector, words, limit=DEPTH, lexical_weight=weight, named=named)
             place = {hit.id: rank for rank, hit in enumerate(found.hits, start=1)}

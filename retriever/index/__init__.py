@@ -7,7 +7,7 @@ from retriever.index.cluster import Cluster
 from retriever.index.edge import EdgeIndex
 from retriever.index.filters import FilterError
 from retriever.index.points import IndexedItem, Payload
-from retriever.index.question import Boost
+from retriever.index.query import Boost
 from retriever.index.results import Facet, Hit, IndexInUse, IndexUnavailable, ModelMismatch, SearchResult
 from retriever.index.selection import Sort
 

@@ -6,7 +6,6 @@ it is opened.
 
 import asyncio
 import math
-import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,19 +15,17 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 
 from retriever.arrays import Floats
-from retriever.index import boost, fusion, lexical, selection
+from retriever.index import article_numbers, boost, fusion, lexical, selection
 from retriever.index.fields import EXACT, WORDS_KEY, Kind, fold, key, merged
-from retriever.index.filters import Among, AnyOf, Condition, Fields, Range, conjoin, keys_of, resolve, word_for_word
+from retriever.index.filters import Among, AnyOf, Condition, Fields, Range, conjoin, keys_of, resolve
 from retriever.index.group_commit import GroupCommit
 from retriever.index.known_fields import KnownFields, Schema
 from retriever.index.listing import Listing
 from retriever.index.points import IndexedItem, Payload, Point, make_points, point_id
-from retriever.index.question import Boost, Question, checked
+from retriever.index.query import Boost, IndexQuery, checked
 from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Cut, Sort
 from retriever.index.word_counts import WordCounts
-
-_FEW = 8  # items that have an article number; what more of them have, "330 ml" or "size 12", is none
 
 T = TypeVar("T")
 
@@ -132,7 +129,7 @@ class ItemIndex(Listing):
         Candidates are the items whose `dense` vector is nearest to the query and those that BM25 puts first; MaxSim
         over their tokens ranks them, with `lexical_weight` × their share of the query's words added (0: meaning
         alone; see `fusion`). Pages of one query join without gaps or repeats for as long as the items stay as they are.
-        Boosts then order the best of what the floors leave, so many as `boost.reach_of` says.
+        Boosts then order the best of what the floors leave, so many as `boost.boost_depth` says.
 
         With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best 1,000 candidates, or
         10,000 (`selection.POOL`) where the floors leave more than half of these, or where a page of groups is not full.
@@ -142,7 +139,7 @@ class ItemIndex(Listing):
             query: The query's embedding `(D,)`, or `(M, D)` vectors whose MaxSim are added, each weighted by its
                 length; None to rank by words alone.
             text: Its words, for BM25; may be empty.
-            named: What the few items have that it names by their number (`with_known_codes`); these come first.
+            named: What the few items have that it names by their number (`resolve_article_numbers`): they come first.
             pinned: Ids of items that come before all others, in this order: those that are there, that the filter lets
                 through and, if words rank alone, that have one of them. Floors do not hold for them.
             boosts: What is added to some items' scores, after the floors; nothing where an article number is asked for.
@@ -172,7 +169,7 @@ class ItemIndex(Listing):
         points = tuple(map(point_id, pinned))
         # Who asks for an article number wants that item, however much the shop would rather sell another.
         lifts = () if named or (lexical_weight and lexical.codes(text)) else tuple(boosts)
-        asked = Question(vectors, text, words, lexical_weight, named, filter, points, lifts)
+        asked = IndexQuery(vectors, text, words, lexical_weight, named, filter, points, lifts)
         wanted = offset + limit
         cut = Cut(tuple(sort), group_by, min_score, relevance_floor)
         if cut != Cut():
@@ -188,7 +185,7 @@ class ItemIndex(Listing):
             among = filter
         return SearchResult(await self._shown(chosen[offset:wanted], explain=explain), total, among)
 
-    async def _best(self, asked: Question, offset: int, wanted: int) -> tuple[list[selection.Chosen], int]:
+    async def _best(self, asked: IndexQuery, offset: int, wanted: int) -> tuple[list[selection.Chosen], int]:
         """The `wanted` best, and how many the filter lets through; none if there are not even `offset`."""
         rank = self._lifted if asked.boosts else self._ranked
         if wanted <= fusion.CANDIDATES:
@@ -198,21 +195,21 @@ class ItemIndex(Listing):
             ranked = await rank(asked, min(wanted, total)) if offset < total else []
         return [selection.Chosen(one) for one in ranked], total
 
-    async def _ranked(self, asked: Question, wanted: int, least: int = 0) -> list[fusion.Ranked]:
+    async def _ranked(self, asked: IndexQuery, wanted: int, least: int = 0) -> list[fusion.Ranked]:
         """The `wanted` best, by tiers of which the first is at least so deep."""
         tiers, ideal = await self._tiers(asked, fusion.depths(wanted, max(fusion.CANDIDATES, least)))
         return fusion.rank(tiers, asked.lexical_weight, wanted, ideal)
 
-    async def _lifted(self, asked: Question, wanted: int) -> list[fusion.Ranked]:
+    async def _lifted(self, asked: IndexQuery, wanted: int) -> list[fusion.Ranked]:
         """As `_ranked`, and at least as many as boosts are about, in the order that these give."""
         ranked = await self._ranked(asked, fusion.CANDIDATES)
-        reach = boost.reach_of(ranked, asked, grouped=False)
+        reach = boost.boost_depth(ranked, asked, grouped=False)
         if max(wanted, reach.many) > fusion.CANDIDATES:
             ranked = await self._ranked(asked, max(wanted, reach.many), reach.many)
         return await self._boosted(ranked, asked, reach)
 
     async def _of_pool(
-        self, asked: Question, wanted: int, cut: Cut
+        self, asked: IndexQuery, wanted: int, cut: Cut
     ) -> tuple[list[selection.Chosen], int, Condition | None]:
         """All that the floors leave of a pool, in order and one of each group; how many; and what they are among."""
         words_decide = asked.vectors is None or (asked.lexical_weight > 0 and lexical.has_code(asked.text))
@@ -222,7 +219,7 @@ class ItemIndex(Listing):
             tiers += deeper
             ranked = fusion.rank(tiers, asked.lexical_weight, depth, ideal)
             left = selection.above(ranked, cut, words_decide=words_decide, pinned=asked.pinned)
-            reach = boost.reach_of(left, asked, grouped=bool(cut.group_by))
+            reach = boost.boost_depth(left, asked, grouped=bool(cut.group_by))
             chosen = await self._select(await self._boosted(left, asked, reach), cut)
             fewer = len(left) < len(ranked)
             # Candidates come by `dense`, floors are of MaxSim: where they cut off few, they leave more of deeper ones.
@@ -269,34 +266,17 @@ class ItemIndex(Listing):
             if (payload := payloads.get(one.ranked.point_id)) is not None
         ]
 
-    async def with_known_codes(self, text: str) -> tuple[str, Condition | None]:
-        """A query without the article numbers that no item has, for they would decide in place of its other words.
+    async def resolve_article_numbers(self, text: str) -> tuple[str, Condition | None]:
+        """A query's words, and what those items have that it names by their number: as `article_numbers.resolve`."""
+        return await article_numbers.resolve(text, self.count)
 
-        Figures alone beside such a number are a part of it, "xk9921 03", and go with it. Also returns what a few items
-        have whose article number is the query with its plain words: "TAN 215", "1639C Black", or one word of theirs,
-        "FMJN 4385" of FMJN4385. None where no item has either, or where many have: that is no number of theirs.
-        """
-        if named := await self._named(text):
-            return text, named
-        known = text
-        for code, numbers in lexical.codes(text).items():
-            if numbers and not await self.count(AnyOf(WORDS_KEY, numbers)):
-                known = re.sub(rf"(?<![\w-]){re.escape(code)}(?![\w-])", " ", known)  # not where it is part of another
-        figures = known != text and lexical.has_code(known) and not lexical.codes(known)
-        known = "" if figures else " ".join(known.split())
-        return known, None if known == text else await self._named(known)
-
-    async def _named(self, text: str) -> Condition | None:
-        for form in (text, "".join(text.split())) if lexical.may_name(text) else ():
-            if (condition := word_for_word(form)) and (having := await self.count(condition)):
-                return condition if having <= _FEW else None
-        return None
-
-    async def _tiers(self, asked: Question, depths: Sequence[int]) -> tuple[list[fusion.Candidates], float]:
+    async def _tiers(self, asked: IndexQuery, depths: Sequence[int]) -> tuple[list[fusion.Candidates], float]:
         """Candidates of these depths, and the ideal BM25 that theirs is measured by."""
         tiers, ideal = await asyncio.gather(self._candidates(asked, depths), self._ideal(asked))
         if asked.named and asked.words:
-            (few,) = await self._candidates(replace(asked, filter=conjoin(asked.filter, asked.named)), [_FEW])
+            (few,) = await self._candidates(
+                replace(asked, filter=conjoin(asked.filter, asked.named)), [article_numbers.FEW]
+            )
             tiers = [fusion.with_named(tier, few, ideal) for tier in tiers]
         if asked.pinned:
             they = replace(asked, filter=conjoin(asked.filter, Among(asked.pinned)))
@@ -304,10 +284,12 @@ class ItemIndex(Listing):
             tiers = [*fusion.pinned(few, asked.pinned), *tiers]
         return tiers, ideal
 
-    async def _ideal(self, asked: Question) -> float:
+    async def _ideal(self, asked: IndexQuery) -> float:
         return 0.0 if asked.words is None else await self._words.ideal(asked.text, asked.words)
 
-    async def _boosted(self, ranked: list[fusion.Ranked], asked: Question, reach: boost.Reach) -> list[fusion.Ranked]:
+    async def _boosted(
+        self, ranked: list[fusion.Ranked], asked: IndexQuery, reach: boost.BoostDepth
+    ) -> list[fusion.Ranked]:
         points = [one.point_id for one in ranked[: reach.many]]
         if not points or not asked.boosts:
             return ranked
@@ -373,11 +355,11 @@ class ItemIndex(Listing):
         """`(T, D)` by point id, for those that are there."""
 
     @abstractmethod
-    async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
+    async def _first_page(self, asked: IndexQuery, limit: int) -> SearchResult | None:
         """The first page, in as few crossings to the engine as can be; None where it must be made of its parts."""
 
     @abstractmethod
-    async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
+    async def _candidates(self, asked: IndexQuery, depths: Sequence[int]) -> list[fusion.Candidates]:
         """For each depth N: MaxSim of the N nearest by `dense` and the N best by `lexical`, and BM25 of the latter.
 
         Without vectors, the N best by `lexical`, each with a MaxSim of 0.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from retriever.index import selection
 from retriever.index.fusion import Ranked
-from retriever.index.question import Question
+from retriever.index.query import IndexQuery
 
 # Of the best candidates, so many are put in order: a few, if what follows them is too far behind the first page to be
 # lifted there. To read the values of five hundred takes as long as the search itself.
@@ -18,22 +18,22 @@ _FIRST_PAGE = 20
 
 
 @dataclass(frozen=True)
-class Reach:
+class BoostDepth:
     """How far down a question's boosts look, and what a weight of 1 adds to a score."""
 
     many: int
     most: float
 
 
-def reach_of(ranked: Sequence[Ranked], asked: Question, grouped: bool) -> Reach:
+def boost_depth(ranked: Sequence[Ranked], asked: IndexQuery, grouped: bool) -> BoostDepth:
     """The same for every page, since it looks at the best alone, however long a ranking is."""
     best = ranked[:_FEW]
     most = selection.best_of(best, words_decide=asked.vectors is None)
     if grouped:  # hundreds of hits may stand behind one that is shown
-        return Reach(selection.POOL[0], most)
+        return BoostDepth(selection.POOL[0], most)
     nearer = sum(abs(one.weight) for one in asked.boosts) * most
     far = len(best) < _FEW or best[_FIRST_PAGE - 1].score - best[-1].score > nearer
-    return Reach(_FEW if far else _MANY, most)
+    return BoostDepth(_FEW if far else _MANY, most)
 
 
 def by_place(values: Mapping[str, float]) -> dict[str, float]:
@@ -44,7 +44,7 @@ def by_place(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def boosted(
-    ranked: Sequence[Ranked], asked: Question, reach: Reach, shares: Sequence[Mapping[str, float]]
+    ranked: Sequence[Ranked], asked: IndexQuery, reach: BoostDepth, shares: Sequence[Mapping[str, float]]
 ) -> list[Ranked]:
     """The best by their scores and boosts together, pinned points before all others; the rest follows as it was.
 

@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 
 from retriever.arrays import Floats
 from retriever.index import fusion
+from retriever.index.answer_cache import AnswerCache
 from retriever.index.base import ItemIndex
 from retriever.index.edge_process import EngineProcess
 from retriever.index.edge_room import need_room
 from retriever.index.edge_shard import Shard
 from retriever.index.fields import Kind, fields_at, parse_key
 from retriever.index.filters import Condition, keys_of
-from retriever.index.kept import Kept
 from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, chunks
-from retriever.index.question import Question
+from retriever.index.query import IndexQuery
 from retriever.index.results import Facet, Hit, SearchResult
 from retriever.index.selection import Values
 
@@ -43,7 +43,7 @@ class EdgeIndex(ItemIndex):
         super().__init__(dim, model_id)
         self._engine, self._folder = engine, folder
         self._unflushed = 0
-        self._kept = Kept()
+        self._kept = AnswerCache()
         self._making = asyncio.Lock()  # of payload indexes
         self._indexed: set[tuple[Kind, str]] = set()  # fields that surely have one
         self._field_keys: set[str] | None = None  # payload keys of all fields, once they were read
@@ -162,13 +162,13 @@ class EdgeIndex(ItemIndex):
         await self._need(filter)
         return await self._engine.call(Shard.ids, cursor, limit, filter)
 
-    async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
+    async def _first_page(self, asked: IndexQuery, limit: int) -> SearchResult | None:
         if limit > fusion.CANDIDATES:
             return None
         total, ideal = await self.count(asked.filter), await self._ideal(asked)
         found = await self._engine.call(Shard.first_page, asked, fusion.CANDIDATES, limit, ideal)
         return SearchResult([Hit(payload["id"], score, payload) for score, payload in found], total, asked.filter)
 
-    async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
+    async def _candidates(self, asked: IndexQuery, depths: Sequence[int]) -> list[fusion.Candidates]:
         await self._need(asked.filter)
         return fusion.candidates(asked, await self._engine.call(Shard.candidates, asked, depths))

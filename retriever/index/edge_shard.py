@@ -20,7 +20,7 @@ from retriever.index import edge_files, fusion
 from retriever.index.fields import BUILT_IN, MAX_FIELDS, SECTION, Kind, key, kinds_of, parse_key, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
 from retriever.index.points import Payload, Point, caller_payload, dense_query, fields_of
-from retriever.index.question import Question
+from retriever.index.query import IndexQuery
 from retriever.index.results import IndexUnavailable
 from retriever.index.selection import Values
 
@@ -150,7 +150,7 @@ class Shard:
                 values.setdefault(point, {})[path] = [value]
         return values
 
-    def candidates(self, asked: Question, depths: Sequence[int]) -> list[dict[int, float]]:
+    def candidates(self, asked: IndexQuery, depths: Sequence[int]) -> list[dict[int, float]]:
         """Scores by point, of each depth: by meaning (by words, without vectors), and then by words, if there are."""
         query, words = asked.vectors, asked.words
         allowed = _engine_filter(asked.filter)
@@ -172,7 +172,7 @@ class Shard:
             answers = self._shard.query_batch(engine.QueryBatchRequest(requests))
         return [{point.id.int: point.score for point in answer} for answer in answers]
 
-    def first_page(self, asked: Question, depth: int, limit: int, ideal: float) -> list[tuple[float, Payload]]:
+    def first_page(self, asked: IndexQuery, depth: int, limit: int, ideal: float) -> list[tuple[float, Payload]]:
         """The best candidates, with their scores: only a page of those that are ranked has to cross over."""
         tiers = fusion.candidates(asked, self.candidates(asked, [depth]))
         ranked = fusion.rank(tiers, asked.lexical_weight, limit, ideal)

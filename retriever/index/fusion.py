@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from retriever.index.lexical import has_code
-from retriever.index.question import Question
+from retriever.index.query import IndexQuery
 
 # What a perfect match of words adds to MaxSim, a cosine for most models; and where the query holds an article number,
 # of which no model knows anything.
@@ -52,7 +52,7 @@ class Ranked:
     boost: float = 0.0
 
 
-def candidates(asked: Question, answers: Sequence[Mapping[int, float]]) -> list[Candidates]:
+def candidates(asked: IndexQuery, answers: Sequence[Mapping[int, float]]) -> list[Candidates]:
     """An engine's answers to the queries of every tier: by meaning, and after each of them by words, if asked for."""
     if asked.words is None:
         return [Candidates(semantic, {}) for semantic in answers]

@@ -76,8 +76,8 @@ def embed_document(text: str, title: str = "") -> SparseVector:
 
 
 def _term_weights(text: str) -> dict[int, float]:
-    apart = [" ".join(measure) for measure in _GLUED.findall(_normal(text))]
-    joined = ["".join(code) for code in _SPACED.findall(_normal(text))]
+    apart = [" ".join(measure) for measure in _GLUED.findall(normal(text))]
+    joined = ["".join(code) for code in _SPACED.findall(normal(text))]
     vector = _EMBEDDER.embed_document(" ".join([_words(text), *apart, *joined]))
     return dict(zip(vector.indices, vector.values, strict=True))
 
@@ -87,7 +87,7 @@ def embed_query(text: str) -> SparseVector | None:
 
     Measures are taken apart ("16gb" to "16 gb"), and the 's of "men's" is no word: a text with one may be any boy's.
     """
-    text = _POSSESSIVE.sub("", _GLUED.sub(r"\1 \2", _normal(text)))
+    text = _POSSESSIVE.sub("", _GLUED.sub(r"\1 \2", normal(text)))
     vector = _EMBEDDER.embed_query(_words(text))
     return SparseVector(vector.indices, vector.values) if vector.indices else None
 
@@ -97,14 +97,14 @@ def has_code(text: str) -> bool:
 
     That is so where one word is an article number, and no size or measure, or where none is without a digit.
     """
-    words = re.findall(r"[^\W_]+", _normal(text))
+    words = re.findall(r"[^\W_]+", normal(text))
     return bool(words) and (all(map(_digits, words)) or bool(codes(text)))
 
 
 def codes(text: str) -> dict[str, tuple[int, ...]]:
     """The article numbers in a query, as they stand there, with the numbers of the words that items have for them."""
     found: dict[str, tuple[int, ...]] = {}
-    for match in _CODE.finditer(_normal(text)):
+    for match in _CODE.finditer(normal(text)):
         if _COUNTED.fullmatch(match.group()):
             continue
         words = {re.sub(r"[\W_]", "", match.group()), *re.findall(r"[^\W_]+", match.group())}
@@ -144,7 +144,7 @@ def required(phrase: str) -> list[int]:
 
 def _numbers(text: str) -> list[int]:
     """Numbers of the words in their order, those that say nothing left out."""
-    text = _normal(text)
+    text = normal(text)
     words = re.findall(r"\w+", _UNSPACED.sub(lambda run: f" {' '.join(run.group())} ", text))
     return [number for word in words if (number := _number(word)) is not None]
 
@@ -164,14 +164,14 @@ def _pair(pair: tuple[int, int]) -> int:
     return (1 << 32) | zlib.crc32(pair[0].to_bytes(8) + pair[1].to_bytes(8))  # beyond every word's number
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
     """One form of each character, without half surrogate pairs: they are no Unicode and would stop the embedder."""
     return unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
 
 
 def _words(text: str) -> str:
     """A text that the embedder cuts rightly at spaces and punctuation. Items and queries both come this way."""
-    text = _normal(text)
+    text = normal(text)
     codes = [
         re.sub(r"[\W_]", "", match.group()) for match in _JOINED.finditer(text) if not _DECIMAL.fullmatch(match.group())
     ]
@@ -180,7 +180,7 @@ def _words(text: str) -> str:
 
 def spaced(text: str) -> str:
     """A text in which runs of scripts without spaces are single characters and pairs of neighbours."""
-    return _UNSPACED.sub(_characters_and_pairs, _normal(text))
+    return _UNSPACED.sub(_characters_and_pairs, normal(text))
 
 
 def _characters_and_pairs(match: re.Match[str]) -> str:

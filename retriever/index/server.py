@@ -20,7 +20,7 @@ from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
 from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
 from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, caller_payload, chunks, dense_query
-from retriever.index.question import Question
+from retriever.index.query import IndexQuery
 from retriever.index.results import Hit, IndexUnavailable, ModelMismatch, SearchResult
 from retriever.index.selection import Values
 from retriever.index.server_first_page import CALLERS, FirstPage
@@ -218,7 +218,7 @@ class ServerIndex(ItemIndex):
             )
         return [str(record.id) for record in records], None if following is None else str(following)
 
-    async def _first_page(self, asked: Question, limit: int) -> SearchResult | None:
+    async def _first_page(self, asked: IndexQuery, limit: int) -> SearchResult | None:
         vectors, words, filter = asked.vectors, asked.words, asked.filter
         ideal = 0.0 if words is None else self._words.known_ideal(asked.text, words)
         if vectors is None or ideal is None or limit >= fusion.CANDIDATES:
@@ -243,7 +243,7 @@ class ServerIndex(ItemIndex):
         near = models.Prefetch(query=dense_query(query), using="dense", limit=depth, filter=allowed)
         return near.model_copy(update={"params": self._cluster.search_params()})
 
-    async def _candidates(self, asked: Question, depths: Sequence[int]) -> list[fusion.Candidates]:
+    async def _candidates(self, asked: IndexQuery, depths: Sequence[int]) -> list[fusion.Candidates]:
         query, words = asked.vectors, asked.words
         allowed = _server_filter(asked.filter)
         alike = words and models.SparseVector(indices=words.indices, values=words.values)

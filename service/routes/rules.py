@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from service.access import ANY_KEY, INGEST_KEY, GuardedRoute
-from service.choice import boosts_of
+from service.page_options import boosts_of
 from service.problems import filter_errors_in, responses
 from service.routes.parameters import not_modified, tags_of
 from service.routes.requests import body_of

@@ -154,7 +154,7 @@ async def test_who_asks_for_an_article_number_gets_that_item(index: ItemIndex, a
             *(product(f"{n}", 0.7, "mug of clay", sold=n) for n in range(1, 9)),
         ]
     )
-    condition = (await index.with_known_codes(asked))[1] if named else None
+    condition = (await index.resolve_article_numbers(asked))[1] if named else None
     boosts = [Boost(SOLD, 1.0), Boost(await condition_of(index, {"sold": 0}), -1.0)]
     found = await index.search(NEAR, asked, limit=9, named=condition, boosts=boosts)
     assert found.hits[0].id == "it"

@@ -16,7 +16,7 @@ from retriever.index.fields import WORDS_KEY, FieldValue, key
 from retriever.index.filters import And, AnyOf, Condition, Not, parse
 from retriever.index.fusion import Candidates
 from retriever.index.lexical import required
-from retriever.index.question import Question
+from retriever.index.query import IndexQuery
 from tests.contract.helpers import DIM, PRECISION, best_first, item, query
 
 pytestmark = pytest.mark.anyio
@@ -340,7 +340,7 @@ async def test_no_more_is_looked_at_than_decides_the_order(index: ItemIndex, mon
     monkeypatch.setattr(selection, "POOL", (10, 100))
     candidates, looked = index._candidates, list[Sequence[int]]()
 
-    async def counted(asked: Question, depths: Sequence[int]) -> list[Candidates]:
+    async def counted(asked: IndexQuery, depths: Sequence[int]) -> list[Candidates]:
         looked.append(depths)
         return await candidates(asked, depths)
 

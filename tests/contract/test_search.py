@@ -163,7 +163,7 @@ async def test_an_article_number_of_several_words_comes_first(index: ItemIndex, 
             IndexedItem("often", 0.1 * query(0)[None], f"{parts[-1]} " * 9, {}),
         ]
     )
-    _, named = await index.with_known_codes(code)
+    _, named = await index.resolve_article_numbers(code)
     for _ in range(2):  # a server's words are counted after the first
         found = (await index.search(query(0), code, limit=5, named=named, lexical_weight=3, explain=explain)).hits
         assert found[0].id == "own"
@@ -174,7 +174,7 @@ async def test_an_article_number_of_several_words_comes_first(index: ItemIndex, 
 async def test_an_article_number_written_apart_is_found_as_one(index: ItemIndex, typed: str) -> None:
     others = [IndexedItem(str(n), query(0)[None], f"watch SKO {n}66", {}) for n in (2, 3)]
     await index.upsert([*others, IndexedItem("own", -query(0)[None], "watch PLO 166", {})])
-    assert (await index.with_known_codes(typed))[0] == typed
+    assert (await index.resolve_article_numbers(typed))[0] == typed
     assert (await index.search(query(0), typed, limit=1, lexical_weight=3)).hits[0].id == "own"
 
 
@@ -183,18 +183,18 @@ async def test_an_article_number_typed_apart_finds_the_one_word_of_its_item(inde
     first, second = typed.split()
     others = [IndexedItem(one, 0.1 * query(0)[None], f"watch {one} 7", {}) for one in (first, second)]
     await index.upsert([*others, IndexedItem("own", -query(0)[None], f"watch {first}{second}", {})])
-    known, named = await index.with_known_codes(typed)
+    known, named = await index.resolve_article_numbers(typed)
     assert (await index.search(query(0), known, limit=1, named=named, lexical_weight=3)).hits[0].id == "own"
     many = [item(str(n), text=f"pack {first}{second}") for n in range(8)]
     await index.upsert(many)
-    assert (await index.with_known_codes(typed))[1] is None
+    assert (await index.resolve_article_numbers(typed))[1] is None
 
 
 async def test_what_many_items_have_is_no_article_number(index: ItemIndex) -> None:
     await index.upsert([item(str(i), text="mug, 330 ml") for i in range(9)] + [item("kettle", text="steel, TAN 215")])
-    assert (await index.with_known_codes("330 ml"))[1] is None
-    assert (await index.with_known_codes("steel 330"))[1] is None
-    assert (await index.with_known_codes("TAN 215"))[1] is not None
+    assert (await index.resolve_article_numbers("330 ml"))[1] is None
+    assert (await index.resolve_article_numbers("steel 330"))[1] is None
+    assert (await index.resolve_article_numbers("TAN 215"))[1] is not None
 
 
 async def test_an_article_number_leaves_other_words_their_worth(index: ItemIndex) -> None:
@@ -203,7 +203,7 @@ async def test_an_article_number_leaves_other_words_their_worth(index: ItemIndex
     await index.upsert(
         [dataclasses.replace(item(str(i), text=text), fields={"kind": "ab"[i % 2]}) for i, text in enumerate(texts)]
     )
-    _, named = await index.with_known_codes("size 12 shoes")
+    _, named = await index.resolve_article_numbers("size 12 shoes")
     plain = await index.search(query(0), "size 12 shoes", limit=5, explain=True)
     first = await index.search(query(0), "size 12 shoes", limit=5, named=named, explain=True)
     assert first.hits[0].id == "0"
@@ -306,8 +306,9 @@ async def test_pages_join_without_gaps_or_repeats(index: ItemIndex, monkeypatch:
 
 async def test_article_numbers_that_no_item_has_are_left_out_whole(index: ItemIndex) -> None:
     await index.upsert([item("a", text="mug KC-17204")])
-    assert (await index.with_known_codes("red KC-17204 99887766"))[0] == "red KC-17204"
-    assert (await index.with_known_codes("12345 red AB-12345"))[0] == "red"
+    assert (await index.resolve_article_numbers("red KC-17204 99887766"))[0] == "red KC-17204"
+    assert (await index.resolve_article_numbers("12345 red AB-12345"))[0] == "red"
+    assert (await index.resolve_article_numbers("xk\u20119921 red xk9921²"))[0] == "red", "in any characters"
 
 
 @pytest.mark.parametrize(("typed", "known"), [("1639sl 03", ""), ("xk9921 03 mug", "03 mug"), ("03", "03")])
@@ -316,7 +317,7 @@ async def test_figures_beside_a_number_that_no_item_has_are_a_part_of_it(
 ) -> None:
     """The id "grocery-03" has them."""
     await index.upsert([item("grocery-03", text="Satsumas grocery-03")])
-    assert (await index.with_known_codes(typed))[0] == known
+    assert (await index.resolve_article_numbers(typed))[0] == known
 
 
 @pytest.mark.parametrize("weight", [0, 0.4, 3])

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from retriever.index import Boost
-from retriever.index.boost import Reach, boosted, by_place, reach_of
+from retriever.index.boost import BoostDepth, boost_depth, boosted, by_place
 from retriever.index.fusion import Ranked
-from retriever.index.question import Question
+from retriever.index.query import IndexQuery
 
 SOLD = '_index.number."sold"'
 
 
-def question(*weights: float, pinned: tuple[str, ...] = ()) -> Question:
+def question(*weights: float, pinned: tuple[str, ...] = ()) -> IndexQuery:
     boosts = tuple(Boost(SOLD, weight) for weight in weights)
-    return Question(np.ones((1, 2), dtype=np.float32), "", None, 0.0, None, None, pinned, boosts)
+    return IndexQuery(np.ones((1, 2), dtype=np.float32), "", None, 0.0, None, None, pinned, boosts)
 
 
 def ranking(step: float, count: int = 300) -> list[Ranked]:
@@ -34,20 +34,20 @@ def ranking(step: float, count: int = 300) -> list[Ranked]:
 def test_what_boosts_cannot_lift_to_the_first_page_is_left_alone(
     weights: tuple[float, ...], step: float, expected: int
 ) -> None:
-    assert reach_of(ranking(step), question(*weights), grouped=False) == Reach(expected, 0.8)
-    assert reach_of(ranking(step), question(*weights), grouped=True) == Reach(1000, 0.8)
+    assert boost_depth(ranking(step), question(*weights), grouped=False) == BoostDepth(expected, 0.8)
+    assert boost_depth(ranking(step), question(*weights), grouped=True) == BoostDepth(1000, 0.8)
 
 
 def test_how_far_boosts_look_does_not_depend_on_how_much_is_ranked() -> None:
     late = [*ranking(0.001), Ranked("late", 0.1, 0.95, 0.0)]
     for many in (200, 250, 301):
-        assert reach_of(late[:many], question(0.1), grouped=False) == Reach(200, 0.8)
-    assert reach_of(late[:199], question(0.1), grouped=False) == Reach(200, 0.8), "these are all that there are"
+        assert boost_depth(late[:many], question(0.1), grouped=False) == BoostDepth(200, 0.8)
+    assert boost_depth(late[:199], question(0.1), grouped=False) == BoostDepth(200, 0.8), "these are all that there are"
 
 
 def test_hits_behind_what_is_looked_at_follow_as_they_were() -> None:
     ranked = ranking(0.002)
-    found = boosted(ranked, question(0.2), Reach(200, 0.8), [{"199": 1.0, "200": 1.0}])
+    found = boosted(ranked, question(0.2), BoostDepth(200, 0.8), [{"199": 1.0, "200": 1.0}])
     order = [one.point_id for one in found]
     assert order[200:] == [f"{n}" for n in range(200, 300)]
     assert [(one.point_id, one.boost) for one in found if one.boost] == [("199", pytest.approx(0.16))]

@@ -20,8 +20,8 @@ from service.app import create_app
 from service.archive import Manifest, Reader, Writer
 from service.data_folder import RESTORING
 from service.export import Exported, export, from_lines, to_lines
+from service.from_settings import generations_of
 from service.media import MediaStore
-from service.opening import generations_of
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 

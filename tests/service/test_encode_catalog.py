@@ -22,8 +22,8 @@ from service import encode_catalog, load_catalog
 from service.app import create_app
 from service.encode_catalog import prepared
 from service.encoded import SCHEMA, Folder, Manifest
+from service.from_settings import generations_of
 from service.media import PictureLimits
-from service.opening import generations_of
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 

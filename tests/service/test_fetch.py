@@ -16,8 +16,8 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.fetch import _PORTS, PictureFetcher, is_public
-from service.lookup import Lookup
 from service.problems import Problem
+from service.resolver import Resolver
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 from tests.service.test_problems import check
@@ -97,7 +97,7 @@ def fetcher(*ports: int, names: dict[str, list[str]] = NAMES, **changed: Any) ->
     """One that reaches the test's server by the name shop.example, or by 127.0.0.1 if that is what a host means."""
 
     async def looked_up(host: str, port: int) -> Sequence[str]:
-        return names[host] if host in names else await Lookup(1, 10).addresses(host, port)
+        return names[host] if host in names else await Resolver(1, 10).addresses(host, port)
 
     options: dict[str, Any] = {"max_pictures": 8, "max_bytes": 100_000, "max_item_bytes": 200_000, "seconds": 10}
     options |= {"resolve": looked_up, **changed}

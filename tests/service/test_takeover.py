@@ -21,8 +21,8 @@ from retriever.index.edge_opening import LOCK
 from retriever.index.generations import EdgeGenerations, Generation
 from service import reindex, takeover
 from service.app import create_app
+from service.from_settings import generations_of
 from service.index_copy import IndexCopy
-from service.opening import generations_of
 from service.schemas import ItemFields
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from training.prepare.job import Job
-from training.prepare.near import families
+from training.prepare.near_duplicates import families
 
 FEW = 10  # items that a validation query may bring along in any case
 

@@ -18,7 +18,7 @@ from training import evaluate, finetune
 from training.data import Source, normalise
 from training.formats import read_gallery, read_train, read_valid
 from training.prepare.__main__ import main
-from training.prepare.near import families
+from training.prepare.near_duplicates import families
 from training.prepare.pictures import check, data_url
 from training.prepare.sources import SourceItem, records
 

@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 
 from retriever.index.listing import Listing
 from service.app import create_app
+from service.catalogue_scan import CatalogueScan
 from service.lexicon import Lexicon
 from service.media import MediaStore, PictureLimits, decode
 from service.settings import Settings
-from service.stocktaking import StockTaking
 from tests.service.helpers import picture_file, post_item
 
 
@@ -45,7 +45,7 @@ def test_pictures_that_are_gone_are_told_at_the_start(settings: Settings, caplog
 def test_pictures_that_are_replaced_meanwhile_are_not_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     media = MediaStore(tmp_path)
-    stock = StockTaking(Lexicon())
+    stock = CatalogueScan(Lexicon())
     picture = decode(io.BytesIO(picture_file()), PictureLimits(10**6, 64, 10**6))
     (old,) = media.save("a", [picture])
     stored = {"id": "a", "title": "mug", "description": "", "attributes": {}, "category": [], "images": [{"file": old}]}

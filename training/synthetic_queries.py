@@ -1,11 +1,11 @@
-"""Queries that nobody typed, for teachers to answer: `python -m training.questions --train captions.json …`.
+"""Queries that nobody typed, for teachers to answer: `python -m training.synthetic_queries --train captions.json …`.
 
 A small model learns the few queries of a training file by heart. Here are more of them: words of a text, a query that
 lost some words, halves of two queries. The items whose texts the teachers (`training.teacher`) find most similar count
 as their answers, and those that follow with a margin (`training.mine`) as hard negatives, so that the file is trained
 on as any other:
 
-    python -m training.questions --train captions.json --teacher runs/teacher --output questions.json
+    python -m training.synthetic_queries --train captions.json --teacher runs/teacher --output questions.json
     python -m training.finetune --train questions.json --negatives questions.negatives.jsonl --teacher runs/teacher …
 
 Source: a teacher that labels generated queries, as in GPL (Wang et al., arXiv 2112.07577), with words drawn from the
@@ -125,7 +125,7 @@ def answers(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m training.questions",
+        prog="python -m training.synthetic_queries",
         description="Make up queries and let teachers answer them, for training.finetune --teacher.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

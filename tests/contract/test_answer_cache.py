@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from retriever.index import IndexedItem
+from retriever.index.answer_cache import AnswerCache
 from retriever.index.edge import EdgeIndex
 from retriever.index.edge_process import EngineProcess
 from retriever.index.filters import Among, Not, conjoin, parse
-from retriever.index.kept import Kept
 from retriever.index.points import point_id
 from tests.contract.helpers import DIM, item
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_an_answer_that_a_write_overtook_is_not_kept() -> None:
-    kept, overtaken = Kept(), asyncio.Event()
+    kept, overtaken = AnswerCache(), asyncio.Event()
 
     async def slow() -> int:
         await overtaken.wait()
@@ -62,8 +62,8 @@ async def test_what_is_left_beside_an_item_is_counted_once_for_all_who_look_at_i
 
 
 async def test_only_so_many_answers_are_kept_and_none_to_a_long_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retriever.index.kept._MOST", 2)
-    kept, asked = Kept(), []
+    monkeypatch.setattr("retriever.index.answer_cache._MOST", 2)
+    kept, asked = AnswerCache(), []
 
     async def ask(question: str) -> str:
         async def answer() -> str:

@@ -23,7 +23,7 @@ class Boost:
 
 
 @dataclass(frozen=True)
-class Question:
+class IndexQuery:
     """By what items are ranked, and which of them."""
 
     vectors: Floats | None  # (M, D): their MaxSim add up; None: words decide alone

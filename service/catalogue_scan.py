@@ -11,7 +11,7 @@ from service.payload import picture_files
 log = logging.getLogger(__name__)
 
 
-class StockTaking:
+class CatalogueScan:
     """Learns the words of every stored item once: as it comes by, or as somebody is about to write it."""
 
     def __init__(self, lexicon: Lexicon) -> None:

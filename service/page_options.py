@@ -11,7 +11,7 @@ from service.search_schemas import BoostBy, Page, SortBy
 
 
 @dataclass(frozen=True)
-class Choice:
+class PageOptions:
     """Which items a page is of, and how they stand."""
 
     filter: Condition | None
@@ -20,7 +20,7 @@ class Choice:
     group: str | None
 
 
-def choice_of(page: Page, condition: Condition | None, fields: Fields, *, ranked: bool) -> Choice:
+def page_options(page: Page, condition: Condition | None, fields: Fields, *, ranked: bool) -> PageOptions:
     """Raises FilterError.
 
     Args:
@@ -33,7 +33,7 @@ def choice_of(page: Page, condition: Condition | None, fields: Fields, *, ranked
     else:
         sort = [_order(page.sort, fields)]
     boosts = [boost for n, one in enumerate(page.boost or ()) for boost in boosts_of(one, fields, f"boost[{n}]")]
-    return Choice(conjoin(own, condition), sort, boosts, _group(page.group_by, fields) if page.group_by else None)
+    return PageOptions(conjoin(own, condition), sort, boosts, _group(page.group_by, fields) if page.group_by else None)
 
 
 def boosts_of(by: BoostBy, fields: Fields, path: str) -> list[Boost]:

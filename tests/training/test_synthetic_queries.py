@@ -104,7 +104,7 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_asked(
     with pytest.raises(SystemExit):
         questions.main(["--train", str(captions / "pairs.json"), "--teacher", "none", "--output", output])
     error = capsys.readouterr().err
-    assert error.startswith("python -m training.questions: ")
+    assert error.startswith("python -m training.synthetic_queries: ")
     assert output.split("/")[0] in error
 
 
@@ -119,4 +119,4 @@ def test_a_disk_that_is_full_ends_in_one_line(
     train = ["--train", str(captions / "pairs.json"), "--teacher", str(encoder), "--count", "2"]
     with pytest.raises(SystemExit):
         questions.main([*train, "--output", str(tmp_path / "questions.json")])
-    assert capsys.readouterr().err.splitlines()[-1] == "python -m training.questions: No space left on device"
+    assert capsys.readouterr().err.splitlines()[-1] == "python -m training.synthetic_queries: No space left on device"

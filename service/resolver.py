@@ -27,7 +27,7 @@ def ask_system(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class Lookup:
+class Resolver:
     """Asks for `at_once` hosts at a time, and waits `seconds` for each."""
 
     def __init__(

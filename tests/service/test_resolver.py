@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from service.fetch import PictureFetcher
-from service.lookup import Lookup, Unanswered
 from service.problems import Problem
+from service.resolver import Resolver, Unanswered
 
 
 class NameServer:
@@ -35,7 +35,7 @@ def names() -> Iterator[NameServer]:
 
 def test_hosts_that_do_not_answer_hold_up_no_other(names: NameServer) -> None:
     async def main() -> None:
-        lookup = Lookup(16, 30, names)
+        lookup = Resolver(16, 30, names)
         silent = [asyncio.create_task(lookup.addresses(f"silent-{n}.example", 80)) for n in range(15)]
         assert await lookup.addresses("shop.example", 80) == ["192.0.2.1"]
         await asyncio.wait_for(asyncio.to_thread(str), 30)  # nor anything else that works in a thread
@@ -51,7 +51,7 @@ def test_a_host_that_did_not_answer_is_asked_for_again_after_a_minute(names: Nam
 
     async def main() -> None:
         nonlocal now
-        lookup = Lookup(2, 0.5, names, clock=lambda: now)
+        lookup = Resolver(2, 0.5, names, clock=lambda: now)
         for later, asked in ((0, 1), (59, 1), (1, 2)):
             now += later
             with pytest.raises(Unanswered):
@@ -63,7 +63,7 @@ def test_a_host_that_did_not_answer_is_asked_for_again_after_a_minute(names: Nam
 
 def test_every_host_that_did_not_answer_is_remembered(names: NameServer) -> None:
     async def main() -> None:
-        lookup = Lookup(4, 0.1, names, clock=lambda: 1000.0)
+        lookup = Resolver(4, 0.1, names, clock=lambda: 1000.0)
         for host in ("silent-a.example", "silent-b.example") * 2:
             with pytest.raises(Unanswered):
                 await lookup.addresses(host, 80)
@@ -74,7 +74,7 @@ def test_every_host_that_did_not_answer_is_remembered(names: NameServer) -> None
 
 def test_waiting_for_a_thread_says_nothing_of_a_host(names: NameServer) -> None:
     async def main() -> None:
-        lookup = Lookup(1, 0.5, names)
+        lookup = Resolver(1, 0.5, names)
         for host in ("silent.example", "shop.example"):
             with pytest.raises(Unanswered):
                 await lookup.addresses(host, 80)
@@ -90,7 +90,7 @@ def test_waiting_for_a_thread_says_nothing_of_a_host(names: NameServer) -> None:
 
 
 def test_a_picture_of_such_a_host_is_refused_with_the_reason(names: NameServer) -> None:
-    resolve = Lookup(1, 0.05, names).addresses
+    resolve = Resolver(1, 0.05, names).addresses
     getter = PictureFetcher(
         enabled=True, max_pictures=8, max_bytes=1000, max_item_bytes=1000, seconds=30, resolve=resolve
     )

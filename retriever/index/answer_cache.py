@@ -13,7 +13,7 @@ _MOST = 1000  # answers
 _LONGEST = 10_000  # characters of a question; what is longer than shops' pages ask would take the memory of many
 
 
-class Kept:
+class AnswerCache:
     """The latest answers, by question. Used in the event loop alone."""
 
     def __init__(self) -> None:

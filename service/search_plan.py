@@ -10,7 +10,7 @@ from service.encoder import EncodedQuery
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchPlan:
     """What is looked for, rows `(M, D)` whose MaxSim add up and words for BM25, and what is to be done with it."""
 
     rows: Floats | None
@@ -37,4 +37,4 @@ class Asked:
         return self.text, repr(self.condition), self.picture, repr(self.boosts)
 
 
-EVERYTHING = Asked(None, "", 0.0)
+EVERYTHING = SearchPlan(None, "", 0.0)
