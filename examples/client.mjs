@@ -234,8 +234,9 @@ export class Client {
       const answer = await fetch(this.#url + path, options);
       if (answer.ok) return answer;
       if (![429, 503].includes(answer.status) || attempt === RETRIES) throw await problem(answer);
-      const pause = Number(answer.headers.get("Retry-After") ?? 1) * (1 + Math.random() / 4); // not all together again
-      await new Promise((resolve) => setTimeout(resolve, 1000 * pause));
+      const asked = Number(answer.headers.get("Retry-After") ?? 1);
+      const pause = Number.isNaN(asked) ? 1 : asked; // a date, where something between us and the service asks
+      await new Promise((resolve) => setTimeout(resolve, 1000 * pause * (1 + Math.random() / 4))); // not all together
     }
   }
 }

@@ -345,7 +345,8 @@ class Client:
             answer = self._http.request(method, path, **request)
             if answer.status_code not in (429, 503) or attempt == RETRIES:
                 break
-            pause = float(answer.headers.get("Retry-After", "1"))
+            asked = answer.headers.get("Retry-After", "")  # a date, where something between us and the service asks
+            pause = float(asked) if asked.isdigit() else 1.0
             time.sleep(pause * random.uniform(1, 1.25))  # many clients should not come back together
         if answer.is_error:
             raise _problem(answer)

@@ -2,14 +2,15 @@
 
 import html
 import re
+import unicodedata
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 
 # An amount with a currency before or behind it, and the two ways to write one: 1,299.00 and 1.299,00.
-_PRICE = re.compile(r"(?:[^\d+\-−–]*[^\d+\-−–.,])?(\d[\d.,'’\s]*?)\D*")
-_POINT = re.compile(r"(\d+|[1-9]\d{0,2}(?:[,'’\s]\d{3})+)(?:\.(\d+))?")
-_COMMA = re.compile(r"(\d+|[1-9]\d{0,2}(?:[.'’\s]\d{3})+)(?:,(\d{1,2}))?")
+_PRICE = re.compile(r"(?:[^\d+\-−–]*[^\d+\-−–.,])?([0-9][0-9.,'’\s]*?)\D*")
+_POINT = re.compile(r"([0-9]+|[1-9][0-9]{0,2}(?:[,'’\s][0-9]{3})+)(?:\.([0-9]+))?")
+_COMMA = re.compile(r"([0-9]+|[1-9][0-9]{0,2}(?:[.'’\s][0-9]{3})+)(?:,([0-9]{1,2}))?")
 
 # What makes a text HTML: "2<3" and "for <size>" do not.
 _TAG = re.compile(
@@ -41,7 +42,7 @@ Rows = Iterator[tuple[int, Cells | BadRow]]  # after the line on which each begi
 
 def amount(name: str, text: str) -> float:
     """The amount of a price. Raises ValueError: it is none, or could be two."""
-    match = _PRICE.fullmatch(text)
+    match = _PRICE.fullmatch(unicodedata.normalize("NFKC", text))  # East Asian keyboards write full-width digits
     readings = [written.fullmatch(match[1]) for written in (_POINT, _COMMA)] if match else []
     amounts = {float(f"{re.sub(r'[^0-9]', '', one[1])}.{one[2] or 0}") for one in readings if one}
     if len(amounts) != 1:  # none, or two: 1.299 is a little more than one, or a thousand and more

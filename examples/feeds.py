@@ -15,6 +15,10 @@ from examples.feed_values import BadRow, Cells, Rows
 
 ENDINGS = (".csv", ".tsv", ".txt")
 
+# Descriptions in HTML hold whole pictures in base64. Python's own bound, 128 KiB, would stop in the middle of such a
+# cell, and read the rest of it as rows.
+csv.field_size_limit(64 << 20)
+
 
 class UnreadableFeed(Exception):
     """This file cannot be read as products, for the reason given."""

@@ -159,15 +159,18 @@ def ids_in(request: httpx.Request) -> list[str]:
 
 
 def test_bulk_reads_answers_between_pieces_and_sends_one_again_after_an_overload(
-    answering: Callable[[Answer], Client],
+    answering: Callable[[Answer], Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[list[str]] = []
-    refusals = [429, 503]
+    refusals = [(429, "0"), (503, "Sat, 28 Nov 2026 12:00:00 GMT")]
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
 
     def answer(request: httpx.Request) -> httpx.Response:
         sent.append(ids_in(request))
         if len(sent) > 1 and refusals:
-            return httpx.Response(refusals.pop(), headers={"Retry-After": "0"})
+            status, asked = refusals.pop()
+            return httpx.Response(status, headers={"Retry-After": asked})
         return httpx.Response(200, content=stored(sent[-1]))
 
     taken: list[str] = []
@@ -182,6 +185,8 @@ def test_bulk_reads_answers_between_pieces_and_sends_one_again_after_an_overload
     assert len(taken) == 500, "the rest is made when it is wanted"
     assert [one["line"] for one in results] == list(range(2, 601))
     assert sent == [taken[:500], taken[500:], taken[500:], taken[500:]]
+    assert 1 <= pauses[0] <= 1.25, "a date is of no use to a clock that may be wrong"
+    assert pauses[1:] == [0]
 
 
 def test_bulk_sends_few_lines_at_a_time_that_hold_pictures(answering: Callable[[Answer], Client]) -> None:

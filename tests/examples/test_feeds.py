@@ -64,6 +64,13 @@ def test_columns_have_many_names(feed: Any) -> None:
     assert product.fields["attributes"] == {"google_product_category": "166"}
 
 
+def test_a_picture_in_a_description_is_no_end_of_its_cell(feed: Any) -> None:
+    picture = f'<img src=""data:image/png;base64,{"A" * 200_000}"">'
+    one, two = feed(f'id,title,description\n1,Mug,"<p>Of clay</p>{picture}\n<p>red, blue</p>"\n2,Lamp,\n')
+    assert fields(one)["description"] == "Of clay\nred, blue"
+    assert two.id == "2"
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
@@ -80,13 +87,14 @@ def test_columns_have_many_names(feed: Any) -> None:
         ("Rs. 500", 500),
         ("0.125", 0.125),
         ("19.-", 19),
+        ("１２００円", 1200),
     ],
 )
 def test_prices_as_people_write_them(feed: Any, written: str, meant: float) -> None:
     assert fields(feed(f"id;price\n1;{written}\n")[0])["price"] == meant
 
 
-@pytest.mark.parametrize("written", ["on request", "1.299", "-5", "12.50.30", "10 - 20 EUR", "1e3"])
+@pytest.mark.parametrize("written", ["on request", "1.299", "-5", "12.50.30", "10 - 20 EUR", "1e3", "₹१२९९"])
 def test_a_price_that_is_none_or_could_be_two_is_named_with_its_line(feed: Any, written: str) -> None:
     one, rejected = feed(f"id;title;price\n1;'a;3\n2;b;{written}\n")
     assert one.id == "1"
