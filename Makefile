@@ -75,12 +75,15 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }  # half of one would pass for made the next time
 
+# What is imported is compiled then: to compile all that is installed takes minutes, most of it for nothing.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
 .make/serve: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(INSTALL) -e .
 	@mkdir -p .make && touch $@
 
 .make/dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,prepare,ray,dev]'
+	$(INSTALL) -e '.[train,prepare,ray,dev]'
 	@mkdir -p .make && touch .make/serve $@
 
 # Apart, since they are no part of what they look at.

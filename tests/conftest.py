@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from retriever.index import edge_process
 from retriever.model import FusedRetriever
 from retriever.torch_model import TorchModel
 from tests import forks
+from tests.end_to_end.serving import Running, running
 
 torch.set_num_threads(1)
 
@@ -95,3 +97,9 @@ def tiny_cache(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
         for precision in ("fp32", "int8"):
             onnx_export.export(tiny_checkpoint, precision)
     return cache
+
+
+@pytest.fixture(scope="session")
+def running_tiny(tiny_checkpoint: Path, tiny_cache: Path) -> Running:
+    """A service in a process of its own, with the tiny model's graphs: to import torch would take most of its start."""
+    return partial(running, model=tiny_checkpoint, XDG_CACHE_HOME=str(tiny_cache))

@@ -23,6 +23,7 @@ FEW_STEPS = "4"
 
 
 def serve_and_search(folder: Path) -> None:
+    python(["retriever.export"])  # as `make run` does
     data, port = folder / "data", free_port()
     server = Server(data, SHIPPED / "compact", port, SEARCH_DEMO_CATALOGUE="true", OMP_NUM_THREADS="2")
     try:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -67,3 +67,7 @@ def running(data_dir: Path, model: Path, **settings: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.kill()
+
+
+Running = Callable[..., contextlib.AbstractContextManager[Server]]
+"""`running` with a certain model: a data folder and settings → a service that answers."""

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.helpers import NDJSON
-from tests.end_to_end.serving import Server, running
+from tests.end_to_end.serving import Running, Server
 
 QUEUE = 32
 FILES = 1024  # that the service may have open: the usual limit
@@ -35,12 +35,12 @@ def open_files(most: int) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, running_tiny: Running) -> Iterator[Server]:
     settings = {"SEARCH_QUERY_CACHE": "0", "SEARCH_MAX_QUEUE": str(QUEUE), "SEARCH_LOG_LEVEL": "WARNING"}
     settings["SEARCH_CLIENT_SECONDS"] = "600"
     with (
         open_files(FILES),
-        running(tmp_path_factory.mktemp("load") / "data", tiny_checkpoint, **settings) as server,
+        running_tiny(tmp_path_factory.mktemp("load") / "data", **settings) as server,
     ):
         lines = "\n".join(json.dumps({"id": f"item-{n}", "title": f"red mug number {n}"}) for n in range(30))
         httpx.post(f"{server.url}/items/bulk", content=lines, headers=NDJSON, timeout=300).raise_for_status()

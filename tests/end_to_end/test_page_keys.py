@@ -1,14 +1,13 @@
 """The page of a service that has keys, and the pages' policy in a real browser."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from tests.end_to_end.conftest import picture
-from tests.end_to_end.serving import Server, running
+from tests.end_to_end.serving import Running, Server
 
 pytestmark = pytest.mark.slow
 
@@ -16,9 +15,9 @@ SEARCH, BOTH = "search-key-0123456789", "key-for-both-0123456789"
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Server]:
+def locked(tmp_path_factory: pytest.TempPathFactory, running_tiny: Running) -> Iterator[Server]:
     keys = {"SEARCH_SEARCH_KEYS": f"{SEARCH},{BOTH}", "SEARCH_INGEST_KEYS": BOTH}
-    with running(tmp_path_factory.mktemp("keys") / "data", tiny_checkpoint, **keys) as server:
+    with running_tiny(tmp_path_factory.mktemp("keys") / "data", **keys) as server:
         files = {"id": (None, "mug"), "title": (None, "red mug"), "image": ("a.png", picture((200, 0, 0)))}
         httpx.post(f"{server.url}/items", files=files, headers={"X-API-Key": BOTH}, timeout=60).raise_for_status()  # type: ignore[arg-type]
         yield server

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.end_to_end.serving import Server, running
+from tests.end_to_end.serving import Running, Server
 from tests.service.helpers import picture_file
 
 pytestmark = pytest.mark.slow
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.slow
 SEARCH, INGEST = "search-key-0123456789", "ingest-key-0123456789"
 
 
-def test_sigterm_drains(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_sigterm_drains(tmp_path: Path, running_tiny: Running) -> None:
     keys = {"SEARCH_SEARCH_KEYS": SEARCH, "SEARCH_INGEST_KEYS": INGEST}
-    with running(tmp_path / "data", tiny_checkpoint, SEARCH_DRAIN_SECONDS="6", **keys) as server:
+    with running_tiny(tmp_path / "data", SEARCH_DRAIN_SECONDS="6", **keys) as server:
         with httpx.Client(base_url=server.url, timeout=120, headers={"X-API-Key": INGEST}) as client:
             lines: queue.Queue[bytes | None] = queue.Queue()
             results: list[dict[str, object]] = []
@@ -76,7 +76,7 @@ def test_sigterm_drains(tmp_path: Path, tiny_checkpoint: Path) -> None:
         assert INGEST not in log
 
     text = {"SEARCH_LOG_FORMAT": "text", "SEARCH_DRAIN_SECONDS": "0"}
-    with running(tmp_path / "data", tiny_checkpoint, **text) as server:
+    with running_tiny(tmp_path / "data", **text) as server:
         stored = httpx.get(f"{server.url}/items", headers={"X-Request-ID": "after"}).json()["items"]
         assert {item["id"] for item in stored} == {"bulk-1", "bulk-2", "late"}
         server.stop()

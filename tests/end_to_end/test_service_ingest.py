@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.end_to_end.serving import Server, running
+from tests.end_to_end.serving import Running, Server
 from tests.service.helpers import picture_file
 
 pytestmark = pytest.mark.slow
@@ -20,10 +20,10 @@ CATEGORIES = ("Home > Kitchen", ["Home > Kitchen"], '["Home", "Kitchen"]')
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, running_tiny: Running) -> Iterator[Server]:
     # A short queue, so that four workers are refused now and then and have to come back.
     tight = {"SEARCH_MAX_QUEUE": "2", "SEARCH_MAX_PICTURES": "2"}
-    with running(tmp_path_factory.mktemp("service") / "data", tiny_checkpoint, **tight) as server:
+    with running_tiny(tmp_path_factory.mktemp("service") / "data", **tight) as server:
         yield server
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.end_to_end.serving import Server, free_port, running
+from tests.end_to_end.serving import Running, Server, free_port
 from tests.service.helpers import picture_file
 
 pytestmark = pytest.mark.slow
@@ -20,9 +20,9 @@ def post(client: httpx.Client, item_id: str, colour: Any, title: str) -> httpx.R
     )
 
 
-def test_what_was_acknowledged_is_found_after_kill_9(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_what_was_acknowledged_is_found_after_kill_9(tmp_path: Path, running_tiny: Running) -> None:
     data_dir = tmp_path / "data"
-    with running(data_dir, tiny_checkpoint) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with running_tiny(data_dir) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         for n in range(5):
             assert post(client, f"mug-{n}", (50 * n, 0, 0), f"mug number{n}").status_code == 201
             found = client.post("/search", json={"query": f"number{n}"}).json()["hits"]
@@ -31,7 +31,7 @@ def test_what_was_acknowledged_is_found_after_kill_9(tmp_path: Path, tiny_checkp
         assert replaced.status_code == 200
         server.kill()
 
-    with running(data_dir, tiny_checkpoint) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with running_tiny(data_dir) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         assert client.get("/items").json()["total"] == 5
         for word, item_id in {"replaced": "mug-0", "number3": "mug-3", "mug-4": "mug-4"}.items():
             hit = client.post("/search", json={"query": word}).json()["hits"][0]
@@ -40,10 +40,10 @@ def test_what_was_acknowledged_is_found_after_kill_9(tmp_path: Path, tiny_checkp
         assert client.get("/items/mug-0").json() == replaced.json()
 
 
-def test_killed_in_the_middle_of_writing_nothing_is_half_there(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_killed_in_the_middle_of_writing_nothing_is_half_there(tmp_path: Path, running_tiny: Running) -> None:
     data_dir = tmp_path / "data"
     acknowledged: dict[str, int] = {}
-    with running(data_dir, tiny_checkpoint) as server:
+    with running_tiny(data_dir) as server:
 
         def write(writer: int) -> None:
             with httpx.Client(base_url=server.url, timeout=60) as client:
@@ -65,7 +65,7 @@ def test_killed_in_the_middle_of_writing_nothing_is_half_there(tmp_path: Path, t
         for thread in writers:
             thread.join()
 
-    with running(data_dir, tiny_checkpoint) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with running_tiny(data_dir) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stored: dict[str, Any] = {}
         cursor = None
         while True:
@@ -81,8 +81,10 @@ def test_killed_in_the_middle_of_writing_nothing_is_half_there(tmp_path: Path, t
             assert client.get(item["images"][0]["url"]).status_code == 200
 
 
-def test_sigterm_ends_it_in_order_and_the_log_says_what_ran(tmp_path: Path, tiny_checkpoint: Path) -> None:
-    with running(tmp_path / "data", tiny_checkpoint) as server:
+def test_sigterm_ends_it_in_order_and_the_log_says_what_ran(
+    tmp_path: Path, tiny_checkpoint: Path, running_tiny: Running
+) -> None:
+    with running_tiny(tmp_path / "data") as server:
         post(httpx.Client(base_url=server.url), "a", "red", "mug")
         server.stop()
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
@@ -116,7 +118,7 @@ def test_what_cannot_start_says_why_in_a_line(
     assert "Traceback" not in log
 
 
-def test_an_upload_beyond_the_limit_is_told_so_and_not_cut_off(tmp_path: Path, tiny_checkpoint: Path) -> None:
-    with running(tmp_path / "data", tiny_checkpoint, SEARCH_MAX_BODY_BYTES="100000") as server:
+def test_an_upload_beyond_the_limit_is_told_so_and_not_cut_off(tmp_path: Path, running_tiny: Running) -> None:
+    with running_tiny(tmp_path / "data", SEARCH_MAX_BODY_BYTES="100000") as server:
         answer = httpx.post(f"{server.url}/items", files={"image": ("a.png", b"x" * 3_000_000)}, timeout=60)
         assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")

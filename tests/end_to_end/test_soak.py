@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.process import family, resident_bytes
-from tests.end_to_end.serving import Server, running
+from tests.end_to_end.serving import Running, Server
 
 REQUESTS = int(os.environ.get("SOAK_REQUESTS", "1600"))
 CLIENTS = 4
@@ -130,9 +130,9 @@ def load(server: Server, requests: int, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_memory_and_file_descriptors_stay_flat(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_memory_and_file_descriptors_stay_flat(tmp_path: Path, running_tiny: Running) -> None:
     settings = {"SEARCH_QUERY_CACHE": "200", "SEARCH_LOG_LEVEL": "WARNING"}
-    with running(tmp_path / "data", tiny_checkpoint, **settings) as server:
+    with running_tiny(tmp_path / "data", **settings) as server:
         load(server, int(REQUESTS * WARM_UP), seed=0)
         figures = [footprint(server)]
         for part in range(3):

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.end_to_end.serving import running
+from tests.end_to_end.serving import Running
 
 pytestmark = pytest.mark.slow
 
@@ -52,12 +52,12 @@ def collector() -> Iterator[Collector]:
     server.server_close()
 
 
-def test_a_search_is_a_span_with_its_stages(tmp_path: Path, tiny_checkpoint: Path, collector: Collector) -> None:
+def test_a_search_is_a_span_with_its_stages(tmp_path: Path, running_tiny: Running, collector: Collector) -> None:
     settings = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
         "OTEL_SERVICE_NAME": "shop",
     }
-    with running(tmp_path / "data", tiny_checkpoint, **settings) as server:
+    with running_tiny(tmp_path / "data", **settings) as server:
         parent = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
         answer = httpx.post(f"{server.url}/search", json={"query": "mug"}, headers=parent, timeout=60)
         assert answer.status_code == 200

@@ -19,15 +19,15 @@ from pydantic import BaseModel
 from examples import client
 from examples.client import Client, Event, Rules, SearchError
 from service import event_schemas, rules, schemas, search_schemas
-from tests.end_to_end.serving import Server, running
+from tests.end_to_end.serving import Running, Server
 
 WALK = Path(__file__).parent / "client_walk.mjs"
 DESCRIPTION = "Holds 350 ml.\nDishwasher-safe."
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("clients") / "data", tiny_checkpoint, SEARCH_EVENTS="true") as server:
+def server(tmp_path_factory: pytest.TempPathFactory, running_tiny: Running) -> Iterator[Server]:
+    with running_tiny(tmp_path_factory.mktemp("clients") / "data", SEARCH_EVENTS="true") as server:
         yield server
 
 

@@ -128,12 +128,12 @@ def test_input_that_cannot_be_encoded_is_told_before_anything_starts(
     assert not (tmp_path / "out").exists()
 
 
-def run(settings: Settings, source: Path, output: Path) -> "subprocess.Popen[str]":
+def run(settings: Settings, cache: Path, source: Path, output: Path) -> "subprocess.Popen[str]":
     arguments = [str(source), output.as_uri(), "--workers", "2", "--rows", "8", "--quiet"]
-    environment = {**os.environ, "SEARCH_MODEL": settings.model, "SEARCH_INFERENCE": "torch", "OMP_NUM_THREADS": "1"}
+    environment = {"SEARCH_MODEL": settings.model, "SEARCH_INFERENCE": "onnx", "XDG_CACHE_HOME": str(cache)}
     return subprocess.Popen(
         [sys.executable, "-m", "service.encode_catalog", *arguments],
-        env={**environment, "RAY_worker_niceness": "0"},
+        env={**os.environ, **environment, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -147,6 +147,7 @@ def test_two_workers_are_killed_go_on_and_the_service_finds_what_they_encoded(
     command: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     tiny_retriever: Retriever,
+    tiny_cache: Path,
 ) -> None:
     rows = [
         {"id": f"{n}", "title": f"red mug {n}", "attributes": '{"brand": "Kiln"}', "image": None, "sku": n}
@@ -157,14 +158,14 @@ def test_two_workers_are_killed_go_on_and_the_service_finds_what_they_encoded(
     source, output = write(tmp_path / "in", rows[:200], "1"), tmp_path / "out"
     write(source, rows[200:], "2")
 
-    first = run(settings, source, output)
+    first = run(settings, tiny_cache, source, output)
     while not list(output.glob("done/*[0-9a-f].parquet")):
         assert first.poll() is None, first.communicate()
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     first.communicate()
 
-    second = run(settings, source, output)
+    second = run(settings, tiny_cache, source, output)
     said, complained = second.communicate()
     assert second.returncode == 1, complained  # one picture is none
     encoded = int(said.split()[0])
