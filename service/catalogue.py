@@ -104,7 +104,8 @@ class Catalogue:
     async def handing_over(self) -> AsyncIterator[Callable[["Catalogue"], None]]:
         """Lets writes under way finish and holds new ones back until the block ends.
 
-        It gives what names the catalogue that makes them from then on; if that is not called, they go on here.
+        It yields a function: called with another catalogue, it sends all writes there from then on. If it is not
+        called, they go on here.
         """
 
         def hand_over(successor: Catalogue) -> None:

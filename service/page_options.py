@@ -25,7 +25,7 @@ def page_options(page: Page, condition: Condition | None, fields: Fields, *, ran
 
     Args:
         condition: What holds beside the page's own filter.
-        ranked: By likeness to what is looked for; else listed, by one order, for which the engine is ready.
+        ranked: A search, which may be sorted by several fields; else a listing, by one field of numbers or dates.
     """
     own = parse(page.filter, fields) if page.filter else None
     if ranked:

@@ -196,7 +196,7 @@ class ItemIndex(Listing):
         return [selection.Chosen(one) for one in ranked], total
 
     async def _ranked(self, asked: IndexQuery, wanted: int, least: int = 0) -> list[fusion.Ranked]:
-        """The `wanted` best, by tiers of which the first is at least so deep."""
+        """The `wanted` best. Candidates come in tiers, of which the first holds at least `least`."""
         tiers, ideal = await self._tiers(asked, fusion.depths(wanted, max(fusion.CANDIDATES, least)))
         return fusion.rank(tiers, asked.lexical_weight, wanted, ideal)
 

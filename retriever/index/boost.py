@@ -19,14 +19,14 @@ _FIRST_PAGE = 20
 
 @dataclass(frozen=True)
 class BoostDepth:
-    """How far down a question's boosts look, and what a weight of 1 adds to a score."""
+    """How many of the best hits boosts put into order, and what a weight of 1 adds to a score."""
 
     many: int
     most: float
 
 
 def boost_depth(ranked: Sequence[Ranked], asked: IndexQuery, grouped: bool) -> BoostDepth:
-    """The same for every page, since it looks at the best alone, however long a ranking is."""
+    """Depends on the best 200 hits alone, so every page of a search gets the same value."""
     best = ranked[:_FEW]
     most = selection.best_of(best, words_decide=asked.vectors is None)
     if grouped:  # hundreds of hits may stand behind one that is shown

@@ -53,7 +53,7 @@ class EdgeIndex(ItemIndex):
         """Opens a model's index, and creates it if the folder holds none.
 
         Args:
-            beside: Another model's may serve from this folder.
+            beside: Open it though another model's serves from this folder, as while that is replaced.
 
         Raises:
             IndexInUse: another process has it open.

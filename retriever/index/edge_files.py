@@ -1,4 +1,4 @@
-"""What an embedded index must have in its folder. The engine opens without it, says nothing, and lacks items.
+"""Checks that no file of the engine is missing or cut off: it would open all the same, and silently lack items.
 
 The ids of a part's items lie in two files, to which the engine only appends; no part is ever replaced by another, which
 only its `optimize()` does. So after each flush, which syncs both, their sizes are recorded: neither is ever shorter.

@@ -27,7 +27,7 @@ def open_shard(folder: Path, dim: int, model_id: str, beside: bool) -> Shard:
     """A model's index in a folder, created if there is none.
 
     Args:
-        beside: Another model's may serve from this folder.
+        beside: Open it though another model's serves from this folder, as while that is replaced.
 
     Raises:
         IndexInUse: another process has it open.

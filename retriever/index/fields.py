@@ -122,7 +122,7 @@ def _moment(text: str) -> float | None:
 
 
 def fields_at(paths: Iterable[str]) -> dict[str, set[Kind]]:
-    """The fields, with their kinds, among payload paths that have an index."""
+    """Payload paths of fields as field → kinds; others are left out."""
     fields: dict[str, set[Kind]] = {}
     for path in paths:
         if found := parse_key(path):

@@ -20,8 +20,8 @@ CODE_WEIGHT = 1.0
 
 SHARPNESS = 4
 
-# BM25 of an item that is asked for by an article number of several words, in units of the most that another may have:
-# so much more that the words of all others, by the fourth power of their share of it, are worth what they always are.
+# BM25 of items that are named by their number, in units of the best BM25 of all others. Under CODE_WEIGHT, the words of
+# the others are then worth what they always are: CODE_WEIGHT / _NAMED**SHARPNESS = LEXICAL_WEIGHT.
 _NAMED = (CODE_WEIGHT / LEXICAL_WEIGHT) ** (1 / SHARPNESS)
 
 # BM25 of a word that stands once in a short text, in units of the word's IDF.

@@ -41,14 +41,14 @@ class Generations(ABC):
 
     @abstractmethod
     async def current(self) -> Generation | None:
-        """The one that serves; None where there is none, or where nobody ever said which model wrote it."""
+        """The one that serves; None where there is no index, or an old one of which no model was ever written down."""
 
     @abstractmethod
     async def open(self, model_id: str, dim: int, *, beside: bool = True) -> ItemIndex:
         """A model's index, made where it is not there yet.
 
         Args:
-            beside: Another model's may serve, and goes on. If not, this is the one that serves, or will.
+            beside: Open it though another model's serves, as while that is replaced.
 
         Raises:
             ModelMismatch: another model's serves, and this one is not to be beside it.

@@ -17,8 +17,8 @@ POOL = (1000, 10_000)  # candidates that are sorted, grouped or held against a f
 # Sorting by price must not bring junk to the top: only candidates with this share of the best are sorted.
 RELEVANCE_FLOOR = 0.75
 
-# What is not wanted takes likeness away: the best may be nothing or less then, and no share of it is a floor. So a
-# floor is never nearer to the best than it is to one of this score, which hits that are like the query go beyond.
+# Excluded words take from all scores, so that the best may be 0 or less, of which no share is a floor. The floor then
+# lies (1 - relevance_floor) × this below the best; the best of hits that are like a query is above it anyway.
 _LEAST_BEST = 0.2
 
 Values = Mapping[str, Mapping[str, list[Any]]]  # point id → key → values
@@ -52,9 +52,9 @@ class Chosen:
 def above(ranked: Sequence[Ranked], cut: Cut, *, words_decide: bool, pinned: Sequence[str]) -> list[Ranked]:
     """Those that score at least `cut.min_score`, and `cut.relevance_floor` × the best (0: all). Keeps the order.
 
-    The best is that of meaning. The words that a hit has in common with the query lift it above others of its kind, and
-    would push those out: one "black kurta" so named would leave no other. Where words decide (no query vector, or an
-    article number), the best is that of the whole score. Points that are `pinned` stay whatever they score.
+    The floor is a share of the best semantic score: one strong match of words ("black kurta", so named) would hide all
+    others of its kind. Where words decide (no query vector, or an article number), it is a share of the best whole
+    score. Points that are `pinned` stay whatever they score.
     """
     floor = -math.inf if cut.min_score is None else cut.min_score
     if cut.relevance_floor:
