@@ -99,6 +99,12 @@ def tiny_cache(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     return cache
 
 
+@pytest.fixture
+def tiny_exported(tiny_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` runs the tiny model in ONNX Runtime."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_cache))
+
+
 @pytest.fixture(scope="session")
 def running_tiny(tiny_checkpoint: Path, tiny_cache: Path) -> Running:
     """A service in a process of its own, with the tiny model's graphs: to import torch would take most of its start."""

@@ -21,6 +21,7 @@ from training.formats import GalleryItem, read_gallery
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiny_exported")
 def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) -> None:
     arguments = ["--model", str(tiny_checkpoint), "--output", str(tmp_path), "--sizes", "40", "--batches", "1,2"]
     arguments += [
@@ -69,6 +70,7 @@ def test_every_part_runs_at_a_small_size(tiny_checkpoint: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiny_exported")
 def test_the_hand_written_peer_runs_beside_the_service(tiny_checkpoint: Path, tmp_path: Path) -> None:
     arguments = ["--model", str(tiny_checkpoint), "--output", str(tmp_path), "--size", "30", "--clients", "1"]
     rows = peers.main([*arguments, "--seconds", "0.3", "--rounds", "1"])

@@ -22,7 +22,7 @@ def own_precision() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("own_precision")
+@pytest.mark.usefixtures("own_precision", "tiny_exported")
 def test_every_part_runs_at_a_small_size(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
