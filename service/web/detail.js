@@ -25,7 +25,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
   // Nobody has read "Really delete?" yet who clicks twice, or holds a key down.
   remove.addEventListener("keydown", (event) => event.repeat && event.preventDefault());
   remove.addEventListener("click", async (event) => {
-    if (event.detail > 1) return;
+    if (event.detail > 1 || remove.ariaDisabled) return;
     if (remove.dataset.sure !== "yes") {
       remove.dataset.sure = "yes";
       remove.textContent = "Really delete?";
@@ -33,7 +33,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
     }
     const of = item;
     const isShown = () => dialog.open && item.id === of.id; // and not another one by now
-    remove.disabled = true;
+    remove.ariaDisabled = "true"; // `disabled` would take the focus from it
     try {
       await deleteItem(of);
       if (isShown()) dialog.close();
@@ -45,7 +45,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
         disarm();
       } else toast(`${of.title || of.id} is not deleted: ${error.message}`, { trouble: true });
     } finally {
-      if (isShown()) remove.disabled = false;
+      if (isShown()) remove.ariaDisabled = null;
     }
   });
 
@@ -88,7 +88,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
   // `hit` is what a search said about the item, if it comes from one.
   async function open(opened, hit = {}) {
     item = opened;
-    remove.disabled = false;
+    remove.ariaDisabled = null;
     disarm();
     $(".about", dialog).open = false;
     $(".problem", dialog).textContent = "";

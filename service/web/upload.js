@@ -123,9 +123,10 @@ export function setUpUpload({ onSaved }) {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (submit.ariaDisabled) return;
     for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
     problem.textContent = "";
-    submit.disabled = true;
+    submit.ariaDisabled = "true"; // `disabled` would take the focus from it
     const [item, turn, product] = [edited, opening, draft];
     draft = null; // or it would be saved twice
     const isOpen = () => turn === opening && dialog.open; // and not again, for another product
@@ -150,7 +151,7 @@ export function setUpUpload({ onSaved }) {
       for (const field of wrong) field.setAttribute("aria-invalid", "true");
       wrong[0]?.focus();
     } finally {
-      if (turn === opening) submit.disabled = false;
+      if (turn === opening) submit.ariaDisabled = null;
     }
   });
 
@@ -218,7 +219,7 @@ export function setUpUpload({ onSaved }) {
       () => new Map(),
     );
     problem.textContent = "";
-    submit.disabled = false; // an earlier product may be on its way still
+    submit.ariaDisabled = null; // an earlier product may be on its way still
     for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
     $("#upload-title").textContent = item ? "Edit the product" : "Add a product";
     $(".rows", dialog).replaceChildren();
@@ -236,7 +237,11 @@ export function setUpUpload({ onSaved }) {
     await openOver(dialog);
   }
 
-  const reopen = ({ id }) => getItem(id).then(open, (error) => say(error.message));
+  // The button that asked for it goes away.
+  const reopen = ({ id }) =>
+    getItem(id)
+      .then(open)
+      .then(() => form.elements.title.focus(), (error) => say(error.message));
 
   return open;
 }

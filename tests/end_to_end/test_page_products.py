@@ -176,6 +176,7 @@ def test_a_product_that_another_changed_is_not_deleted(page: Page, lamp: str) ->
     expect(product.get_by_role("alert")).to_contain_text("has been changed")
     assert item_at(lamp)["price"] == 77
     expect(product.locator("[data-delete]")).to_have_text("Delete")  # nothing is armed
+    expect(product.locator("[data-delete]")).to_be_focused()
 
 
 def test_a_deletion_under_way_leaves_another_product_alone(page: Page, lamp: str) -> None:

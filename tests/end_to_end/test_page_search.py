@@ -279,6 +279,7 @@ def test_editing_keeps_kinds_and_never_overwrites_another(page: Page, several: S
     form.get_by_role("button", name="Load the newer one").click()
     expect(form.get_by_label("Price")).to_have_value("77")
     expect(form.locator(".problem")).to_be_empty()
+    expect(form.get_by_label("Title")).to_be_focused()
 
 
 def test_a_phrase_that_nothing_has_says_how_to_go_on(page: Page) -> None:
