@@ -96,7 +96,9 @@ export function similarItems(id, limit, groupBy) {
 
 export const getItem = (id) => call(`/items/${encodeURIComponent(id)}`);
 
-export const saveItem = (form) => call("/items", { method: "POST", body: form });
+// A new product. One that has its id by now is only replaced where somebody has said so.
+export const saveItem = (form, { replace = false } = {}) =>
+  call("/items", { method: "POST", body: form, headers: replace ? {} : { "If-None-Match": "*" } });
 
 // Of the version that was seen: nobody else's change is overwritten.
 export const changeItem = ({ id, version }, changes) =>

@@ -121,8 +121,13 @@ export function setUpUpload({ onSaved }) {
     if (files.length && !types.includes("text/plain")) addFiles(files); // what has words too is pasted as words
   });
 
-  form.addEventListener("submit", async (event) => {
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
+    save();
+  });
+
+  // To `replace` the product that has a new one's id.
+  async function save({ replace = false } = {}) {
     if (submit.ariaDisabled) return;
     for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
     problem.textContent = "";
@@ -137,23 +142,36 @@ export function setUpUpload({ onSaved }) {
       await reading;
       const kinds = await fields;
       if (!isOpen()) return (draft ??= product);
-      const saved = item ? await changeItem(item, await changes(kinds)) : await saveItem(whole(kinds));
+      const saved = item ? await changeItem(item, await changes(kinds)) : await saveItem(whole(kinds), { replace });
       if (isOpen()) dialog.close();
       toast(`${saved.title || saved.id} is ${saved.updated_at !== saved.created_at ? "saved" : "in the shop"}.`);
       onSaved(saved);
     } catch (error) {
       draft ??= product; // unless the form holds another's by now
       if (!isOpen()) return toast(`The product is not saved: ${error.message}`, { trouble: true });
+      if (error.status === 412) return taken(item, error);
       const fields = error.fields ?? [];
-      const newer = item && error.status === 412 ? element("button", { type: "button", className: "plain", textContent: "Load the newer one", onclick: () => reopen(item) }) : "";
-      say(fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message, newer);
+      say(fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message);
       const wrong = fields.map((one) => form.elements[one.field]).filter((field) => field?.name);
       for (const field of wrong) field.setAttribute("aria-invalid", "true");
       wrong[0]?.focus();
     } finally {
       if (turn === opening) submit.ariaDisabled = null;
     }
-  });
+  }
+
+  // Somebody else's product, or change, would be overwritten.
+  function taken(item, error) {
+    const way = (textContent, onclick) => element("button", { type: "button", className: "plain", textContent, onclick });
+    if (item) return say(error.message, way("Load the newer one", () => reopen(item)));
+    const replace = way("Replace it", () => {
+      submit.focus(); // this button goes away
+      save({ replace: true });
+    });
+    say("There is already a product with this id. ", replace);
+    form.elements.id.setAttribute("aria-invalid", "true");
+    form.elements.id.focus();
+  }
 
   // A new product.
   function whole(kinds) {

@@ -1,6 +1,10 @@
 """The product form where a save is refused: nothing is lost or overwritten, and it says what is wrong and where."""
 
+import httpx
 from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.end_to_end.conftest import post
+from tests.end_to_end.serving import Server
 
 
 def adding(page: Page) -> Locator:
@@ -39,3 +43,23 @@ def test_the_keyboard_is_at_save_again_after_no_key_was_given(page: Page) -> Non
     page.keyboard.press("Escape")
     expect(form.get_by_role("alert")).not_to_be_empty()
     expect(save).to_be_focused()
+
+
+def test_a_new_product_replaces_another_only_where_somebody_says_so(page: Page, server: Server) -> None:
+    post(server, {"id": "hook", "title": "steel hook", "price": "3"}, None)
+    try:
+        form = adding(page)
+        form.get_by_label("Title").fill("brass hook")
+        form.get_by_label("Id", exact=True).fill("hook")
+        form.get_by_role("button", name="Save product").click()
+        expect(form.get_by_role("alert")).to_contain_text("There is already a product with this id")
+        expect(form.get_by_label("Id", exact=True)).to_be_focused()
+        expect(form.get_by_label("Id", exact=True)).to_have_attribute("aria-invalid", "true")
+        item = httpx.get(f"{server.url}/items/hook", timeout=30).json()
+        assert (item["title"], item["price"]) == ("steel hook", 3)
+        form.get_by_role("button", name="Replace it").click()
+        expect(page.locator("#toast")).to_contain_text("brass hook is saved")
+        item = httpx.get(f"{server.url}/items/hook", timeout=30).json()
+        assert (item["title"], item["price"]) == ("brass hook", None)
+    finally:
+        httpx.delete(f"{server.url}/items/hook", timeout=30)
