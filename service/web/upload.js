@@ -137,7 +137,8 @@ export function setUpUpload({ onSaved }) {
     const isOpen = () => turn === opening && dialog.open; // and not again, for another product
     try {
       const unread = [...form.elements].filter((field) => field.validity.badInput); // their values would be empty
-      const problems = unread.map(({ name }) => ({ field: name, message: "this is not a number" }));
+      const numbers = unread.map((box) => ({ field: box.name, box, message: "this is not a number" }));
+      const problems = [...numbers, ...rowProblems()];
       if (problems.length) throw new ApiError("", problems);
       await reading;
       const kinds = await fields;
@@ -152,7 +153,7 @@ export function setUpUpload({ onSaved }) {
       if (error.status === 412) return taken(item, error);
       const fields = error.fields ?? [];
       say(fields.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message);
-      const wrong = fields.map((one) => form.elements[one.field]).filter((field) => field?.name);
+      const wrong = fields.map((one) => one.box ?? form.elements[one.field]).filter((box) => box?.matches?.("input, textarea"));
       for (const field of wrong) field.setAttribute("aria-invalid", "true");
       wrong[0]?.focus();
     } finally {
@@ -202,6 +203,22 @@ export function setUpUpload({ onSaved }) {
     return text ? Number(text) : null;
   }
 
+  // The name that a row gives its attribute.
+  const nameOf = ({ own, name, filled }) => (own !== null && name.value === filled.name ? own : name.value.trim());
+
+  // Of such rows nothing would be saved, and nobody told.
+  function rowProblems() {
+    const names = rows.map(nameOf);
+    return rows.flatMap((row, i) => {
+      const problem = (box, message) => ({ field: `Attribute ${i + 1}`, box, message });
+      const [name, text] = [names[i], row.text.value.trim()];
+      if (text && !name) return problem(row.name, "it has a value and no name");
+      if (name && names.indexOf(name) < i) return problem(row.name, `there is already one with the name “${name}”`);
+      if (name && !text && !isUntouched(row)) return problem(row.text, `give “${name}” a value, or remove it`);
+      return [];
+    });
+  }
+
   // Null for those that no row is about any more.
   function changedAttributes(kinds) {
     const before = edited?.attributes ?? {};
@@ -211,8 +228,9 @@ export function setUpUpload({ onSaved }) {
     const removed = Object.keys(before).filter((name) => !kept.includes(name));
     const changed = rows
       .filter((row) => !isUntouched(row) && row.name.value.trim() && row.text.value.trim())
-      .map(({ own, name, text, filled }) => {
-        const called = own !== null && name.value === filled.name ? own : name.value.trim();
+      .map((row) => {
+        const { own, text, filled } = row;
+        const called = nameOf(row);
         const isSame = own !== null && text.value === filled.text;
         return [called, isSame ? before[own] : typed(text.value.trim(), kindsOf(own ?? called))];
       });

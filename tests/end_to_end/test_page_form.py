@@ -63,3 +63,30 @@ def test_a_new_product_replaces_another_only_where_somebody_says_so(page: Page, 
         assert (item["title"], item["price"]) == ("brass hook", None)
     finally:
         httpx.delete(f"{server.url}/items/hook", timeout=30)
+
+
+def test_an_attribute_that_would_be_lost_is_refused_and_said(page: Page) -> None:
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    form = adding(page)
+    form.get_by_label("Title").fill("brass hook")
+    for _ in range(3):
+        form.get_by_role("button", name="Add attribute").click()
+    names, values = form.get_by_label("Attribute name"), form.get_by_label("Attribute value")
+    for n, (name, value) in enumerate([("colour", "red"), ("size", ""), ("", "steel"), (" colour", "blue")]):
+        names.nth(n).fill(name)
+        values.nth(n).fill(value)
+    form.get_by_role("button", name="Save product").click()
+    problem = form.get_by_role("alert")
+    expect(problem).to_contain_text("Attribute 2: give “size” a value")
+    expect(problem).to_contain_text("Attribute 3: it has a value and no name")
+    expect(problem).to_contain_text("Attribute 4: there is already one with the name “colour”")
+    expect(values.nth(1)).to_be_focused()
+    marked = form.locator("[aria-invalid=true]")
+    expect(marked).to_have_count(3)
+    assert [one.get_attribute("aria-label") for one in marked.all()] == [
+        "Attribute value 2",
+        "Attribute name 3",
+        "Attribute name 4",
+    ]
+    assert not sent

@@ -71,10 +71,10 @@ def test_attributes_are_changed_renamed_added_and_removed(page: Page, lamp: str)
     names, values = form.get_by_label("Attribute name"), form.get_by_label("Attribute value")
     values.nth(0).fill("60")
     names.nth(1).fill("place")
-    values.nth(2).fill("")
+    form.get_by_role("button", name="Remove attribute 3").click()
     form.get_by_role("button", name="Add attribute").click()
-    names.nth(4).fill("maker")
-    values.nth(4).fill("Kiln")
+    names.nth(3).fill("maker")
+    values.nth(3).fill("Kiln")
     save(page, form)
     changed = {"contains": "Water\nSalt", "watts": 60, "place": ["desk", "bed"], "maker": "Kiln"}
     assert item_at(lamp)["attributes"] == changed
