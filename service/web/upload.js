@@ -141,6 +141,7 @@ export function setUpUpload({ onSaved }) {
       const problems = [...numbers, ...rowProblems()];
       if (problems.length) throw new ApiError("", problems);
       await reading;
+      if (isEmpty()) throw new Error("Give a picture or some text.");
       const kinds = await fields;
       if (!isOpen()) return (draft ??= product);
       const saved = item ? await changeItem(item, await changes(kinds)) : await saveItem(whole(kinds), { replace });
@@ -174,12 +175,18 @@ export function setUpUpload({ onSaved }) {
     form.elements.id.focus();
   }
 
+  // Whether nothing could find the product: neither a number nor an id is text.
+  function isEmpty() {
+    const texts = [...["title", "description", "category"].map((name) => form.elements[name]), ...rows.map(({ text }) => text)];
+    return !pictures.length && !texts.some((box) => box.value.trim());
+  }
+
   // A new product.
   function whole(kinds) {
     const body = new FormData();
     for (const name of FIELDS)
       if (form.elements[name].value.trim()) body.append(name, form.elements[name].value.trim());
-    if (!body.has("id") && body.has("title")) body.append("id", slug(body.get("title")));
+    if (!body.has("id")) body.append("id", slug(body.get("title") ?? body.get("description") ?? ""));
     const attributes = changedAttributes(kinds);
     if (Object.keys(attributes).length) body.append("attributes", JSON.stringify(attributes));
     for (const file of pictures) body.append("image", file);
@@ -314,6 +321,6 @@ function inBase64(file) {
   });
 }
 
-const slug = (title) =>
-  title.toLowerCase().normalize("NFC").replace(/[^\p{L}\p{M}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) +
+const slug = (words) =>
+  (words.toLowerCase().normalize("NFC").replace(/[^\p{L}\p{M}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) || "product") +
   "-" + Math.random().toString(36).slice(2, 6);

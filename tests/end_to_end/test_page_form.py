@@ -1,9 +1,12 @@
 """The product form where a save is refused: nothing is lost or overwritten, and it says what is wrong and where."""
 
-import httpx
-from playwright.sync_api import Locator, Page, Route, expect
+import re
 
-from tests.end_to_end.conftest import post
+import httpx
+import pytest
+from playwright.sync_api import FilePayload, Locator, Page, Route, expect
+
+from tests.end_to_end.conftest import COLOURS, picture, post
 from tests.end_to_end.serving import Server
 
 
@@ -90,3 +93,25 @@ def test_an_attribute_that_would_be_lost_is_refused_and_said(page: Page) -> None
         "Attribute name 4",
     ]
     assert not sent
+
+
+@pytest.mark.parametrize(("given", "made"), [("picture", "product"), ("Description", "bright-and-steady")])
+def test_a_picture_or_some_text_is_enough_for_a_product(page: Page, server: Server, given: str, made: str) -> None:
+    form = adding(page)
+    save = form.get_by_role("button", name="Save product")
+    form.get_by_label("Price").fill("3")
+    save.click()
+    expect(form.get_by_role("alert")).to_have_text("Give a picture or some text.")
+    if given == "picture":
+        file: FilePayload = {"name": "a.png", "mimeType": "image/png", "buffer": picture(COLOURS["red"])}
+        form.locator("#files").set_input_files(file)
+    else:
+        form.get_by_label(given).fill("Bright and steady.")
+    with page.expect_response("**/items") as answer:
+        save.click()
+    item = answer.value.json()
+    try:
+        assert re.fullmatch(made + "-[a-z0-9]{2,4}", item["id"]), item
+        expect(page.locator("#toast")).to_contain_text("is in the shop")
+    finally:
+        httpx.delete(f"{server.url}/items/{item['id']}", timeout=30)
