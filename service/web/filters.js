@@ -186,6 +186,14 @@ export function setUpFilters({ onChange, ranking }) {
 
   function range(name, facet) {
     const bounds = isBounds(chosen[name]) ? { ...chosen[name] } : {};
+    const isReversed = () => bounds.gte > bounds.lte;
+    const mark = () => boxes.forEach((one) => (one.ariaInvalid = one.validity.badInput || isReversed() ? "true" : null));
+    const isSound = ({ ariaLabel, validity }) => {
+      mark();
+      const wrong = validity.badInput ? `${ariaLabel}: this is not a number` : isReversed() ? `Least ${name} is more than most` : "";
+      if (wrong) toast(wrong, { trouble: true });
+      return !wrong;
+    };
     const box = (bound, label, placeholder) =>
       element("input", {
         id: `${name}.${bound}`,
@@ -197,24 +205,27 @@ export function setUpFilters({ onChange, ranking }) {
         placeholder: String(placeholder ?? ""),
         defaultValue: bounds[bound] ?? "",
         // What is no number is no change either, to a browser.
-        onblur: ({ target }) => void isNumber(target),
+        onblur: ({ target }) => target.validity.badInput && isSound(target),
         onkeydown: ({ key, target }) => {
-          if (key === "Enter") isNumber(target);
+          if (key === "Enter") isSound(target);
         },
         onchange: ({ target }) => {
-          if (!isNumber(target)) return;
+          if (target.validity.badInput) return void isSound(target);
           target.defaultValue = target.value;
           delete bounds[STRICT[bound]];
           if (target.value === "") delete bounds[bound];
           else bounds[bound] = Number(target.value);
+          if (!isSound(target)) return;
           change(name, Object.keys(bounds).length ? bounds : null);
         },
       });
+    const boxes = [box("gte", "Least", facet.min), box("lte", "Most", facet.max)];
+    mark(); // of an address that somebody wrote by hand
     return element(
       "fieldset",
       { className: "range" },
       element("legend", { textContent: name }),
-      element("div", {}, box("gte", "Least", facet.min), element("span", { textContent: "–" }), box("lte", "Most", facet.max)),
+      element("div", {}, boxes[0], element("span", { textContent: "–" }), boxes[1]),
     );
   }
 
@@ -274,13 +285,6 @@ function tidied(filter) {
       .map(([name, value]) => [name, typeof value === "object" ? value : [value]])
       .map(([name, value]) => [name, isList(value) && name === "category" ? value.map(String) : value]),
   );
-}
-
-function isNumber(box) {
-  const { badInput } = box.validity;
-  box.ariaInvalid = badInput ? "true" : null;
-  if (badInput) toast(`${box.ariaLabel}: this is not a number`, { trouble: true });
-  return !badInput;
 }
 
 // Done once a box has lost the focus, and something else has it.

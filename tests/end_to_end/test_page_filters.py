@@ -80,6 +80,23 @@ def test_what_is_no_number_is_no_bound(page: Page) -> None:
     expect(page.locator("#chips li")).to_have_text("price up to 7 ×")
 
 
+def test_a_range_whose_least_is_more_than_its_most_is_no_range(page: Page) -> None:
+    least, most = page.get_by_label("Least price"), page.get_by_label("Most price")
+    most.fill("7")
+    most.press("Enter")
+    expect(page.locator("#chips li")).to_have_text("price up to 7 ×")
+    page.wait_for_load_state("networkidle")  # the counts come with boxes of their own
+    least.fill("70")
+    least.press("Tab")
+    expect(page.locator("#toast")).to_have_text("Least price is more than most")
+    for box in (least, most):
+        expect(box).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#status")).to_have_text("2 products")
+    most.fill("90")
+    most.press("Enter")
+    expect(page.locator("#chips li")).to_have_text("price 70 – 90 ×")
+
+
 def test_a_filter_in_the_address_may_be_whatever_the_service_takes(page: Page) -> None:
     written: list[tuple[object, list[str], str]] = [
         ({"category": "Shop > mug"}, ["mug ×"], "3 products"),
