@@ -73,6 +73,20 @@ def test_boxes_and_the_words_in_them_can_be_seen(browser: Browser, server: Serve
     context.close()
 
 
+def test_forced_colours_leave_the_focus_and_what_has_no_picture_to_be_seen(page: Page) -> None:
+    page.emulate_media(forced_colors="active")
+    style = """(node) => {
+      const ground = getComputedStyle(document.body).backgroundColor;
+      const { outlineStyle, outlineColor, backgroundColor } = getComputedStyle(node);
+      return [outlineStyle, outlineColor !== ground && !/, 0\\)$/.test(outlineColor), backgroundColor !== ground];
+    }"""
+    assert page.locator(".no-picture").first.evaluate(style)[2]
+    assert page.get_by_label("Search products").evaluate(style)[:2] == ["solid", True]
+    page.get_by_role("button", name="Add product").click()
+    expect(page.locator("#upload").get_by_label("Title")).to_be_focused()
+    assert page.locator("#upload").get_by_label("Title").evaluate(style)[:2] == ["solid", True]
+
+
 def contrast(one: list[int], other: list[int]) -> float:
     """As WCAG defines it."""
 
