@@ -116,3 +116,17 @@ def test_a_products_buttons_stay_where_they_are(page: Page) -> None:
     page.set_viewport_size({"width": 375, "height": 600})
     similar.get_by_role("link").last.scroll_into_view_if_needed()
     expect(detail.get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
+
+
+def test_a_form_is_closed_from_wherever_in_it(page: Page) -> None:
+    page.set_viewport_size({"width": 375, "height": 600})
+    page.get_by_role("button", name="Add product").click()
+    form = page.locator("#upload")
+    close = form.get_by_role("button", name="Close")
+    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
+    before = close.bounding_box()
+    form.get_by_role("button", name="Cancel").scroll_into_view_if_needed()
+    assert form.evaluate("form => form.scrollTop") > 100
+    assert close.bounding_box() == before
+    close.click()
+    expect(form).to_be_hidden()
