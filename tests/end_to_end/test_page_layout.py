@@ -3,9 +3,11 @@
 import re
 from collections.abc import Callable
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.end_to_end.conftest import post
 from tests.end_to_end.serving import Server
 
 FACETS = "**/items?*facets=*"
@@ -52,6 +54,18 @@ def test_the_header_leaves_room_when_everything_is_large(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.evaluate("scrollTo({top: 300, behavior: 'instant'})")
     expect(page.locator("header")).not_to_be_in_viewport()
+
+
+def test_a_long_title_is_cut_between_its_lines(page: Page, server: Server) -> None:
+    post(server, {"id": "long", "title": "a very long title " * 40}, None)
+    try:
+        page.goto("/?item=long")
+        title = page.locator("#detail h2")
+        expect(title).to_contain_text("a very long title")
+        lines = title.evaluate("node => node.clientHeight / parseFloat(getComputedStyle(node).lineHeight)")
+        assert lines == pytest.approx(4, abs=0.01)
+    finally:
+        httpx.delete(f"{server.url}/items/long", timeout=30)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
