@@ -17,7 +17,7 @@ export function card(hit, { addressOf, onOpen, onVariants }) {
       element(
         "div",
         { className: "text" },
-        element("p", { className: "path", textContent: item.category.at(-1) ?? "" }),
+        element("p", { className: "path", dir: "auto", textContent: item.category.at(-1) ?? "" }),
         element("h2", { dir: "auto", textContent: item.title || item.id }),
         element("p", { className: "price", textContent: price(item.price) }),
         item.stock === 0 ? element("p", { className: "stock", textContent: stock(item) }) : null,

@@ -103,7 +103,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
     $(".id", dialog).textContent = `id ${item.id} · changed ${new Date(item.updated_at).toLocaleString()}`;
     $(".attributes", dialog).replaceChildren(
       ...Object.entries(item.attributes).flatMap(([name, value]) => [
-        element("dt", { textContent: name }),
+        element("dt", { dir: "auto", textContent: name }),
         element("dd", { dir: "auto", textContent: Array.isArray(value) ? value.join(", ") : String(value) }),
       ]),
     );
