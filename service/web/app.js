@@ -13,7 +13,7 @@ import { setUpUpload } from "./upload.js";
 import { setUpVariants } from "./variants.js";
 
 const PAGE = 24;
-const MOST = 100; // products at once, as many as the service gives
+const MOST = 100; // products in one answer of the service
 const SLOW = 400; // milliseconds after which a search says that it is under way
 const PAUSE = 140; // milliseconds without a key before a search starts
 const RELEVANT = 0.7; // of the best likeness: what has less is not shown, so that counts are of what fits
@@ -104,7 +104,8 @@ async function load(query, { next = false, typed = false, count = 0, y = null } 
   results.setAttribute("aria-busy", "true");
   const slow = next ? 0 : setTimeout(() => signal.aborted || (status.textContent = "Searching…"), SLOW);
   try {
-    const page = await fetchPage(query, { next, typed, limit: Math.min(Math.max(count, PAGE), MOST) }, signal);
+    const cursor = next ? shown.cursor : null;
+    const page = await fetchPages(query, { cursor, typed, count: Math.max(count, PAGE) }, signal);
     if (signal.aborted) return;
     const cards = page.hits.map((hit) => card(hit, { addressOf: address, onOpen: openDetail, onVariants: showVariants }));
     if (next) {
@@ -159,8 +160,21 @@ function takeFocus(node) {
   if ([document.body, more].includes(document.activeElement)) node?.focus({ preventScroll: true });
 }
 
-async function fetchPage(query, { next, typed, limit }, signal) {
-  const cursor = next ? shown.cursor : null;
+// As many products as asked for, in as many answers as that takes. Where a later one fails, "Show more" goes on from there.
+async function fetchPages(query, { count, ...asked }, signal) {
+  let page = await fetchPage(query, { ...asked, limit: Math.min(count, MOST) }, signal);
+  const { hits, corrected } = page;
+  while (page.cursor !== null && hits.length < count) {
+    const rest = { ...asked, cursor: page.cursor, limit: Math.min(count - hits.length, MOST) };
+    const further = await fetchPage(query, rest, signal).catch(() => null);
+    if (!further) break;
+    hits.push(...further.hits);
+    page = further;
+  }
+  return { ...page, hits, corrected };
+}
+
+async function fetchPage(query, { cursor, typed, limit }, signal) {
   const image = photo.get();
   showChoices();
   if (!query && !image) {

@@ -1,11 +1,13 @@
 """The page's address: it holds the search and the product over it, and brings them back as they were left."""
 
+import json
 import re
 
 import httpx
 from playwright.sync_api import Browser, Page, expect
 
 from tests.end_to_end.conftest import post
+from tests.end_to_end.helpers import send
 from tests.end_to_end.serving import Server
 
 
@@ -95,6 +97,29 @@ def test_pages_and_the_place_among_them_come_back(page: Page, server: Server) ->
         expect(cards).to_have_count(37)
     finally:
         httpx.delete(f"{server.url}/items/spare", timeout=30)
+
+
+def test_more_than_one_answer_holds_comes_back(page: Page, server: Server) -> None:
+    ids = [f"spare-{n}" for n in range(90)]
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        send(client, *((item_id, "spare hook", []) for item_id in ids))
+        try:
+            page.reload()
+            cards = page.locator(".card:not(.skeleton)")
+            for count in (24, 48, 72, 96):
+                expect(cards).to_have_count(count)
+                page.get_by_role("button", name="Show more").click()
+            expect(cards).to_have_count(120)
+            page.evaluate("scrollTo({top: 8000, behavior: 'instant'})")
+            scrolled(page, 8000)
+            page.reload()
+            expect(cards).to_have_count(120)
+            scrolled(page, 8000)
+            page.get_by_role("button", name="Show more").click()
+            expect(page.locator("#status")).to_have_text("127 products")
+            assert len(set(cards.locator("a").evaluate_all("links => links.map((link) => link.href)"))) == 127
+        finally:
+            client.delete("/items", params={"filter": json.dumps({"id": ids})}).raise_for_status()
 
 
 def test_an_address_that_was_written_by_hand_leaves_a_way_on(page: Page) -> None:
