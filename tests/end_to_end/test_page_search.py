@@ -248,6 +248,7 @@ def test_the_picture_that_matched_is_shown_and_why(page: Page, several: Server) 
     detail = page.locator("#detail")
     expect(detail.locator("h2")).to_have_text("steel lamp")
     expect(detail.locator(".description mark")).to_have_text("lamp")
+    assert detail.locator("dt").all_inner_texts() == ["Watts", "For", "Dimmable"]  # as filters are called
     expect(detail.locator(".why")).to_be_hidden()  # a shopper need not know
     detail.get_by_text("About this result").click()
     expect(detail.locator(".why")).to_contain_text(f"picture {best + 1} of 2 fits best")
