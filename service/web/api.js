@@ -2,6 +2,7 @@
 
 import { askForKey, keyHeader } from "./key.js";
 
+const WRITING = { scope: "ingest" };
 const PATIENCE = 5; // seconds that a call waits where the service asks it to come back
 const FACET_SIZE = 100; // values of a field: the whole tree of categories, in most shops
 
@@ -13,11 +14,11 @@ export class ApiError extends Error {
   }
 }
 
-// Without `ask` nobody is asked for a key, where one is missing.
-async function call(path, options = {}, { again = true, ask = true } = {}) {
+// It takes a key of a `scope`, where there are keys. Without `ask` nobody is asked for one.
+async function call(path, options = {}, { again = true, ask = true, scope = "search" } = {}) {
   let response;
   try {
-    response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeader() } });
+    response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeader(scope) } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The service does not answer. Is it running?");
@@ -26,11 +27,11 @@ async function call(path, options = {}, { again = true, ask = true } = {}) {
   const wait = Number(response.headers.get("Retry-After"));
   if (response.status === 429 && again && wait <= PATIENCE) {
     await new Promise((done) => setTimeout(done, 1000 * wait));
-    return call(path, options, { again: false, ask });
+    return call(path, options, { again: false, ask, scope });
   }
   const problem = await response.json().catch(() => ({}));
   const refused = response.status === 401 || response.status === 403;
-  if (refused && ask && (await askForKey(problem.detail))) return call(path, options);
+  if (refused && ask && (await askForKey(scope, problem.code))) return call(path, options, { scope });
   const fields = (problem.errors ?? []).map(({ field, message }) => ({ field: field.replace(/^body\./, ""), message }));
   throw new ApiError(problem.detail ?? `The service answered ${response.status}.`, fields, response.status);
 }
@@ -98,7 +99,7 @@ export const getItem = (id) => call(`/items/${encodeURIComponent(id)}`);
 
 // A new product. One that has its id by now is only replaced where somebody has said so.
 export const saveItem = (form, { replace = false } = {}) =>
-  call("/items", { method: "POST", body: form, headers: replace ? {} : { "If-None-Match": "*" } });
+  call("/items", { method: "POST", body: form, headers: replace ? {} : { "If-None-Match": "*" } }, WRITING);
 
 // Of the version that was seen: nobody else's change is overwritten.
 export const changeItem = ({ id, version }, changes) =>
@@ -106,7 +107,7 @@ export const changeItem = ({ id, version }, changes) =>
     method: "PATCH",
     headers: { "Content-Type": "application/json", "If-Match": `"${version}"` },
     body: JSON.stringify(changes),
-  });
+  }, WRITING);
 
 export const deleteItem = ({ id, version }) =>
-  call(`/items/${encodeURIComponent(id)}`, { method: "DELETE", headers: { "If-Match": `"${version}"` } });
+  call(`/items/${encodeURIComponent(id)}`, { method: "DELETE", headers: { "If-Match": `"${version}"` } }, WRITING);

@@ -1,12 +1,16 @@
-// The API key of a service that asks for one. It is kept for this tab alone, and forgotten with it.
+// The API keys of a service that asks for them, one for each scope. They are kept for this tab alone, and forgotten with it.
 
 import { $, closable } from "./dom.js";
 
-const NAME = "api-key";
+const PURPOSES = { search: "To search and to see products", ingest: "To save and to delete products" }; // of the scopes
+const REASONS = { key_unknown: "The key that was given is not, or no longer, known.", wrong_scope: "The key that was given before is not for that." };
 const SENDABLE = /^[\x21-\x7e]+$/; // in a header; a browser sends nothing at all with a typographic quote in one
 
-export const keyHeader = () => {
-  const key = sessionStorage.getItem(NAME);
+const keptAs = (scope) => `${scope}-key`;
+
+// A key for one scope may be for the other, too: nobody is asked for the second before it is refused.
+export const keyHeader = (scope) => {
+  const key = [scope, ...Object.keys(PURPOSES)].map((one) => sessionStorage.getItem(keptAs(one))).find(Boolean);
   return key ? { "X-API-Key": key } : {};
 };
 
@@ -18,13 +22,15 @@ const ask = () => (declined = false);
 document.addEventListener("submit", ask, true);
 document.addEventListener("click", ({ target }) => target.closest("button") && ask(), true);
 
-// Resolves to whether a key was given, once somebody has said.
-export function askForKey(why) {
+// Resolves to whether a key of the scope was given, once somebody has said; `refused` is the service's code of why.
+export function askForKey(scope, refused) {
   if (declined) return false;
   asking ??= new Promise((resolve) => {
     const dialog = $("#key");
     const form = $("form", dialog);
-    $(".problem", dialog).textContent = why;
+    $(".hint", dialog).textContent = `${PURPOSES[scope]}, this service takes an API key for ${scope}.`;
+    $("label span", dialog).textContent = `API key for ${scope}`;
+    $(".problem", dialog).textContent = REASONS[refused] ?? "";
     form.reset();
     let given = false;
     form.onsubmit = (event) => {
@@ -34,7 +40,7 @@ export function askForKey(why) {
         $(".problem", dialog).textContent = "This is not a key: it has a space or a character that no key has.";
         return;
       }
-      sessionStorage.setItem(NAME, key);
+      sessionStorage.setItem(keptAs(scope), key);
       given = true;
       dialog.close();
     };

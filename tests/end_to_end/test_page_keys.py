@@ -11,12 +11,12 @@ from tests.end_to_end.serving import Running, Server
 
 pytestmark = pytest.mark.slow
 
-SEARCH, BOTH = "search-key-0123456789", "key-for-both-0123456789"
+SEARCH, INGEST, BOTH = "search-key-0123456789", "ingest-key-0123456789", "key-for-both-0123456789"
 
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory, running_tiny: Running) -> Iterator[Server]:
-    keys = {"SEARCH_SEARCH_KEYS": f"{SEARCH},{BOTH}", "SEARCH_INGEST_KEYS": BOTH}
+    keys = {"SEARCH_SEARCH_KEYS": f"{SEARCH},{BOTH}", "SEARCH_INGEST_KEYS": f"{INGEST},{BOTH}"}
     with running_tiny(tmp_path_factory.mktemp("keys") / "data", **keys) as server:
         files = {"id": (None, "mug"), "title": (None, "red mug"), "image": ("a.png", picture((200, 0, 0)))}
         httpx.post(f"{server.url}/items", files=files, headers={"X-API-Key": BOTH}, timeout=60).raise_for_status()  # type: ignore[arg-type]
@@ -68,7 +68,8 @@ def test_the_page_asks_for_a_key_and_keeps_it_for_its_tab(visitor: tuple[Page, l
     page.locator(".card").get_by_role("link").click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Really delete?").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("takes one for ingest")
+    expect(dialog).to_contain_text("To save and to delete products, this service takes an API key for ingest.")
+    expect(dialog.get_by_role("alert")).to_have_text("The key that was given before is not for that.")
     dialog.get_by_role("button", name="Cancel").click()
     expect(page.locator("#detail .problem")).to_contain_text("takes one for ingest")
     page.get_by_role("button", name="Delete").click()
@@ -76,6 +77,33 @@ def test_the_page_asks_for_a_key_and_keeps_it_for_its_tab(visitor: tuple[Page, l
     give(BOTH)
     expect(page.locator(".card")).to_have_count(0)
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+    assert not complaints
+
+
+def test_a_key_for_each_scope_is_asked_for_once(visitor: tuple[Page, list[str]]) -> None:
+    page, complaints = visitor
+    page.goto("/")
+    dialog = page.get_by_role("dialog", name="This service needs a key")
+    expect(dialog).to_contain_text("To search and to see products, this service takes an API key for search.")
+    dialog.get_by_label("API key for search").fill(SEARCH)
+    dialog.get_by_role("button", name="Use this key").click()
+    form = page.locator("#upload")
+    for title in ("brass hook", "steel hook"):
+        page.get_by_role("button", name="Add product").click()
+        form.get_by_label("Title").fill(title)
+        form.get_by_role("button", name="Save product").click()
+        if title == "brass hook":
+            dialog.get_by_label("API key for ingest").fill(INGEST)
+            dialog.get_by_role("button", name="Use this key").click()
+        expect(page.locator("#toast")).to_have_text(f"{title} is in the shop.")
+        page.get_by_label("Search products").fill(title)
+        expect(page.locator("#status")).to_contain_text(f"for “{title}”")
+        expect(dialog).to_be_hidden()
+        expect(page.locator(".card").first.get_by_role("heading")).to_have_text(title)
+        page.locator(".card").first.get_by_role("link").click()
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_role("button", name="Really delete?").click()
+        expect(page.locator("#toast")).to_have_text(f"{title} is deleted.")
     assert not complaints
 
 
