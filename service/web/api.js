@@ -32,7 +32,7 @@ async function call(path, options = {}, { again = true, ask = true, scope = "sea
   const problem = await response.json().catch(() => ({}));
   const refused = response.status === 401 || response.status === 403;
   if (refused && ask && (await askForKey(scope, problem.code))) return call(path, options, { scope });
-  const fields = (problem.errors ?? []).map(({ field, message }) => ({ field: field.replace(/^body\./, ""), message }));
+  const fields = (problem.errors ?? []).map(({ field, message }) => ({ field: field.replace(/^(body|query)\./, ""), message }));
   throw new ApiError(problem.detail ?? `The service answered ${response.status}.`, fields, response.status);
 }
 

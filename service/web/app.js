@@ -5,7 +5,7 @@ import { card, skeletons } from "./cards.js";
 import { setUpDetail } from "./detail.js";
 import { $, toast } from "./dom.js";
 import { setUpFilters } from "./filters.js";
-import { demands, explain, explainNothing, withoutDemands } from "./message.js";
+import { demands, explain, explainNothing, outdated, withoutDemands } from "./message.js";
 import { setUpPhoto } from "./photo.js";
 import { remember, setUpSteps, visit } from "./steps.js";
 import { setUpSuggestions } from "./suggest.js";
@@ -135,12 +135,18 @@ async function load(query, { next = false, typed = false, count = 0, y = null } 
     more.hidden = true;
     instead.hidden = true;
     status.textContent = "";
-    explain("That did not work", error.message, {
-      "Try again": () => {
-        filters.follow();
-        learnFields();
-        return load(query, { typed });
-      },
+    const known = outdated(error, query);
+    if (known) $("#answered").textContent = error.message; // the service's own words are for developers
+    const again = () => {
+      filters.follow();
+      learnFields();
+      return load(query, { typed });
+    };
+    const remove = filters.removal(known?.path);
+    explain(known?.title ?? "That did not work", known?.text ?? error.message, {
+      ...(known ? {} : { "Try again": again }),
+      ...(query.length > input.maxLength ? { "Clear the search": () => $("#clear").click() } : {}),
+      ...(remove ? { "Remove this filter": remove } : {}),
       ...(photo.get() ? { "Search without the picture": () => photo.clear() } : {}),
       ...(filters.filter() ? { "Clear the filters": () => filters.clear() } : {}),
       ...(variants.field() ? { "Show all variants": () => showAll() } : {}),

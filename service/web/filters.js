@@ -251,9 +251,16 @@ export function setUpFilters({ onChange, ranking }) {
     onChange();
   }
 
+  // Of several filters, what removes the one that a `path` is within, such as `and[0].colour`.
+  function removal(path = "") {
+    const names = Object.keys(chosen);
+    const name = names.find((one) => path.startsWith(one) && ["", ".", "["].includes(path.charAt(one.length)));
+    return name && names.length > 1 ? () => change(name, null) : null;
+  }
+
   const choose = (name, value) => change(name, [value]);
 
-  return { filter, set, choose, clear, refresh, follow };
+  return { filter, set, choose, clear, removal, refresh, follow };
 }
 
 // The catalogue's own first, then the attributes that most items have: shops have hundreds, most of them rare.

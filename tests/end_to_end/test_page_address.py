@@ -132,6 +132,15 @@ def test_an_address_that_was_written_by_hand_leaves_a_way_on(page: Page) -> None
     expect(page).to_have_url(re.compile(r"/\?q=red\+mug$"))
 
 
+def test_a_search_that_is_too_long_says_so_in_plain_words(page: Page) -> None:
+    page.goto("/?q=" + "mug+" * 300)
+    expect(page.get_by_role("alert")).to_contain_text("This search is too long")
+    expect(page.get_by_role("alert")).not_to_contain_text("String should")
+    expect(page.locator("#answered")).to_contain_text("body.query")
+    page.locator("#message").get_by_role("button", name="Clear the search").click()
+    expect(page.locator("#status")).to_have_text("24 of 37 products")
+
+
 def test_a_search_that_waits_for_more_letters_waits_for_an_open_product(page: Page) -> None:
     page.clock.install()
     page.reload()

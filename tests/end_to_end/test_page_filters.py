@@ -116,11 +116,22 @@ def test_a_filter_in_the_address_may_be_whatever_the_service_takes(page: Page) -
 
 def test_a_filter_that_the_service_refuses_can_be_cleared(page: Page) -> None:
     opened_with(page, {"brand": [1]})
-    expect(page.get_by_role("alert")).to_contain_text("no field of any item")
+    expect(page.get_by_role("alert")).to_contain_text("This filter is no longer known")
+    expect(page.get_by_role("alert")).not_to_contain_text("no field of any item")
     expect(page.locator("#chips li")).to_have_text(["1 ×"])
+    page.get_by_text("For developers").click()
+    expect(page.locator("#answered")).to_contain_text("filter.brand is no field of any item")
     page.get_by_role("button", name="Clear the filters").click()
     expect(page.locator("#status")).to_have_text("24 of 37 products")
     expect(page.get_by_role("checkbox", name="mug")).to_be_visible()
+
+
+def test_a_filter_of_another_time_is_removed_from_among_others(page: Page) -> None:
+    opened_with(page, {"category": ["Shop > mug"], "and": [{"no such": 1}]})
+    expect(page.get_by_role("alert")).to_contain_text("This filter is no longer known")
+    page.get_by_role("button", name="Remove this filter").click()
+    expect(page.locator("#chips li")).to_have_text(["mug ×"])
+    expect(page.locator("#status")).to_have_text("3 products")
 
 
 def test_a_page_asks_for_little_and_again_when_it_is_too_much(page: Page, makers: None) -> None:
