@@ -1,13 +1,15 @@
 """Clients that take their time: they wait for the service, it does not wait for them.
 
 Two parts. `BodyTimeoutMiddleware` answers 408 to a body that does not come. `Connection` cuts off what no answer can
-reach: a request's head that never ends, an answer that nobody reads, and connections without number.
+reach: a request's head that never ends, an answer that nobody reads, and connections without number. It also stays with
+HTTP/1.1 where a client would rather speak something else.
 """
 
 import asyncio
 import resource
 from typing import Any, ClassVar
 
+import httptools
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -62,6 +64,10 @@ class Connection(HttpToolsProtocol):
     A head has to come whole within `head_seconds` of the connection or the answer before, in at most 64 KiB; an answer
     has to be taken, some of it at least every `head_seconds`. Beyond `most` connections the one that has been without
     a request for longest makes room; where every one has a request, the newcomer's is answered 503.
+
+    `Upgrade` is ignored, as a server may (RFC 9110, 7.8): Java's HTTP client and `curl --http2` offer h2c with every
+    request. The parser stops at such a head, and would skip its body whatever uvicorn makes of it, so the head is given
+    to a parser again without that header.
     """
 
     head_seconds: float = 30
@@ -79,6 +85,7 @@ class Connection(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._head_bytes: int | None = 0  # of the head that is coming; None: a body is
         self._ended = False  # a head or a body, in the piece that came last
+        self._plain_head: bytes | None = None  # of the request at which the parser stopped
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,20 +94,51 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """In place of uvicorn's, which drops what follows a head with `Upgrade`."""
         self._ended = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            message = "Invalid HTTP request received."
+            self.logger.warning(message)
+            self.send_400_response(message)
+            return
         # A piece in which a head or a body ended is not all of the next head, if it holds any of that.
         if self._head_bytes is not None and not self._ended:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD and not self.transport.is_closing():
                 self.send_400_response("The request's head is too long.")
 
+    def _parse(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._plain_head = None
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as stopped:
+                rest = rest[stopped.args[0] :]
+            if self._plain_head is None:  # CONNECT: what follows it is for another host
+                return
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            self.parser.feed_data(self._plain_head)
+
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            version = self.parser.get_http_version().encode()
+            lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+            lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+            self._plain_head = b"\r\n".join([*lines, b"", b""])
+            return
         self._head_bytes, self._ended = None, True
         self._forget()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self._plain_head is not None and self.parser.should_upgrade():  # its body is still to come
+            return
         self._head_bytes, self._ended = 0, True
         super().on_message_complete()
 

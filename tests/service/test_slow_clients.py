@@ -227,7 +227,8 @@ def spoken(app: Any, *pieces: bytes) -> bytes:
         connection.connection_made(written)
         for piece in pieces:
             connection.data_received(piece)
-        await asyncio.gather(*state.tasks)
+        while state.tasks:  # a pipelined request's comes when the answer before has gone
+            await asyncio.gather(*state.tasks)
         connection.connection_lost(None)
         return written.content
 
@@ -254,3 +255,51 @@ def test_a_long_last_piece_of_a_body_is_no_long_head() -> None:
 def test_a_head_that_never_ends_is_refused() -> None:
     headers = [f"X-{number}: {'x' * 1000}\r\n".encode() for number in range(70)]
     assert spoken(read_all, b"GET / HTTP/1.1\r\n", *headers).startswith(b"HTTP/1.1 400")
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+
+
+def offering(head: bytes) -> bytes:
+    """A request's head with what Java's client and `curl --http2` add to each."""
+    return head.replace(b"\r\n\r\n", b"\r\n" + H2C)
+
+
+def test_who_offers_http_2_is_answered_in_http_1_and_loses_no_body(server: Server) -> None:
+    lines = b'{"id": "c2", "title": "mug"}\n'
+    whole = offering(request("POST", "/items/bulk", len(lines), "application/x-ndjson")) + lines
+    head_ends = len(whole) - len(lines)
+    with connect(server) as connection:
+        for number, split in enumerate((0, 40, head_ends - 1, head_ends, head_ends + 5)):
+            connection.sendall(whole[:split])
+            time.sleep(0.05)
+            connection.sendall(whole[split:])
+            answer = b""
+            while b"\r\n0\r\n\r\n" not in answer:
+                part = connection.recv(65536)
+                assert part
+                answer += part
+            assert b'"id":"c2","status":%d' % (200 if number else 201) in answer
+        connection.sendall(offering(b"GET /items/c2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
+        assert everything(connection).startswith(b"HTTP/1.1 200")
+    until(lambda: nothing_is_left(server))
+
+
+async def repeat(scope: Any, receive: Any, send: Any) -> None:
+    body, more = f"[{scope['method']} {scope['path']} {scope['http_version']} ".encode(), True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
+    headers = [(b"content-length", str(len(body) + 1).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body + b"]"})
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 160, 10_000])
+def test_bodies_of_any_kind_follow_an_offer_of_http_2(size: int) -> None:
+    chunked = b"PUT /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    sent = offering(request("POST", "/a", 4)) + b"body" + offering(chunked) + b"3\r\nabc\r\n0\r\n\r\n"
+    sent += offering(b"GET /c HTTP/1.0\r\n\r\n")
+    answers = spoken(repeat, *(sent[begin : begin + size] for begin in range(0, len(sent), size)))
+    found = [part.partition(b"]")[0] for part in answers.split(b"[")[1:]]
+    assert found == [b"POST /a 1.1 body", b"PUT /b 1.1 abc", b"GET /c 1.0 "]
