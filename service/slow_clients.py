@@ -101,7 +101,7 @@ class Connection(HttpToolsProtocol):
             self._parse(data)
         except httptools.HttpParserError:
             message = "Invalid HTTP request received."
-            self.logger.warning(message)
+            self.logger.warning(message, extra={"fields": {"client": self.client[0] if self.client else None}})
             self.send_400_response(message)
             return
         # A piece in which a head or a body ended is not all of the next head, if it holds any of that.

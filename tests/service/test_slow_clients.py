@@ -303,3 +303,11 @@ def test_bodies_of_any_kind_follow_an_offer_of_http_2(size: int) -> None:
     answers = spoken(repeat, *(sent[begin : begin + size] for begin in range(0, len(sent), size)))
     found = [part.partition(b"]")[0] for part in answers.split(b"[")[1:]]
     assert found == [b"POST /a 1.1 body", b"PUT /b 1.1 abc", b"GET /c 1.0 "]
+
+
+def test_an_invalid_request_is_logged_with_its_client(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"no HTTP at all\r\n\r\n")
+        assert everything(connection).startswith(b"HTTP/1.1 400")
+    fields = [one.fields for one in caplog.records if "Invalid HTTP request" in one.message]  # type: ignore[attr-defined]
+    assert fields == [{"client": "127.0.0.1"}]
