@@ -8,6 +8,7 @@ slows it down) and a million items need no more memory than a few. Results go ou
 """
 
 import asyncio
+import codecs
 import io
 import json
 import logging
@@ -76,13 +77,17 @@ async def items_of(body: AsyncIterator[bytes], content_type: str, longest: int) 
 
     Raises:
         ClientDisconnect: the body ends before its end.
-        Problem: `malformed_body`, when a form is none; the items before were given.
+        Problem: `malformed_body`, when a form is none, or lines are UTF-16; the items before were given.
     """
     if content_type.strip().lower().startswith("multipart/"):
         async for item in _items_of_form(body, content_type, longest):
             yield item
         return
+    first = True
     async for line in lines_of(body, longest):
+        if first and line and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise Problem(400, "malformed_body", "The body is UTF-16: save it as UTF-8.")
+        first = False
         yield Sent(line) if line is None or line.strip() else None
 
 

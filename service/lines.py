@@ -3,24 +3,17 @@
 import codecs
 from collections.abc import AsyncIterator
 
-from service.problems import Problem
-
 
 async def lines_of(parts: AsyncIterator[bytes], longest: int) -> AsyncIterator[bytes | None]:
     """The lines of a stream as they arrive, blank ones too; None in place of a line of more than `longest` bytes.
 
     They end at line feeds alone: what else ends a line of text (U+2028, U+0085) may be in a product's description.
-
-    Raises:
-        Problem: `malformed_body`, it is UTF-16.
     """
     mark = codecs.BOM_UTF8  # before the first line, as some editors and exports write it
     buffer = bytearray()
     overlong = False
     async for part in parts:
         begin = 0
-        if mark and not buffer and part.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise Problem(400, "malformed_body", "The body is UTF-16: save it as UTF-8.")
         while (end := part.find(b"\n", begin)) >= 0:
             buffer += part[begin:end]
             yield None if overlong or len(buffer) > longest else bytes(buffer).removeprefix(mark)

@@ -310,6 +310,8 @@ def test_an_export_is_read_from_parts_of_any_size_and_must_be_whole() -> None:
             asyncio.run(read(cut, 50))
     with pytest.raises(ValueError, match="not other"):
         asyncio.run(read(text, 50, "other"))
+    with pytest.raises(ValueError, match="UTF-8"):
+        asyncio.run(read("no export".encode("utf-16"), 50))
 
 
 def test_an_item_that_changes_while_it_is_read_is_exported_as_one_moment_had_it(
