@@ -171,12 +171,14 @@ class GuardedRoute(APIRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.needed is None:
             self._refuse_unknown(scope)
+            _refuse_encoded(scope)
             await super().handle(scope, receive, send)
             return
         gate: Gate = scope["app"].state.gate
         with gate.admit(scope, self.needed) as permit:
             scope.setdefault("state", {})["permit"] = permit
             self._refuse_unknown(scope)
+            _refuse_encoded(scope)
             await super().handle(scope, receive, send)
 
     def _refuse_unknown(self, scope: Scope) -> None:
@@ -186,6 +188,14 @@ class GuardedRoute(APIRoute):
             errors = [{"field": f"query.{name}", "message": "is not known"} for name in unknown[:100]]
             detail = f"This address has no parameter {unknown[0]!r}; {known}."
             raise Problem(422, "unknown_parameter", detail, errors=errors)
+
+
+def _refuse_encoded(scope: Scope) -> None:
+    """Before the body is parsed, which would say that it is no JSON."""
+    encoding = Headers(scope=scope).get("content-encoding", "").lower()
+    if encoding not in ("", "identity") and scope["method"] in ("POST", "PUT", "PATCH"):
+        detail = f"The body must not be compressed or otherwise encoded, and its Content-Encoding is {encoding}."
+        raise Problem(415, "unsupported_media_type", detail, headers={"Accept-Encoding": "identity"})
 
 
 _REALM = "product-search"

@@ -25,10 +25,6 @@ def body_of(media_types: str | tuple[str, ...], advice: str) -> Any:
     async def check(request: Request) -> None:
         if media_type_of(request.headers) not in allowed:
             raise Problem(415, "unsupported_media_type", f"The body must be {' or '.join(allowed)}: {advice}.")
-        encoding = request.headers.get("content-encoding", "").lower()
-        if encoding not in ("", "identity"):
-            detail = f"The body must not be compressed or otherwise encoded, and its Content-Encoding is {encoding}."
-            raise Problem(415, "unsupported_media_type", detail, headers={"Accept-Encoding": "identity"})
 
     return Depends(check)
 

@@ -283,6 +283,13 @@ def test_a_compressed_bulk_is_refused_as_such(client: TestClient) -> None:
     assert plain.json()["status"] == 201
 
 
+@pytest.mark.parametrize("call", ["POST /items", "PUT /items/a", "PATCH /items/a", "POST /search", "PUT /rules"])
+def test_a_compressed_body_of_json_is_refused_as_such(client: TestClient, call: str) -> None:
+    method, _, path = call.partition(" ")
+    answer = client.request(method, path, content=gzip.compress(b"{}"), headers={**JSON, "Content-Encoding": "gzip"})
+    assert "Content-Encoding is gzip" in check(answer, 415, "unsupported_media_type")["detail"]
+
+
 def test_lines_in_utf_16_are_named_once(client: TestClient) -> None:
     lines = '{"id": "a", "title": "a"}\n{"id": "b", "title": "b"}\n'.encode("utf-16")
     (told,) = client.post("/items/bulk", content=lines, headers=NDJSON).text.splitlines()
