@@ -137,9 +137,13 @@ class BulkIngest:
 
         When the service closes, no more items are read; those that were end as ever, and a last result says so. In the
         same way it ends when the rest of the body does not come.
+
+        Raises:
+            Problem: 400 (`no_items`), the body came whole and has none. A body that was lost on the way must not look
+                like success.
         """
         permit: Permit = request.state.permit
-        number = 0
+        number, told = 0, False
         latest: WeakValueDictionary[str, asyncio.Task[Any]] = WeakValueDictionary()  # by item id
         # Two more are outside of the queue: one that waits to be put in, and one whose result is awaited.
         under_way: asyncio.Queue[asyncio.Task[BulkResult] | None] = asyncio.Queue(AT_ONCE - 2)
@@ -162,15 +166,19 @@ class BulkIngest:
         reader = asyncio.create_task(read())
         try:
             while (task := await under_way.get()) is not None:
-                yield await task
+                result, told = await task, True
+                yield result
             await reader
         except (Problem, HTTPException) as error:
+            told = True
             yield _failed(number + 1, error if isinstance(error, Problem) else problem_of(error))
         finally:
             reader.cancel()
             while not under_way.empty():
                 if task := under_way.get_nowait():
                     task.cancel()
+        if not told:
+            raise Problem(400, "no_items", "The body has no items: send one line of JSON, or one part, for each.")
 
     async def _store(self, number: int, sent: Sent, latest: MutableMapping[str, asyncio.Task[Any]]) -> BulkResult:
         if sent.line is None:
@@ -230,7 +238,7 @@ def _failed(number: int, problem: Problem, item_id: str | None = None) -> BulkRe
 
 
 class NdjsonResponse(Response):
-    """Sends lines as they come to be, while the request's body is still being read.
+    """Sends lines as they come to be, while the request's body is still being read; a problem, where none comes.
 
     Starlette's own streaming response watches for a disconnect by reading the body, which here has another reader.
     """
@@ -244,11 +252,16 @@ class NdjsonResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        begun = False
         try:
             async for result in self.results:
+                if not begun:
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    begun = True
                 line = result.model_dump_json(exclude_none=True).encode() + b"\n"
                 await send({"type": "http.response.body", "body": line, "more_body": True})
         except ClientDisconnect:
             log.info("bulk: the client went away; what was answered is stored")
+            if not begun:
+                return
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -72,7 +72,7 @@ def bulk_ingest(
             "description": "One result a line, as soon as it is durable.",
             "content": {"application/x-ndjson": {"schema": BulkResult.model_json_schema(), "example": _ANSWER}},
         },
-        **responses(415, 422, 503),
+        **responses(400, 415, 422, 503),
     },
     openapi_extra={
         "requestBody": {

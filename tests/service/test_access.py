@@ -73,7 +73,7 @@ CALLS: list[tuple[str, str, dict[str, Any], set[str]]] = [
     ("PATCH", "/items/mug", {"json": {"price": 1}}, {"ingest"}),
     ("DELETE", "/items/nobody", {}, {"ingest"}),
     ("DELETE", '/items?filter={"id": "nobody"}', {}, {"ingest"}),
-    ("POST", "/items/bulk", {"content": b"", "headers": {"Content-Type": "application/x-ndjson"}}, {"ingest"}),
+    ("POST", "/items/bulk", {"content": b"{}", "headers": {"Content-Type": "application/x-ndjson"}}, {"ingest"}),
 ]
 
 

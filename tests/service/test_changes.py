@@ -435,4 +435,3 @@ def test_an_item_of_a_form_that_is_too_long_fails_alone(client: TestClient, sett
 
 def test_bulk_takes_lines_and_forms_alone(client: TestClient) -> None:
     assert client.post("/items/bulk", json={"id": "a"}).status_code == 415
-    assert bulk(client, b"") == []

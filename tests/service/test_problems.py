@@ -290,6 +290,13 @@ def test_a_compressed_body_of_json_is_refused_as_such(client: TestClient, call: 
     assert "Content-Encoding is gzip" in check(answer, 415, "unsupported_media_type")["detail"]
 
 
+@pytest.mark.parametrize("body", [b"", b"\n\n", b"--b--\r\n"], ids=["nothing", "blank lines", "a form"])
+def test_a_bulk_without_items_looks_like_no_success(client: TestClient, body: bytes) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"} if body.startswith(b"--") else NDJSON
+    answer = client.post("/items/bulk", content=iter([body]), headers=headers)
+    assert "one line of JSON" in check(answer, 400, "no_items")["detail"]
+
+
 def test_lines_in_utf_16_are_named_once(client: TestClient) -> None:
     lines = '{"id": "a", "title": "a"}\n{"id": "b", "title": "b"}\n'.encode("utf-16")
     (told,) = client.post("/items/bulk", content=lines, headers=NDJSON).text.splitlines()
