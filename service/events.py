@@ -6,6 +6,9 @@ event that names that search. Both go through one queue into one file, so an eve
 An event is acknowledged after fsync; the searches before it are durable then, too. All that waits while a write is
 under way goes into the next one (group commit), so that many events cost one fsync. When all segments together outgrow
 their bound, the oldest goes: old clicks are worth least. Processes that share a folder share the bound, too.
+
+Where the disk takes nothing, or has no more room than `Disk` keeps free, events are refused and searches are left out;
+a few seconds later the next write tries again. A search key must not be able to fill the disk.
 """
 
 import asyncio
@@ -22,6 +25,7 @@ import orjson
 
 from retriever.files import sync
 from service.cursors import decode_offset
+from service.disk import Disk, NoRoom
 from service.problems import Problem
 from service.search_schemas import Page, SearchResponse
 
@@ -31,6 +35,7 @@ By = Literal["words", "picture", "item", "nothing"]  # what a search was by; pai
 
 SEGMENTS = 16  # that the bound is shared by: what is removed at once
 _MOST_WAITING = 16 << 20  # bytes
+_PAUSE = 3  # seconds from a write that failed to the next: for each search would be one
 
 
 class EventLog:
@@ -40,14 +45,17 @@ class EventLog:
         OSError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+    def __init__(self, folder: Path, disk: Disk, *, max_bytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._max_bytes = folder, max_bytes
+        self._folder, self._disk, self._max_bytes = folder, disk, max_bytes
         self._numbers = itertools.count()
         self._file: BinaryIO | None = None
-        self._waiting: list[tuple[bytes, asyncio.Future[None] | None]] = []
+        self._waiting: list[tuple[bytes, asyncio.Future[OSError | None] | None]] = []
         self._bytes_waiting = 0
         self._lost = 0
+        self._failure: OSError | None = None  # of the latest write
+        self._next_try = 0.0
+        self._unwritten = 0  # searches, since writes fail
         self._wanted = asyncio.Event()
         self._closing = False
         self._writer = asyncio.create_task(self._write_all(), name="events")
@@ -56,15 +64,17 @@ class EventLog:
         """Keep records; returns when they are durable.
 
         Raises:
-            Problem: 429 `overloaded`, the disk does not keep up; 507 `storage_failed`, it is full or broken.
+            Problem: 429 `overloaded`, the disk does not keep up; 507 `storage_full`, it has no room, or
+                `storage_failed`, it is broken.
         """
         if self._bytes_waiting > _MOST_WAITING:
             raise Problem(429, "overloaded", "Events come faster than the disk takes them.", retry_after=1)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[OSError | None] = asyncio.get_running_loop().create_future()
         self._put(_lines(records), future)
-        try:
-            await future
-        except OSError as error:
+        error = await future
+        if isinstance(error, NoRoom):
+            raise Problem(507, "storage_full", f"The events were not stored: {error}.") from error
+        if error is not None:
             raise Problem(507, "storage_failed", f"The events could not be stored: {error.strerror}.") from error
 
     def searched(
@@ -104,10 +114,9 @@ class EventLog:
         self._closing = True
         self._wanted.set()
         await self._writer
-        if self._file is not None:
-            self._file.close()
+        self._end()
 
-    def _put(self, lines: bytes, future: asyncio.Future[None] | None) -> None:
+    def _put(self, lines: bytes, future: asyncio.Future[OSError | None] | None) -> None:
         self._waiting.append((lines, future))
         self._bytes_waiting += len(lines)
         self._wanted.set()
@@ -120,23 +129,34 @@ class EventLog:
             if not batch:
                 continue
             data = b"".join(lines for lines, _ in batch)
-            error: OSError | None = None
-            try:
-                await asyncio.to_thread(self._write, data)
-            except OSError as failed:
-                log.error("events could not be stored: %s", failed)
-                error = failed
+            await self._try_to_write(data)
             self._bytes_waiting -= len(data)
             for _, future in batch:
-                if future is not None and not future.done():  # done: its client has gone
-                    if error is None:
-                        future.set_result(None)
-                    else:
-                        future.set_exception(error)
+                if future is None:
+                    self._unwritten += self._failure is not None
+                elif not future.done():  # done: its client has gone
+                    future.set_result(self._failure)
             if self._waiting:
                 self._wanted.set()
 
+    async def _try_to_write(self, data: bytes) -> None:
+        """Writes, or sets `_failure`; of many failures in a row the first is logged, and the end of all."""
+        loop = asyncio.get_running_loop()
+        if self._failure is not None and loop.time() < self._next_try:
+            return
+        try:
+            await asyncio.to_thread(self._write, data)
+        except OSError as error:
+            if self._failure is None:
+                log.error("events cannot be stored, and searches are not noted meanwhile: %s", error)
+            self._failure, self._next_try = error, loop.time() + _PAUSE
+        else:
+            if self._failure is not None:
+                log.warning("events are stored again; %d searches are missing in their log", self._unwritten)
+            self._failure, self._unwritten = None, 0
+
     def _write(self, data: bytes) -> None:
+        self._disk.check()
         try:
             while True:
                 file = self._file or self._begin()
@@ -163,10 +183,15 @@ class EventLog:
         return self._file
 
     def _end(self) -> None:
+        """Closes the segment, and removes it where nothing is in it."""
         if self._file is not None:
+            file, self._file = self._file, None
             with contextlib.suppress(OSError):  # what could not be written was said to be lost already
-                self._file.close()
-            self._file = None
+                file.close()
+            with contextlib.suppress(OSError):
+                path = Path(file.name)
+                if not path.stat().st_size:
+                    path.unlink()
 
     def _make_room(self) -> None:
         """Removes segments until another whole one is within the bound; the newest stays, whatever its size.

@@ -111,8 +111,9 @@ async def _open(
     device = device_of(settings.device)
     rules = await asyncio.to_thread(RuleBook, settings.data_dir)
     media = media_of(settings)
-    events = EventLog(settings.data_dir / "events", max_bytes=settings.events_max_bytes) if settings.events else None
-    if events is not None:
+    events: EventLog | None = None
+    if settings.events:
+        events = EventLog(settings.data_dir / "events", disk_of(settings), max_bytes=settings.events_max_bytes)
         opened.push_async_callback(events.close)
     generations = generations_of(settings)
     opened.push_async_callback(generations.close)

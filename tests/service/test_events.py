@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
+from service.disk import Disk
 from service.events import SEGMENTS, EventLog
 from service.problems import Problem
 from service.search_schemas import Page, SearchResponse, TookMs
@@ -21,6 +22,7 @@ from tests.end_to_end.lives import Life
 from tests.service.helpers import picture_file, post_item
 
 SEARCH_ID = "0123456789abcdef" * 2
+DISK = Disk(Path("/"), 0)  # never full
 
 
 def event(**changed: Any) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def test_the_log_is_rotated_and_bounded(tmp_path: Path) -> None:
 
     async def fill() -> None:
         for restart in range(2):
-            log = EventLog(tmp_path / "events", max_bytes=most)
+            log = EventLog(tmp_path / "events", DISK, max_bytes=most)
             for n in range(400):
                 await log.append([event(position=1000 * restart + n)])
             await log.close()
@@ -168,7 +170,7 @@ def test_the_bound_holds_after_every_event_and_after_a_restart_the_oldest_go_fir
 
     async def fill() -> None:
         for positions in (range(250), range(250, 270)):
-            log = EventLog(tmp_path / "events", max_bytes=most)
+            log = EventLog(tmp_path / "events", DISK, max_bytes=most)
             for n in positions:
                 await log.append([event(position=n)])
                 assert sum(path.stat().st_size for path in (tmp_path / "events").iterdir()) <= most
@@ -191,7 +193,7 @@ def test_a_folder_that_somebody_clears_goes_on(tmp_path: Path) -> None:
         return events
 
     async def main() -> None:
-        log = EventLog(tmp_path, max_bytes=SEGMENTS * 1000)
+        log = EventLog(tmp_path, DISK, max_bytes=SEGMENTS * 1000)
         for size in (1, 1, 2000, 1):  # within a segment, and as one ends
             await asyncio.wait_for(log.append([{"padding": "x" * size}]), 10)
             assert clear() == 1
@@ -206,7 +208,7 @@ def test_many_at_once_share_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor))[1])
 
     async def together() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=2**20)
         await asyncio.gather(*(log.append([event(position=n)]) for n in range(100)))
         await log.close()
 
@@ -241,7 +243,7 @@ def test_more_than_the_disk_takes_is_refused_until_it_has_caught_up(
     tmp_path: Path, disk: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=2**30)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=2**30)
         disk.clear()
         waiting = [asyncio.create_task(log.append([event(position=n, padding=PADDING)])) for n in range(4)]
         await asyncio.sleep(0)
@@ -266,7 +268,7 @@ def test_more_than_the_disk_takes_is_refused_until_it_has_caught_up(
 
 def test_a_client_that_goes_takes_nobody_elses_event_along(tmp_path: Path, disk: threading.Event) -> None:
     async def main() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=2**20)
         disk.clear()
         gone, stays = (asyncio.create_task(log.append([event(position=n)])) for n in range(2))
         await asyncio.sleep(0)
@@ -282,7 +284,7 @@ def test_a_client_that_goes_takes_nobody_elses_event_along(tmp_path: Path, disk:
 
 def test_what_waits_is_written_when_the_log_is_closed(tmp_path: Path) -> None:
     async def main() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=2**20)
         for query in ("red", "blue"):
             log.searched(query, Page(), FOUND)
         await log.close()
@@ -296,7 +298,7 @@ def test_an_old_part_that_cannot_be_removed_refuses_no_event(tmp_path: Path, mon
         raise PermissionError(13, "Permission denied")
 
     async def main() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=SEGMENTS * 1000)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=SEGMENTS * 1000)
         for n in range(200):
             await log.append([event(position=n)])
         await log.close()
@@ -307,13 +309,14 @@ def test_an_old_part_that_cannot_be_removed_refuses_no_event(tmp_path: Path, mon
 
 
 def test_a_full_disk_is_said_and_the_next_write_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.events._PAUSE", 0)
     fsync = os.fsync
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     async def write() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=2**20)
         await log.append([event(position=0)])
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(Problem) as refused:
@@ -331,11 +334,13 @@ def test_a_full_disk_is_said_and_the_next_write_is_whole(tmp_path: Path, monkeyp
 
 
 def test_what_the_disk_refused_does_not_count_as_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.events._PAUSE", 0)
+
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     async def main() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=2**30)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=2**30)
         with monkeypatch.context() as changed:
             changed.setattr(os, "fsync", full)
             lost = (log.append([event(padding=PADDING)]) for _ in range(4))
@@ -357,7 +362,7 @@ def test_a_new_part_is_in_its_folder_for_good_before_its_events_are_acknowledged
     monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.add(os.fstat(descriptor).st_ino), fsync(descriptor))[1])
 
     async def main() -> None:
-        log = EventLog(folder, max_bytes=SEGMENTS * 10)  # each event is a part
+        log = EventLog(folder, DISK, max_bytes=SEGMENTS * 10)  # each event is a part
         for _ in range(3):
             synced.clear()
             await log.append([event()])
@@ -371,7 +376,7 @@ def test_parts_that_somebody_removed_do_not_keep_the_others(tmp_path: Path) -> N
     most = SEGMENTS * 1000
 
     async def main() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=most)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=most)
         for n in range(300):
             await log.append([event(position=n)])
             if n == 50:
@@ -387,13 +392,13 @@ def test_logs_that_share_a_folder_share_the_bound_and_remove_what_was_written_lo
     most = SEGMENTS * 1000
 
     async def main() -> None:
-        quiet, busy = (EventLog(tmp_path / "events", max_bytes=most) for _ in range(2))
+        quiet, busy = (EventLog(tmp_path / "events", DISK, max_bytes=most) for _ in range(2))
         await quiet.append([event(position=0)])
         for n in range(150):
             await busy.append([event(position=1000 + n)])
         await busy.close()
         await quiet.append([event(position=1)])
-        restarted = EventLog(tmp_path / "events", max_bytes=most)
+        restarted = EventLog(tmp_path / "events", DISK, max_bytes=most)
         for n in range(150, 250):
             await restarted.append([event(position=1000 + n)])
             sizes = [path.stat().st_size for path in (tmp_path / "events").iterdir()]
@@ -414,7 +419,7 @@ def test_a_part_that_another_process_removes_at_the_start_stops_nothing(tmp_path
     (tmp_path / "events" / "20260101T000000000000-000000.jsonl").symlink_to("gone")  # listed, and not there
 
     async def main() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=2**20)
         await log.append([event()])
         await log.close()
 
@@ -428,7 +433,7 @@ def test_a_part_that_is_removed_while_it_is_written_takes_no_acknowledged_event_
     fsync = os.fsync
 
     async def main() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=2**20)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=2**20)
         await log.append([event(position=0)])
         (part,) = (tmp_path / "events").iterdir()
         monkeypatch.setattr(os, "fsync", lambda descriptor: (fsync(descriptor), part.unlink(missing_ok=True)))
@@ -441,7 +446,7 @@ def test_a_part_that_is_removed_while_it_is_written_takes_no_acknowledged_event_
 
 def test_an_event_larger_than_the_bound_is_kept(tmp_path: Path) -> None:
     async def main() -> None:
-        log = EventLog(tmp_path / "events", max_bytes=SEGMENTS * 1000)
+        log = EventLog(tmp_path / "events", DISK, max_bytes=SEGMENTS * 1000)
         for n in range(2):
             await log.append([event(position=n, padding="x" * SEGMENTS * 1000)])
             assert kept(tmp_path)[-1]["position"] == n
@@ -457,3 +462,54 @@ def test_a_later_page_says_at_which_place_its_hits_begin(shop: TestClient, setti
     shop.post("/search", json={"query": "red mug", "offset": 2})
     shop.post("/events", json={"events": [event()]})
     assert kept(settings.data_dir)[0]["offset"] == 2
+
+
+def test_a_disk_that_fails_is_left_alone_for_a_moment_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries, fails = [], True
+
+    def full(descriptor: int) -> None:
+        tries.append(descriptor)
+        if fails:
+            os.ftruncate(descriptor, 0)  # nothing of it came to the disk
+            raise OSError(28, "No space left on device")
+
+    async def main() -> None:
+        nonlocal fails
+        monkeypatch.setattr("service.events.sync", lambda folder: None)
+        monkeypatch.setattr("service.events.os.fsync", full)
+        log = EventLog(tmp_path, DISK, max_bytes=2**20)
+        for n in range(20):
+            log.searched(f"query {n}", Page(), FOUND)
+            with pytest.raises(Problem, match="No space left"):
+                await log.append([event()])
+        assert len(tries) == 1
+        assert os.listdir(tmp_path) == [], "no segment without content stays"
+        fails = False
+        monkeypatch.setattr("service.events._PAUSE", 0)
+        log._next_try = 0
+        await log.append([event()])
+        await log.close()
+
+    asyncio.run(main())
+    assert [one.getMessage() for one in caplog.records] == [
+        "events cannot be stored, and searches are not noted meanwhile: [Errno 28] No space left on device",
+        "events are stored again; 20 searches are missing in their log",
+    ]
+
+
+def test_events_stop_before_the_disk_is_full(
+    shop: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.events._PAUSE", 0)
+    post_item(shop, "mug", title="red mug")
+    with monkeypatch.context() as changed:
+        changed.setattr(shop.app.state.services.events._disk, "_reserve", 2**60)  # type: ignore[attr-defined]
+        assert shop.post("/search", json={"query": "mug"}).json()["hits"]
+        answer = shop.post("/events", json={"events": [event()]})
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+        assert "SEARCH_MIN_FREE_BYTES" in answer.json()["detail"]
+        assert kept(settings.data_dir) == []
+    assert shop.post("/events", json={"events": [event()]}).status_code == 200
+    assert len(kept(settings.data_dir)) == 1
