@@ -104,14 +104,18 @@ async def back_up(args: argparse.Namespace, settings: Settings) -> None:
         if path.is_dir():
             await asyncio.to_thread(remove_unfinished, path)
             path = path / f"backup-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
+        beside_data, disk = path.parent.stat().st_dev == settings.data_dir.stat().st_dev, disk_of(settings)
+        rules = await asyncio.to_thread(read_rules, settings.data_dir)  # before the hours that the items may take
         writer = Writer(path, Manifest(current.model_id, current.model, current.dim))
         try:
             with tqdm(total=total, desc="backup", unit=" items", disable=args.quiet) as bar:
                 async with contextlib.aclosing(items):
                     async for item in items:
+                        if beside_data:
+                            disk.check()
                         await asyncio.to_thread(writer.add, item)
                         bar.update()
-            if (rules := await asyncio.to_thread(read_rules, settings.data_dir)) != Rules():
+            if rules != Rules():
                 await asyncio.to_thread(writer.add_rules, rules)
             await asyncio.to_thread(writer.finish)
         finally:

@@ -3,8 +3,10 @@
 import asyncio
 import io
 import json
+import os
 import resource
 import tarfile
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -244,6 +246,38 @@ def test_a_full_disk_keeps_nothing_of_a_backup_and_is_told_in_one_line(
     assert capsys.readouterr().err.splitlines() == ["No backup was made: [Errno 27] File too large"]
     assert closed_by_itself == [True], "at the end of all that runs, a connection would be closed with a traceback"
     assert not list((tmp_path / "backups").iterdir())
+
+
+def test_a_backup_leaves_the_service_its_reserve_of_the_disk(
+    shop: Settings,
+    tmp_path: Path,
+    command: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SEARCH_MIN_FREE_BYTES", str(2**60))
+    assert command(backup.main, shop, "--output", str(tmp_path / "shop.tar")) == 2
+    assert "SEARCH_MIN_FREE_BYTES" in capsys.readouterr().err
+    assert not list(tmp_path.glob("shop.tar*"))
+    others = [name for name in ("/dev/shm", "/var/tmp") if os.stat(name).st_dev != tmp_path.stat().st_dev]
+    for name in others[:1]:  # another disk's room is no matter of the service's
+        with tempfile.TemporaryDirectory(dir=name) as elsewhere:
+            assert command(backup.main, shop, "--output", elsewhere) == 0
+
+
+def test_broken_rules_stop_a_backup_before_its_items_are_read(
+    shop: Settings,
+    tmp_path: Path,
+    command: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (shop.data_dir / "rules.json").write_text("{")
+    added: list[Exported] = []
+    monkeypatch.setattr(Writer, "add", lambda writer, item: added.append(item))
+    assert command(backup.main, shop, "--output", str(tmp_path / "shop.tar")) == 2
+    assert "holds no rules" in capsys.readouterr().err
+    assert not added
 
 
 def test_what_a_killed_backup_left_is_removed_and_what_one_writes_is_not(
