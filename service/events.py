@@ -1,7 +1,8 @@
 """What shoppers were shown and what they did, kept on disk for `training.prepare events` and `service.search_report`.
 
 JSON lines in segments, `events/{when}-{number}.jsonl`, of two kinds: a search with the items that it showed, and an
-event that names that search. Both go through one queue into one file, so an event never comes before its search.
+event that names that search. Both go through one queue into one file, so an event comes before its search only where
+another process, which shares the folder, answered that.
 
 An event is acknowledged after fsync; the searches before it are durable then, too. All that waits while a write is
 under way goes into the next one (group commit), so that many events cost one fsync. When all segments together outgrow

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from tqdm import tqdm
@@ -38,6 +38,7 @@ class Query:
     found_nothing: int = 0
     hits: int = 0  # of the latest search
     score: float | None = None  # of its best hit
+    latest: str = ""  # the time of that search
     chosen: int = 0  # searches of which something was
     bought: int = 0
     choices: int = 0
@@ -61,14 +62,31 @@ class Report:
     broken: int = 0  # lines; a kill may cut the last one of a segment off
     _searches: dict[bytes, tuple[Query, bool]] = field(default_factory=dict)  # by search_id; whether it is counted
     _chosen: set[tuple[bytes, str | None]] = field(default_factory=set)  # search_id with and without the item
+    _early: list["_Choice"] = field(default_factory=list)  # of searches that have not been read yet
 
     def add(self, record: dict[str, Any]) -> None:
         """Counts one. Raises KeyError, TypeError or ValueError, if it is none."""
         name = bytes.fromhex(record["search_id"])
         if record["kind"] == "search":
             self._add_search(name, record)
-        elif record["kind"] in _CHOICES and name in self._searches:
-            self._add_choice(name, record)
+        elif record["kind"] in _CHOICES:
+            choice = _Choice(name, str(record["item_id"]), int(record["position"]) + 1, record["kind"] == "purchase")
+            if name in self._searches:
+                self._add_choice(choice)
+            else:
+                self._early.append(choice)
+
+    def join(self) -> None:
+        """Counts the choices that came before their search; to be called when all records are there.
+
+        A shopper's search and click may go to two replicas, which write segments of their own, and a clock that steps
+        back gives a later segment an earlier name.
+        """
+        early, self._early = self._early, []
+        for choice in early:
+            if choice.search in self._searches:
+                self._add_choice(choice)
+        self.queries = {text: one for text, one in self.queries.items() if one.searches}
 
     def most_searched(self) -> list[Query]:
         return sorted(self.queries.values(), key=lambda one: -one.searches)
@@ -87,19 +105,26 @@ class Report:
         return [one for one in self.most_searched() if told and not one.chosen and one.searches > one.found_nothing]
 
     def _add_search(self, name: bytes, record: dict[str, Any]) -> None:
-        text = fold_phrase(record["query"])
-        if record.get("by", "words") != "words" or not text:
+        if record.get("by", "words") != "words":
+            return
+        if not isinstance(record["query"], str):
+            raise TypeError("a query is text")
+        text, items = fold_phrase(record["query"]), len(record["items"])
+        total, offset = int(record.get("total", items)), int(record["offset"])
+        score = None if record.get("score") is None else float(record["score"])
+        if not text:
             return
         query = self.queries.setdefault(text, Query(text))
-        counted = not record.get("complete") and record["offset"] == 0
-        self._searches[name] = query, counted or record["offset"] > 0
+        counted = not record.get("complete") and offset == 0
+        self._searches[name] = query, counted or offset > 0
         if counted:
             query.searches += 1
-            query.found_nothing += not record["items"]
-            query.hits = record.get("total", len(record["items"]))
-            query.score = record.get("score")
+            query.found_nothing += not items
+            if record["time"] >= query.latest:
+                query.hits, query.score, query.latest = total, score, record["time"]
 
-    def _add_choice(self, name: bytes, record: dict[str, Any]) -> None:
+    def _add_choice(self, choice: "_Choice") -> None:
+        name, item_id, place, bought = choice
         query, counted = self._searches[name]
         if not counted:  # chosen while it was typed: it was what was searched for
             self._searches[name] = query, True
@@ -107,11 +132,18 @@ class Report:
         if (name, None) not in self._chosen:
             self._chosen.add((name, None))
             query.chosen += 1
-        query.bought += record["kind"] == "purchase"
-        if (name, record["item_id"]) not in self._chosen:  # put into the cart after a click
-            self._chosen.add((name, record["item_id"]))
+        query.bought += bought
+        if (name, item_id) not in self._chosen:  # put into the cart after a click
+            self._chosen.add((name, item_id))
             query.choices += 1
-            query.places += record["position"] + 1
+            query.places += place
+
+
+class _Choice(NamedTuple):
+    search: bytes
+    item_id: str
+    place: int  # from 1
+    bought: bool
 
 
 def read(log: Path, since: datetime | None = None) -> Report:
@@ -129,7 +161,7 @@ def read(log: Path, since: datetime | None = None) -> Report:
                     report.add(record)
             except (KeyError, TypeError, ValueError):
                 report.broken += 1
-    report.queries = {text: one for text, one in report.queries.items() if one.searches}
+    report.join()
     return report
 
 
@@ -172,6 +204,13 @@ def as_text(report: Report, limit: int) -> str:
     return "\n\n".join(parts)
 
 
+def _days_ago(days: str) -> datetime:
+    try:
+        return datetime.now(UTC) - timedelta(days=float(days))
+    except (ValueError, OverflowError) as error:  # no number, or before there were years
+        raise argparse.ArgumentTypeError(f"{days} is no number of days") from error
+
+
 def _row(one: Query) -> str:
     text = "".join(letter if letter.isprintable() else "·" for letter in one.text)  # nothing that moves the cursor
     place = "" if one.mean_place is None else f"{one.mean_place:.1f}"
@@ -187,16 +226,16 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m service.search_report", description="What shoppers search for, and what they do not find."
     )
     parser.add_argument("--log", type=Path, help="folder of the event log (default: events in SEARCH_DATA_DIR)")
-    parser.add_argument("--days", type=float, help="how far back (default: all that is kept)")
+    parser.add_argument("--days", type=_days_ago, help="how far back (default: all that is kept)")
     parser.add_argument("--limit", type=int, default=20, help="queries of each list (default: %(default)s)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all queries there, too")
     args = parser.parse_args(arguments)
     log = args.log or from_environment().data_dir / "events"
     try:
-        report = read(log, datetime.now(UTC) - timedelta(days=args.days) if args.days is not None else None)
+        report = read(log, args.days)
         if args.csv:
             write_csv(report, args.csv)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         print(f"No report was made: {error}", file=sys.stderr)
         return 2
     print(as_text(report, args.limit))

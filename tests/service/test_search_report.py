@@ -62,6 +62,34 @@ def test_queries_are_counted_with_what_became_of_them(tmp_path: Path) -> None:
     assert report.queries["red"].searches == 1
 
 
+def test_a_choice_counts_that_another_process_wrote_before_its_search(tmp_path: Path) -> None:
+    shown, *chosen = search("mug", ["a", "b"], ("b", "click"), ("b", "purchase"))
+    late = search("mug", ["a"], time="2026-11-20T11:00:00.000+00:00", total=7)[0]
+    segments = [*chosen, {**chosen[0], "search_id": "ff" * 16}], [shown, {"kind": "click"}, late]
+    for number, records in enumerate(segments):
+        (tmp_path / f"{number}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    report = search_report.read(tmp_path)
+    mug = report.queries["mug"]
+    assert (mug.searches, mug.chosen, mug.bought, mug.mean_place) == (2, 1, 1, 2)
+    assert mug.hits == 2, "of the search that was last, wherever it stands"
+    assert report.broken == 1
+
+
+@pytest.mark.parametrize("wrong", [{"query": None}, {"items": None}, {"total": None}, {"score": "x"}, {"offset": None}])
+def test_a_record_that_is_none_is_left_out_whole(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    report = search_report.read(log(tmp_path, search("mug", ["a"]), [search("mug", ["a"])[0] | wrong], [wrong]))
+    assert (report.queries["mug"].searches, report.broken) == (1, 2)
+    search_report.as_text(report, 20)
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "1e9", "some"])
+def test_days_that_are_none_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str], days: str) -> None:
+    with pytest.raises(SystemExit) as refused:
+        search_report.main(["--log", str(tmp_path), "--days", days])
+    assert refused.value.code == 2
+    assert f"{days} is no number of days" in capsys.readouterr().err
+
+
 def test_nobody_is_said_to_choose_nothing_where_no_choice_is_told(tmp_path: Path) -> None:
     assert search_report.read(log(tmp_path, search("sofa", ["s"]))).without_choice() == []
 
