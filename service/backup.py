@@ -26,8 +26,8 @@ from retriever.files import write_whole
 from retriever.index import IndexedItem, IndexInUse, IndexUnavailable, ItemIndex, ModelMismatch
 from retriever.index.generations import Generation
 from service.archive import DamagedBackup, Manifest, Reader, Writer, remove_unfinished
-from service.data_folder import RESTORING, UnusableDataFolder, open_data_folder
-from service.export import Exported, export
+from service.data_folder import RESTORING, UnusableDataFolder, folder_id, open_data_folder
+from service.export import Exported, Origin, export
 from service.from_settings import (
     device_of,
     disk_of,
@@ -98,7 +98,8 @@ async def back_up(args: argparse.Namespace, settings: Settings) -> None:
             index = await generations.open(current.model_id, current.dim)
             items, total = export(index, media_of(settings), whole=True), await index.count()
         except IndexInUse:
-            remote = RemoteCatalogue(args.url, args.key, current.model_id)
+            origin = Origin(current.model_id, await asyncio.to_thread(folder_id, settings.data_dir))
+            remote = RemoteCatalogue(args.url, args.key, origin)
             items, total = remote.items(whole=True), await remote.count()
         path = args.output
         if path.is_dir():

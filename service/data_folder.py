@@ -5,10 +5,14 @@ model (`retriever.index.edge`). Folders from before there was a stamp are format
 
 Format 2: an engine's folder that is made has smaller vectors, which earlier versions cannot open; one that was there
 stays as it is. A folder of format 1 becomes one of format 2 when it is opened.
+
+The stamp also holds a random id, by which a command beside a running service knows that they work on the same folder.
 """
 
+import contextlib
 import json
 import os
+import uuid
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,7 +55,7 @@ def _open(folder: Path, restoring: bool) -> None:
     if stamp.is_dir():
         raise UnusableDataFolder(f"{stamp} must be a file: move away the folder that is there instead")
     if not stamp.exists():
-        _stamp(stamp)
+        _stamp(stamp, None)
     try:
         content = json.loads(stamp.read_bytes())
         found = int(content["format"])
@@ -67,7 +71,10 @@ def _open(folder: Path, restoring: bool) -> None:
             f"{FORMAT}. Start that version or a newer one, or set SEARCH_DATA_DIR to another folder."
         )
     if found < FORMAT:
-        _stamp(stamp)
+        _stamp(stamp, content.get("id"))
+    elif "id" not in content:
+        with contextlib.suppress(OSError):  # a folder is as good without
+            _stamp(stamp, None)
     if not restoring and (folder / RESTORING).exists():
         raise UnusableDataFolder(
             f"a restore into {folder.resolve()} was cut off: run the same `python -m service.backup --restore` again, "
@@ -75,5 +82,15 @@ def _open(folder: Path, restoring: bool) -> None:
         )
 
 
-def _stamp(path: Path) -> None:
-    write_whole(path, json.dumps({"format": FORMAT, "version": version("fused-product-search")}).encode() + b"\n")
+def folder_id(folder: Path) -> str | None:
+    """The id in the folder's stamp; None where there is none. Blocking."""
+    try:
+        found = json.loads((folder / STAMP).read_bytes()).get("id")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _stamp(path: Path, known: str | None) -> None:
+    content = {"format": FORMAT, "version": version("fused-product-search"), "id": known or uuid.uuid4().hex}
+    write_whole(path, json.dumps(content).encode() + b"\n")

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,18 @@ from service.media import MediaStore
 from service.payload import picture_files
 
 _PAGE = 32  # items read at a time, with all that they hold
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whose export it is."""
+
+    model_id: str
+    folder_id: str | None  # of the data folder; None: not known, as to a service from before folders had one
+
+
+class OtherFolder(ValueError):
+    """The export is of another data folder."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,14 @@ def _pictures(media: MediaStore, payloads: Mapping[str, Payload]) -> dict[str, l
     return {item_id: [read(name) for name in picture_files(payload)] for item_id, payload in payloads.items()}
 
 
-async def to_lines(model_id: str, items: AsyncIterator[Exported], outdated: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def to_lines(
+    origin: Origin, items: AsyncIterator[Exported], outdated: Callable[[], bool]
+) -> AsyncIterator[bytes]:
     """An export as lines of JSON: a head, the items, and a last line without which it is not complete.
 
     It breaks off when it is `outdated`: the items are another index's by then, and their pictures may be gone.
     """
-    yield orjson.dumps({"format": 1, "model_id": model_id}) + b"\n"
+    yield orjson.dumps({"format": 1, **asdict(origin)}) + b"\n"
     count = 0
     async for item in items:
         if outdated():
@@ -98,10 +112,11 @@ def _line(item: Exported) -> bytes:
     return orjson.dumps(line) + b"\n"
 
 
-async def from_lines(model_id: str, parts: AsyncIterator[bytes]) -> AsyncIterator[Exported]:
+async def from_lines(origin: Origin, parts: AsyncIterator[bytes]) -> AsyncIterator[Exported]:
     """The reverse of `to_lines`, from parts of any size.
 
     Raises:
+        OtherFolder: it is another data folder's.
         ValueError: it is not a complete export of this model's index.
     """
     count, head, ended = 0, False, False
@@ -109,8 +124,11 @@ async def from_lines(model_id: str, parts: AsyncIterator[bytes]) -> AsyncIterato
         assert text is not None  # none is too long
         line = orjson.loads(text)
         if not head:
-            if line.get("model_id") != model_id:
-                raise ValueError(f"the service's index is of the model {line.get('model_id')}, not {model_id}")
+            told = line.get("folder_id")
+            if told and origin.folder_id and told != origin.folder_id:
+                raise OtherFolder(f"its data folder is another one ({told}) than this command's ({origin.folder_id})")
+            if line.get("model_id") != origin.model_id:
+                raise ValueError(f"the service's index is of the model {line.get('model_id')}, not {origin.model_id}")
             head = True
         elif "end" in line:
             ended = line["end"] == count

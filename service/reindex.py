@@ -19,8 +19,9 @@ from tqdm import tqdm
 from retriever import Retriever
 from retriever.index import IndexInUse, IndexUnavailable, ItemIndex, Payload
 from retriever.index.generations import EdgeGenerations, Generation, Generations
-from service.data_folder import UnusableDataFolder, open_data_folder
+from service.data_folder import UnusableDataFolder, folder_id, open_data_folder
 from service.disk import Disk, NoRoom
+from service.export import Origin
 from service.from_settings import (
     device_of,
     generations_of,
@@ -134,7 +135,8 @@ async def _move(
         items: Callable[[], AsyncIterator[Payload]]
         count: Callable[[], Awaitable[int]]
         if source is None:
-            remote = RemoteCatalogue(args.url, args.key, current.model_id)
+            origin = Origin(current.model_id, await asyncio.to_thread(folder_id, settings.data_dir))
+            remote = RemoteCatalogue(args.url, args.key, origin)
             items, count = remote.payloads, remote.count
         else:
             items, count = source.every_item, source.count

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import httpx
 
 from retriever.index import Payload
-from service.export import Exported, from_lines
+from service.export import Exported, Origin, OtherFolder, from_lines
 from service.settings import Settings, comma_separated
 
 KEYS = "SEARCH_INGEST_KEYS"
@@ -30,8 +30,8 @@ def add_service_arguments(parser: argparse.ArgumentParser, settings: Settings) -
 class RemoteCatalogue:
     """The catalogue of a service that holds the embedded index open."""
 
-    def __init__(self, url: str, key: str | None, model_id: str) -> None:
-        self._url, self._model_id = url, model_id
+    def __init__(self, url: str, key: str | None, origin: Origin) -> None:
+        self._url, self._origin = url, origin
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     async def count(self) -> int:
@@ -53,7 +53,7 @@ class RemoteCatalogue:
         """Every item, to the last.
 
         Raises:
-            ServiceUnavailable: it does not answer, refuses, breaks off, or has another model by now.
+            ServiceUnavailable: it does not answer, refuses, breaks off, has another model by now, or is another shop's.
         """
         async with self._client() as client:
             try:
@@ -61,10 +61,15 @@ class RemoteCatalogue:
                     if answer.status_code != 200:
                         await answer.aread()
                     self._check(answer)
-                    async for item in from_lines(self._model_id, answer.aiter_bytes()):
+                    async for item in from_lines(self._origin, answer.aiter_bytes()):
                         yield item
             except httpx.TransportError as error:
                 raise self._away(error) from error
+            except OtherFolder as error:
+                raise ServiceUnavailable(
+                    f"{self._url} is another shop's service: {error}. Give the address of the one that works on "
+                    "SEARCH_DATA_DIR with --url, or set SEARCH_DATA_DIR to that shop's folder."
+                ) from error
             except ValueError as error:
                 raise ServiceUnavailable(f"{self._url}: {error}. Run the same command again.") from error
 

@@ -1,12 +1,14 @@
 """`GET /export`: all that backup and reindexing need of a running service."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
 from service.access import INGEST_KEY, GuardedRoute
-from service.export import export, to_lines
+from service.data_folder import folder_id
+from service.export import Origin, export, to_lines
 from service.problems import responses
 from service.services import ServicesDep
 
@@ -34,7 +36,8 @@ async def get_export(
 
     When another model takes over meanwhile, it breaks off without that line: ask again.
     """
-    catalogue = services.catalogue
+    catalogue, model_id = services.catalogue, services.encoder.retriever.model_id
+    origin = Origin(model_id, await asyncio.to_thread(folder_id, services.settings.data_dir))
     items = export(services.index, catalogue.media, whole=whole)
-    lines = to_lines(services.encoder.retriever.model_id, items, lambda: catalogue.handed_over)
+    lines = to_lines(origin, items, lambda: catalogue.handed_over)
     return StreamingResponse(lines, media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -21,9 +22,10 @@ from service import backup
 from service.app import create_app
 from service.archive import Manifest, Reader, Writer
 from service.data_folder import RESTORING
-from service.export import Exported, export, from_lines, to_lines
+from service.export import Exported, Origin, OtherFolder, export, from_lines, to_lines
 from service.from_settings import generations_of
 from service.media import MediaStore
+from service.remote import RemoteCatalogue
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -316,6 +318,36 @@ def test_a_backup_that_ends_as_another_begins_is_left_alone(
         assert Reader(path).manifest.items == 0, "whole"
 
 
+def test_another_shops_service_is_not_taken_for_this_ones(
+    shop: Settings,
+    tmp_path: Path,
+    command: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told: dict[str, Any] = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/items":
+            return httpx.Response(200, json={"total": 0})
+        return httpx.Response(200, content="".join(json.dumps(line) + "\n" for line in (told, {"end": 0})))
+
+    asked = httpx.MockTransport(answer)
+    monkeypatch.setattr(RemoteCatalogue, "_client", lambda _: httpx.AsyncClient(base_url="http://b", transport=asked))
+    file = tmp_path / "shop.tar"
+    with TestClient(create_app(shop)) as client:
+        told |= json.loads(client.get("/export").text.splitlines()[0])
+        own = told["folder_id"]
+        told["folder_id"] = "0" * 32
+        assert command(backup.main, shop, "--output", str(file)) == 2
+        assert "another shop's service" in capsys.readouterr().err
+        assert not file.exists()
+        told["folder_id"] = own
+        assert command(backup.main, shop, "--output", str(file)) == 0
+        del told["folder_id"]  # a service from before there was one
+        assert command(backup.main, shop, "--output", str(file)) == 0
+
+
 def test_an_export_is_read_from_parts_of_any_size_and_must_be_whole() -> None:
     payload = {"id": "a", "title": "lines\u2028that \x85 are\x0bnone\n", "images": []}
     tokens = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -324,15 +356,15 @@ def test_an_export_is_read_from_parts_of_any_size_and_must_be_whole() -> None:
         yield Exported(payload, tokens, [b"\n\n", None])
         yield Exported(payload)
 
-    async def read(text: bytes, size: int, model: str = "model") -> list[Exported]:
+    async def read(text: bytes, size: int, model: str = "model", folder: str | None = None) -> list[Exported]:
         async def parts() -> AsyncIterator[bytes]:
             for begin in range(0, len(text), size):
                 yield text[begin : begin + size]
 
-        return [item async for item in from_lines(model, parts())]
+        return [item async for item in from_lines(Origin(model, folder), parts())]
 
     async def written() -> bytes:
-        return b"".join([line async for line in to_lines("model", items(), lambda: False)])
+        return b"".join([line async for line in to_lines(Origin("model", "mine"), items(), lambda: False)])
 
     text = asyncio.run(written())
     for size in (1, 7, len(text)):
@@ -344,6 +376,8 @@ def test_an_export_is_read_from_parts_of_any_size_and_must_be_whole() -> None:
             asyncio.run(read(cut, 50))
     with pytest.raises(ValueError, match="not other"):
         asyncio.run(read(text, 50, "other"))
+    with pytest.raises(OtherFolder):
+        asyncio.run(read(text, 50, "model", "other"))
     with pytest.raises(ValueError, match="UTF-8"):
         asyncio.run(read("no export".encode("utf-16"), 50))
 

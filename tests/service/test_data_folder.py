@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.data_folder import FORMAT, RESTORING, STAMP, UnusableDataFolder, open_data_folder
+from service.data_folder import FORMAT, RESTORING, STAMP, UnusableDataFolder, folder_id, open_data_folder
 from service.logs import StartupFailed
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
@@ -26,6 +26,25 @@ def test_a_folder_from_before_there_was_a_stamp_opens(tmp_path: Path) -> None:
     (tmp_path / "media").mkdir()
     open_data_folder(tmp_path)
     assert (tmp_path / STAMP).exists()
+
+
+def test_each_folder_has_an_id_of_its_own_that_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    (old / STAMP).write_text(json.dumps({"format": FORMAT, "version": "0"}))  # from before there were ids
+    monkeypatch.setattr("service.data_folder.write_whole", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "")))
+    open_data_folder(old)
+    assert folder_id(old) is None, "a full disk stops no start for it"
+    monkeypatch.undo()
+    for folder in (old, new):
+        open_data_folder(folder)
+    known = folder_id(old), folder_id(new)
+    assert None not in known
+    assert len(set(known)) == 2
+    open_data_folder(old)
+    (new / STAMP).write_text((new / STAMP).read_text().replace(f'"format": {FORMAT}', '"format": 1'))
+    open_data_folder(new)
+    assert (folder_id(old), folder_id(new)) == known
 
 
 def test_a_newer_format_is_refused_before_anything_is_touched(settings: Settings) -> None:
