@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retriever.index import Boost, FilterError, Sort
-from retriever.index.fields import key
+from retriever.index.fields import Kind, key
 from retriever.index.filters import Condition, Fields, conjoin, parse, resolve
 from retriever.index.listing import order_of
 from service.search_schemas import BoostBy, Page, SortBy
@@ -17,7 +17,7 @@ class PageOptions:
     filter: Condition | None
     sort: Sequence[Sort]
     boosts: Sequence[Boost]
-    group: str | None
+    group: Sequence[str]
 
 
 def page_options(page: Page, condition: Condition | None, fields: Fields, *, ranked: bool) -> PageOptions:
@@ -33,7 +33,7 @@ def page_options(page: Page, condition: Condition | None, fields: Fields, *, ran
     else:
         sort = [_order(page.sort, fields)]
     boosts = [boost for n, one in enumerate(page.boost or ()) for boost in boosts_of(one, fields, f"boost[{n}]")]
-    return PageOptions(conjoin(own, condition), sort, boosts, _group(page.group_by, fields) if page.group_by else None)
+    return PageOptions(conjoin(own, condition), sort, boosts, _group(page.group_by, fields) if page.group_by else ())
 
 
 def boosts_of(by: BoostBy, fields: Fields, path: str) -> list[Boost]:
@@ -60,6 +60,8 @@ def _order(sorts: Sequence[SortBy], fields: Fields) -> Sort:
     return next(filter(None, asked), Sort(key("date", "created_at"), descending=True))
 
 
-def _group(name: str, fields: Fields) -> str | None:
+def _group(name: str, fields: Fields) -> list[str]:
+    """By text first: text that says a number is kept as both, and 007 is another style than 7."""
     field = resolve(name, fields, "group_by")
-    return next((key(kind, field) for kind in ("keyword", "number", "boolean", "date") if kind in fields[field]), None)
+    kinds: tuple[Kind, ...] = ("keyword", "number", "boolean", "date")
+    return [key(kind, field) for kind in kinds if kind in fields[field]]

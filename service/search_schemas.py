@@ -88,7 +88,8 @@ class Page(Strict):
         default_factory=dict,
         description=(
             "Fields and what they must be: a value, a list of which any will do, or a range with `gt`, `gte`, `lt`, "
-            '`lte`. `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A category matches all below it.'
+            '`lte`. `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A category matches all below it. A '
+            'number may be text: `"1.5"`.'
         ),
         examples=[{"category": "Home > Kitchen", "price": {"lte": 50}, "brand": ["Nordwell", "Pikku"]}],
     )

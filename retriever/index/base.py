@@ -119,7 +119,7 @@ class ItemIndex(Listing):
         boosts: Sequence[Boost] = (),
         filter: Condition | None = None,
         sort: Sequence[Sort] = (),
-        group_by: str | None = None,
+        group_by: Sequence[str] = (),
         min_score: float | None = None,
         relevance_floor: float | None = None,
         explain: bool = False,
@@ -145,7 +145,7 @@ class ItemIndex(Listing):
             boosts: What is added to some items' scores, after the floors; nothing where an article number is asked for.
             filter: Only items that it lets through are ranked.
             sort: An order by fields in place of relevance, within what the floors leave.
-            group_by: The payload key of a field: one item, the first, for each of its values.
+            group_by: The payload keys of a field, one for each kind: one item, the first, for each of its values.
             min_score: Only items that score at least this.
             relevance_floor: Only items that score at least this share of the best (see `selection.above`).
             explain: Also say of each hit what its score is made of.
@@ -171,7 +171,7 @@ class ItemIndex(Listing):
         lifts = () if named or (lexical_weight and lexical.codes(text)) else tuple(boosts)
         asked = IndexQuery(vectors, text, words, lexical_weight, named, filter, points, lifts)
         wanted = offset + limit
-        cut = Cut(tuple(sort), group_by, min_score, relevance_floor)
+        cut = Cut(tuple(sort), tuple(group_by), min_score, relevance_floor)
         if cut != Cut():
             chosen, total, among = await self._of_pool(asked, wanted, cut)
         elif not limit:
@@ -230,7 +230,13 @@ class ItemIndex(Listing):
         return chosen, len(chosen), Among(tuple(one.point_id for one in left)) if fewer else asked.filter
 
     async def browse(
-        self, *, sort: Sort, limit: int, offset: int = 0, filter: Condition | None = None, group_by: str | None = None
+        self,
+        *,
+        sort: Sort,
+        limit: int,
+        offset: int = 0,
+        filter: Condition | None = None,
+        group_by: Sequence[str] = (),
     ) -> SearchResult:
         """All items that a filter lets through, in the order of a field of numbers or dates; their scores are 0.
 
@@ -241,7 +247,7 @@ class ItemIndex(Listing):
         for depth in selection.POOL if group_by else (wanted,):
             places = await self._beyond(sort, None, depth, filter) if items and (group_by or offset < items) else []
             ranked = [fusion.Ranked(point, 0.0, 0.0, 0.0) for _, point in places]
-            chosen = await self._select(ranked, Cut(group_by=group_by))
+            chosen = await self._select(ranked, Cut(group_by=tuple(group_by)))
             if len(places) >= items or len(chosen) > wanted:
                 break
         hits = await self._shown(chosen[offset:wanted], explain=False)
@@ -305,7 +311,7 @@ class ItemIndex(Listing):
         return boost.by_place({point: own[by][0] for point, own in values.items() if own.get(by)})
 
     async def _select(self, left: Sequence[fusion.Ranked], cut: Cut) -> list[selection.Chosen]:
-        keys = [*(one.key for one in cut.sort), *([cut.group_by] if cut.group_by else [])]
+        keys = [*(one.key for one in cut.sort), *cut.group_by]
         values = await self.values_of([one.point_id for one in left], keys)
         left = selection.ordered(left, cut.sort, values)
         return (

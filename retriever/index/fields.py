@@ -4,6 +4,7 @@ A field's values are stored apart by kind, under `_index` in the point's payload
 one kind: `{"keyword": {"colour": ["Red", "red"]}, "number": {"price": [12.5]}}`.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,6 @@ MAX_KEYWORD = 256  # characters; a longer string is prose
 
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-
 
 # What an item may have beside its attributes: known before the first item that has it.
 BUILT_IN = ("id", "category", "price", "stock", "available", "created_at", "updated_at")
@@ -93,6 +93,20 @@ def timestamp(text: str) -> float:
     """Seconds since 1970 of an ISO date or time; UTC where it names no zone. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def number_in(text: str) -> float | None:
+    """The number that a text says; None if it says none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def shown(value: Any) -> str:
+    """A stored value as it was given: 17, which engines keep as 17.0, as 17."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _by_kind(value: FieldValue, *, folded: bool) -> dict[Kind, list[Any]]:

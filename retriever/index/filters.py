@@ -3,18 +3,31 @@
     {"price": {"gte": 10, "lte": 50}, "colour": ["red", "blue"], "brand": "Nike"}
 
 is a conjunction; `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A value stands for itself, a list for any of
-its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of ISO dates.
+its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of ISO dates. A number may be text, as
+groups show it.
 """
 
 import difflib
 import math
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from retriever.index.fields import EXACT, WORDS_KEY, Kind, field_name, fold, key, keyword, steps, timestamp
+from retriever.index.fields import (
+    EXACT,
+    WORDS_KEY,
+    Kind,
+    field_name,
+    fold,
+    key,
+    keyword,
+    number_in,
+    shown,
+    steps,
+    timestamp,
+)
 from retriever.index.lexical import required
 
 Fields = Mapping[str, set[Kind]]  # name → kinds of its values; none of a built-in field that no item has yet
@@ -190,7 +203,11 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
             number = _number(one, path)
             parts.append(Range(key(_checked("number", kinds, path), name), gte=number, lte=number))
         elif isinstance(one, str):
-            written = [_text(one, path)]
+            read = list(_read(_text(one, path).strip(), name, kinds))
+            parts += read
+            if read and "keyword" not in kinds:
+                continue
+            written = [one]
             if name == _CATEGORY:  # as it was given, too: items that were stored earlier may have it so
                 written.append(" > ".join(steps(one)))
             looked_for = keywords.setdefault(_checked("keyword", kinds, path), [])
@@ -203,6 +220,13 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
             )
     parts += [AnyOf(key(kind, name), tuple(dict.fromkeys(own))) for kind, own in keywords.items()]
     return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+
+def _read(text: str, name: str, kinds: set[Kind]) -> Iterator[Range]:
+    """What a text says beside itself, to a field of numbers. Where a field has text, too, 007 is not 7."""
+    number = number_in(text) if "number" in kinds and name not in EXACT else None
+    if number is not None and ("keyword" not in kinds or shown(number) == text):
+        yield Range(key("number", name), gte=number, lte=number)
 
 
 def _range(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> Condition:

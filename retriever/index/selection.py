@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from retriever.index.fields import fold, keyword, parse_key
+from retriever.index.fields import fold, keyword, parse_key, shown
 from retriever.index.fusion import Ranked
 
 POOL = (1000, 10_000)  # candidates that are sorted, grouped or held against a floor: at first, and at most
@@ -37,7 +37,7 @@ class Cut:
     """What is shown of a pool: the hits above both floors, in an order of fields, the first of each group."""
 
     sort: tuple[Sort, ...] = ()  # none: by relevance
-    group_by: str | None = None  # a payload key
+    group_by: tuple[str, ...] = ()  # payload keys of one field, one for each kind of its values
     min_score: float | None = None
     relevance_floor: float | None = None  # a share of the best score
 
@@ -83,28 +83,27 @@ def ordered(ranked: Sequence[Ranked], sorts: Sequence[Sort], values: Values) -> 
     return result
 
 
-def grouped(ranked: Sequence[Ranked], key: str, values: Values) -> list[Chosen]:
-    """The first item of each value of a field; an item without one stands for itself."""
+def grouped(ranked: Sequence[Ranked], keys: Sequence[str], values: Values) -> list[Chosen]:
+    """The first item of each value of a field; an item without one stands for itself.
+
+    Of several kinds an item is in the group of the first that it has: 77 and "77", which feeds mix, are one group.
+    """
     first: dict[str, int] = {}
     chosen: list[Chosen] = []
-    _, field = parse_key(key) or ("", "")
+    kinds = [(key, *found) for key in keys if (found := parse_key(key))]
     for one in ranked:
-        own = values.get(one.point_id, {}).get(key)
-        if not own:
+        own = values.get(one.point_id, {})
+        group = next(((field, shown(own[key][0])) for key, _, field in kinds if own.get(key)), None)
+        if group is None:
             chosen.append(Chosen(one))
-        elif (place := first.get(keyword(field, _shown(own[0])))) is not None:
+        elif (place := first.get(keyword(*group))) is not None:
             chosen[place] = replace(chosen[place], group_size=chosen[place].group_size + 1)
         else:
-            first[keyword(field, _shown(own[0]))] = len(chosen)
-            chosen.append(Chosen(one, _shown(own[0])))
+            first[keyword(*group)] = len(chosen)
+            chosen.append(Chosen(one, group[1]))
     return chosen
 
 
 def _place(value: Any) -> Any:
     """Letter case does not count: apple comes before Banana."""
     return fold(value) if isinstance(value, str) else value
-
-
-def _shown(value: Any) -> str:
-    """A value as it was given: engines keep 17 as 17.0."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

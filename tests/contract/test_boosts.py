@@ -119,7 +119,7 @@ async def test_pinned_items_stay_first_and_groups_show_their_boosted_best(index:
     boosts = [Boost(SOLD, 0.2)]
     pinned = await index.search(NEAR, "", limit=3, boosts=boosts, pinned=["other", "plain"])
     assert ids(pinned) == ["other", "plain", "sold"]
-    groups = await index.search(NEAR, "", limit=3, boosts=boosts, group_by=key("keyword", "style"))
+    groups = await index.search(NEAR, "", limit=3, boosts=boosts, group_by=[key("keyword", "style")])
     assert [(hit.group, hit.id, hit.group_size) for hit in groups.hits] == [("shirt", "sold", 2), ("dress", "other", 1)]
     by_price = Sort(SOLD, descending=False)
     assert ids(await index.search(NEAR, "", limit=3, boosts=boosts, sort=[by_price])) == ["plain", "other", "sold"]
@@ -196,7 +196,7 @@ async def test_pages_of_a_boosted_ranking_join(index: ItemIndex, weight: float, 
 async def test_pages_of_boosted_groups_join(index: ItemIndex) -> None:
     """Pages behind the first pool look deeper; what is lifted in the first is so on all of them."""
     await index.upsert([product(f"{n:02}", 0.9 - n / 100, sold=n, style=f"{n // 2}") for n in range(60)])
-    asked: dict[str, Any] = {"boosts": [Boost(SOLD, 0.5)], "group_by": key("keyword", "style")}
+    asked: dict[str, Any] = {"boosts": [Boost(SOLD, 0.5)], "group_by": [key("keyword", "style")]}
     whole = await index.search(NEAR, "", limit=40, **asked)
     assert [hit.group for hit in whole.hits[:8]] == [f"{n}" for n in reversed(range(8))]
     pages = [await index.search(NEAR, "", limit=3, offset=at, **asked) for at in range(0, 30, 3)]

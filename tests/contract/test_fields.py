@@ -64,7 +64,7 @@ async def test_a_letter_and_its_accent_may_be_one_character_or_two(index: ItemIn
     for name, value in ((one, two), (two, one), (two, two)):
         assert await through(index, {name: value}) == ["a", "b", "c"]
         assert [count for _, count in (await index.facets([name]))[name].values] == [3]
-    grouped = await index.search(query(0), "", limit=9, group_by=key("keyword", field_name(two)))
+    grouped = await index.search(query(0), "", limit=9, group_by=[key("keyword", field_name(two))])
     assert [hit.group_size for hit in grouped.hits] == [3]
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, known_fields, listing, selection
-from retriever.index.fields import WORDS_KEY, FieldValue, key
+from retriever.index.fields import WORDS_KEY, FieldValue, Kind, key
 from retriever.index.filters import And, AnyOf, Condition, Not, parse
 from retriever.index.fusion import Candidates
 from retriever.index.lexical import required
@@ -56,6 +56,7 @@ async def through(index: ItemIndex, filter: dict[str, Any]) -> list[str]:
         ({"price": {"gt": 12}}, ["lamp", "shoe"]),
         ({"price": 12}, ["cup"]),
         ({"price": [12, 8.5]}, ["cup", "mug"]),
+        ({"price": ["12.0", "8.5", "40"]}, ["cup", "lamp", "mug"]),
         ({"category": "Home > Kitchen"}, ["cup", "mug"]),
         ({"category": "home>Kitchen"}, ["cup", "mug"]),
         ({"category": "Home"}, ["cup", "lamp", "mug"]),
@@ -83,6 +84,8 @@ async def test_filters(index: ItemIndex, filter: dict[str, Any], expected: list[
         ({"colur": "red"}, "unknown_field", "filter.colur is no field of any item; there are: .*colour"),
         ({"colour": {"gte": 3}}, "wrong_type", "filter.colour holds keyword values, and this is a number"),
         ({"price": "cheap"}, "wrong_type", "filter.price holds number values"),
+        ({"price": "nan"}, "wrong_type", "filter.price holds number values"),
+        ({"updated": "soon"}, "wrong_type", "filter.updated holds date values"),
         ({"price": {"gte": "cheap"}}, "wrong_type", "filter.price"),
         ({"made": {"gte": "soon"}}, "wrong_type", "ISO dates"),
         ({"price": {"from": 3}}, "invalid_filter", "bounds"),
@@ -279,9 +282,39 @@ async def test_groups_show_their_best_item(index: ItemIndex) -> None:
     near = np.eye(DIM, dtype=np.float32)[0]
     shirts = [IndexedItem(f"shirt-{n}", (1 - n / 10) * near[None], "", {}, {"style": "Shirt 7"}) for n in range(4)]
     await index.upsert([*shirts, IndexedItem("hat", 0.75 * near[None], "", {})])
-    found = await index.search(near, "", limit=9, group_by=key("keyword", "style"))
+    found = await index.search(near, "", limit=9, group_by=[key("keyword", "style")])
     assert [(hit.id, hit.group, hit.group_size) for hit in found.hits] == [("shirt-0", "Shirt 7", 4), ("hat", None, 1)]
     assert found.total == 2
+
+
+async def test_a_number_and_the_text_that_says_it_are_one_style(index: ItemIndex) -> None:
+    """Feeds mix them. 077 is another one, though a number says nothing of zeros before it."""
+    styles: dict[str, FieldValue] = {"a": 77, "b": 77, "c": "77", "d": "077", "e": "Seven"}
+    await index.upsert([product(one, style=style) for one, style in styles.items()] + [product("f")])
+    keys = [key("keyword", "style"), key("number", "style")]
+    found = await index.search(query(0), "", limit=9, group_by=keys)
+    groups = {hit.group: hit.group_size for hit in found.hits}
+    assert groups == {"77": 3, "077": 1, "Seven": 1, None: 1}
+    assert {"a", "b", "c"} <= {*await through(index, {"style": "77"})}
+    assert await through(index, {"style": "077"}) == ["d"]
+    assert await through(index, {"style": ["077", "Seven"]}) == ["d", "e"]
+
+
+async def test_ids_that_say_the_same_number_are_two(index: ItemIndex) -> None:
+    await index.upsert([product(one, id=one) for one in ("7", "07")])
+    assert await through(index, {"id": "7"}) == ["7"]
+
+
+@pytest.mark.parametrize("kind", ["number"])
+async def test_what_a_group_is_called_finds_its_items(index: ItemIndex, kind: Kind) -> None:
+    numbers: list[FieldValue] = [1.5, 17, -3e20, 1e-7]
+    dates: list[FieldValue] = [datetime(2026, 6, 1, 12, 30, 1, us, tzinfo=UTC) for us in (0, 124_000, 999_999)]
+    given = numbers if kind == "number" else dates
+    await index.upsert([product(str(n), grade=value) for n, value in enumerate(given)])
+    found = await index.search(query(0), "", limit=9, group_by=[key(kind, "grade")])
+    assert len(found.hits) == len(given)
+    for hit in found.hits:
+        assert await through(index, {"grade": hit.group}) == [hit.id]
 
 
 def turned(angle: float) -> npt.NDArray[np.float32]:
@@ -294,7 +327,7 @@ async def test_all_groups_are_reached_though_one_has_more_items_than_are_looked_
     index: ItemIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "POOL", (6, 100))
-    near, style = np.eye(DIM, dtype=np.float32)[0], key("keyword", "style")
+    near, style = np.eye(DIM, dtype=np.float32)[0], [key("keyword", "style")]
     many = [IndexedItem(f"many-{n}", turned(0), "", {}, {"style": "many"}) for n in range(8)]
     few = [IndexedItem(f"few-{n}", turned(0.5 + n / 10), "", {}, {"style": f"few {n}"}) for n in range(3)]
     await index.upsert(many + few)
@@ -315,7 +348,7 @@ async def test_sorting_looks_at_all_that_no_floor_leaves_out(index: ItemIndex, m
     near, by_price = np.eye(DIM, dtype=np.float32)[0], [Sort(key("number", "price"), descending=True)]
     items = [IndexedItem(f"{n:02}", turned(n / 10), "", {}, {"price": n, "style": f"{n}"}) for n in range(16)]
     await index.upsert(items)
-    for group_by in (None, key("keyword", "style")):
+    for group_by in ([], [key("keyword", "style")]):
         everything = await index.search(near, "", limit=2, sort=by_price, group_by=group_by)
         assert ([hit.id for hit in everything.hits], everything.total) == (["15", "14"], 16)
     relevant = await index.search(near, "", limit=2, sort=by_price, relevance_floor=0.9)

@@ -139,7 +139,7 @@ async def test_listed_groups_stand_at_their_first_item(index: ItemIndex, monkeyp
     monkeypatch.setattr(selection, "POOL", (3, 100))
     items = [product(f"shirt-{n}", price=n, style="shirt") for n in range(5)]
     await index.upsert([*items, product("hat", price=9, style="hat"), product("bag")])
-    sort, style = Sort(PRICE, descending=False), key("keyword", "style")
+    sort, style = Sort(PRICE, descending=False), [key("keyword", "style")]
     found = await index.browse(sort=sort, limit=9, group_by=style)
     assert [(hit.id, hit.group_size) for hit in found.hits] == [("shirt-0", 5), ("hat", 1), ("bag", 1)]
     assert found.total == 3

@@ -436,6 +436,6 @@ async def test_pinned_items_keep_to_filters_but_not_to_floors(index: ItemIndex) 
     floored = await index.search(query(1), "", limit=20, pinned=[worst_of_m], filter=only_m, relevance_floor=0.999)
     assert ids(floored.hits)[0] == worst_of_m
     assert floored.total == len(floored.hits) == 2
-    of_groups = await index.search(query(1), "", limit=20, pinned=[worst_of_m], group_by=size)
+    of_groups = await index.search(query(1), "", limit=20, pinned=[worst_of_m], group_by=[size])
     assert ids(of_groups.hits)[0] == worst_of_m
     assert of_groups.total == 2
