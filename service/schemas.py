@@ -1,7 +1,6 @@
 """Items over the wire: what a shop sends, and what is answered."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -10,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from retriever import item_text
 from retriever.index import Facet
+from retriever.index.fields import iso
 from service.field_types import (
     LONGEST_TEXT,
     MOST_ATTRIBUTES,
@@ -32,8 +32,6 @@ from service.field_types import (
     parse_category,
     sent_once,
 )
-
-_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_799  # of the years that ISO dates have
 
 
 class Strict(BaseModel):
@@ -168,11 +166,6 @@ class FacetValue(BaseModel):
     count: int = Field(examples=[12])
 
 
-def _iso(seconds: float) -> str:
-    # As a float, the last moment of the year 9999 is the first of 10000; in some zones, year 1 begins before it does.
-    return datetime.fromtimestamp(min(max(seconds, _FIRST_MOMENT), _LAST_MOMENT), UTC).isoformat()
-
-
 class FacetRange(BaseModel):
     """How many hits lie in a range. Its ends that are not null are a filter of the field as they stand."""
 
@@ -192,7 +185,7 @@ class FacetResult(BaseModel):
         low: Any = facet.low
         high: Any = facet.high
         if facet.dates:
-            low, high = (None if value is None else _iso(value) for value in (low, high))
+            low, high = (None if value is None else iso(value) for value in (low, high))
         return cls(values=[FacetValue(value=value, count=count) for value, count in facet.values], min=low, max=high)
 
 

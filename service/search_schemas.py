@@ -89,7 +89,7 @@ class Page(Strict):
         description=(
             "Fields and what they must be: a value, a list of which any will do, or a range with `gt`, `gte`, `lt`, "
             '`lte`. `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A category matches all below it. A '
-            'number may be text: `"1.5"`.'
+            'number or date may be text: `"1.5"`, an ISO time, or an ISO date for all of that day (UTC).'
         ),
         examples=[{"category": "Home > Kitchen", "price": {"lte": 50}, "brand": ["Nordwell", "Pikku"]}],
     )

@@ -24,6 +24,7 @@ MAX_KEYWORD = 256  # characters; a longer string is prose
 
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_799  # of the years that ISO dates have
 
 # What an item may have beside its attributes: known before the first item that has it.
 BUILT_IN = ("id", "category", "price", "stock", "available", "created_at", "updated_at")
@@ -95,6 +96,12 @@ def timestamp(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def iso(seconds: float) -> str:
+    """The reverse of `timestamp`."""
+    # As a float, the last moment of the year 9999 is the first of 10000; in some zones, year 1 begins before it does.
+    return datetime.fromtimestamp(min(max(seconds, _FIRST_MOMENT), _LAST_MOMENT), UTC).isoformat()
+
+
 def number_in(text: str) -> float | None:
     """The number that a text says; None if it says none."""
     try:
@@ -104,8 +111,10 @@ def number_in(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def shown(value: Any) -> str:
-    """A stored value as it was given: 17, which engines keep as 17.0, as 17."""
+def shown(kind: Kind, value: Any) -> str:
+    """A stored value as it was given: a date as an ISO time, and 17, which engines keep as 17.0, as 17."""
+    if kind == "date":
+        return iso(value)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

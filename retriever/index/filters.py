@@ -3,8 +3,8 @@
     {"price": {"gte": 10, "lte": 50}, "colour": ["red", "blue"], "brand": "Nike"}
 
 is a conjunction; `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A value stands for itself, a list for any of
-its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of ISO dates. A number may be text, as
-groups show it.
+its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of ISO dates. A number or a date may be
+text, as facets and groups show it.
 """
 
 import difflib
@@ -38,6 +38,7 @@ _MAX_DEPTH = 16
 _MAX_CONDITIONS = 256
 _ATTRIBUTE = "attributes."
 _CATEGORY = "category"  # whose keywords are paths
+_DAY = 86_400  # seconds
 _SHOWN = 20  # fields that an error names
 _LONGEST_NAME = 100  # characters of it that are compared with those of others
 
@@ -223,10 +224,19 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
 
 
 def _read(text: str, name: str, kinds: set[Kind]) -> Iterator[Range]:
-    """What a text says beside itself, to a field of numbers. Where a field has text, too, 007 is not 7."""
+    """What a text says beside itself, to a field of numbers or dates. Where a field has text, too, 007 is not 7."""
     number = number_in(text) if "number" in kinds and name not in EXACT else None
-    if number is not None and ("keyword" not in kinds or shown(number) == text):
+    if number is not None and ("keyword" not in kinds or shown("number", number) == text):
         yield Range(key("number", name), gte=number, lte=number)
+    if "date" in kinds and "keyword" not in kinds:
+        try:
+            start = timestamp(text)
+        except ValueError:
+            return
+        if len(text) <= len("2026-01-31"):  # no time of the day: the whole day
+            yield Range(key("date", name), gte=start, lt=start + _DAY)
+        else:
+            yield Range(key("date", name), gte=start, lte=start)
 
 
 def _range(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> Condition:

@@ -93,7 +93,7 @@ def grouped(ranked: Sequence[Ranked], keys: Sequence[str], values: Values) -> li
     kinds = [(key, *found) for key in keys if (found := parse_key(key))]
     for one in ranked:
         own = values.get(one.point_id, {})
-        group = next(((field, shown(own[key][0])) for key, _, field in kinds if own.get(key)), None)
+        group = next(((field, shown(kind, own[key][0])) for key, kind, field in kinds if own.get(key)), None)
         if group is None:
             chosen.append(Chosen(one))
         elif (place := first.get(keyword(*group))) is not None:

@@ -65,6 +65,9 @@ async def through(index: ItemIndex, filter: dict[str, Any]) -> list[str]:
         ({"made": {"gte": "2026-01-01"}}, ["cup"]),
         ({"made": {"lt": "2026-01-15T00:00:00Z"}}, ["mug"]),
         ({"updated": {"gte": "2026-06-01"}}, ["gift card"]),
+        ({"updated": "2026-06-01T02:00+02:00"}, ["gift card"]),
+        ({"updated": ["2026-06-01", "2025-01-01T00:00"]}, ["gift card"]),
+        ({"updated": "2026-06-01T00:00:01"}, []),
         ({"colour": "blue", "price": {"lt": 50}}, ["lamp"]),
         ({"or": [{"colour": "blue"}, {"price": {"lt": 10}}]}, ["lamp", "mug", "shoe"]),
         ({"and": [{"colour": "blue"}, {"not": {"category": "Shoes"}}]}, ["lamp"]),
@@ -305,7 +308,7 @@ async def test_ids_that_say_the_same_number_are_two(index: ItemIndex) -> None:
     assert await through(index, {"id": "7"}) == ["7"]
 
 
-@pytest.mark.parametrize("kind", ["number"])
+@pytest.mark.parametrize("kind", ["number", "date"])
 async def test_what_a_group_is_called_finds_its_items(index: ItemIndex, kind: Kind) -> None:
     numbers: list[FieldValue] = [1.5, 17, -3e20, 1e-7]
     dates: list[FieldValue] = [datetime(2026, 6, 1, 12, 30, 1, us, tzinfo=UTC) for us in (0, 124_000, 999_999)]

@@ -34,7 +34,7 @@ def test_one_style_number_that_is_text_leaves_the_others_grouped(client: TestCli
     assert grouped(client, "parent_no", query) == [("77", 4)]
 
 
-@pytest.mark.parametrize("field", ["grade", "price"])
+@pytest.mark.parametrize("field", ["grade", "created_at", "price"])
 def test_a_groups_value_is_a_filter(client: TestClient, field: str) -> None:
     for n, grade in enumerate([1.5, 2]):
         post_item(client, str(n), title="shirt", price=10.5 + n, attributes=json.dumps({"grade": grade}))
@@ -43,3 +43,11 @@ def test_a_groups_value_is_a_filter(client: TestClient, field: str) -> None:
     assert len(groups) == 2
     for item_id, value in groups.items():
         assert found(client, {field: value}) == [item_id]
+
+
+def test_a_group_of_a_date_is_called_as_in_facets(client: TestClient) -> None:
+    post_item(client, "a", title="shirt", created_at="2026-01-31")
+    answer = client.post("/search", json={"query": "shirt", "group_by": "created_at", "facets": ["created_at"]}).json()
+    (hit,) = answer["hits"]
+    assert hit["group"]["value"] == answer["facets"]["created_at"]["max"] == "2026-01-31T00:00:00+00:00"
+    assert found(client, {"created_at": "2026-01-31"}) == ["a"]
