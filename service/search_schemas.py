@@ -305,7 +305,10 @@ class Explanation(BaseModel):
 
 class Group(BaseModel):
     value: str = Field(examples=["Shirt 7"])
-    count: int = Field(description="Hits with this value, of which this is the best.", examples=[4])
+    count: int = Field(
+        description="Hits with this value, of which this is the best; beyond 1,000 items, how many at least.",
+        examples=[4],
+    )
 
 
 class SearchHit(BaseModel):

@@ -133,7 +133,7 @@ class ItemIndex(Listing):
 
         With `sort`, `group_by`, `min_score` or `relevance_floor`, the ranking is made of the best 1,000 candidates, or
         10,000 (`selection.POOL`) where the floors leave more than half of these, or where a page of groups is not full.
-        `total` says how many are left; of groups, how many there are at least.
+        `total` says how many are left; of groups and of each group's items, how many there are at least.
 
         Args:
             query: The query's embedding `(D,)`, or `(M, D)` vectors whose MaxSim are added, each weighted by its

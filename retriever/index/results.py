@@ -29,7 +29,7 @@ class Hit:
     lexical: float | None = None  # how much of what the query says its text holds, by BM25: 0 (no word) to 1
     boost: float | None = None  # what boosts add
     group: str | None = None  # the value of `group_by` that it stands for
-    group_size: int = 1  # ranked items that have this value
+    group_size: int = 1  # items that have this value, of those that were ranked: beyond 1,000 a least number
 
 
 @dataclass(frozen=True)
