@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from service.problems import Problem
+from service.problems import refused_field
 from service.search_schemas import Page
 
 _CHOOSING = {
@@ -30,8 +30,8 @@ def encode(page: Page, looked_for: Sequence[str], offset: int) -> str:
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 
-def resolve(page: Page, looked_for: Sequence[str]) -> int:
-    """Where a page begins, by its cursor or its offset. Raises Problem (`invalid_cursor`)."""
+def resolve(page: Page, looked_for: Sequence[str], place: str) -> int:
+    """Where a page begins, by its cursor or its offset. Raises Problem (`invalid_cursor`), which names its place."""
     if page.cursor is None:
         return page.offset
     try:
@@ -40,7 +40,7 @@ def resolve(page: Page, looked_for: Sequence[str]) -> int:
             return offset
     except (binascii.Error, ValueError):
         pass
-    raise Problem(422, "invalid_cursor", "cursor must be the next_cursor of this very search.")
+    raise refused_field(place, "cursor", "invalid_cursor", "must be the next_cursor of this very search")
 
 
 def decode_offset(cursor: str) -> int:

@@ -121,10 +121,14 @@ def filter_errors_in(place: str) -> Iterator[None]:
     try:
         yield
     except FilterError as error:
-        where = [{"field": f"{place}.{error.path}", "message": error.message}]
-        _, _, within = place.partition(".")  # of a batch, which search
-        detail = f"{within}.{error}." if within else f"{error}."
-        raise Problem(422, error.code, detail, errors=where) from error
+        raise refused_field(place, error.path, error.code, error.message) from error
+
+
+def refused_field(place: str, path: str, code: str, message: str) -> Problem:
+    """What one field of this part of the request cannot be."""
+    _, _, within = place.partition(".")  # of a batch, which search
+    detail = f"{within}.{path} {message}." if within else f"{path} {message}."
+    return Problem(422, code, detail, errors=[{"field": f"{place}.{path}", "message": message}])
 
 
 @contextlib.contextmanager

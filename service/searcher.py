@@ -247,7 +247,7 @@ class Searcher:
         self, page: Page, plan: SearchPlan, begun: _Begun, place: str = "body", corrected: str | None = None
     ) -> SearchResponse:
         retrieved_from = perf_counter()
-        offset = cursors.resolve(page, plan.identity)
+        offset = cursors.resolve(page, plan.identity, place)
         with self._metrics.stage("retrieve"):
             hits, result, facets = await self._retrieve(page, plan, offset, place)
         if plan.highlight:

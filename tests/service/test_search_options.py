@@ -275,14 +275,17 @@ def test_dates_come_back_as_dates(shop: TestClient) -> None:
         ({"facets": ["nope"]}, "unknown_field", "body.facets"),
         ({"sort": [{"field": "price"}, {"field": "nope"}]}, "unknown_field", "body.sort[1].field"),
         ({"group_by": "nope"}, "unknown_field", "body.group_by"),
-        ({"cursor": "nope"}, "invalid_cursor", None),
+        ({"cursor": "nope"}, "invalid_cursor", "body.cursor"),
     ],
 )
-def test_what_cannot_be_says_where(shop: TestClient, body: Any, code: str, field: str | None) -> None:
+def test_what_cannot_be_says_where(shop: TestClient, body: Any, code: str, field: str) -> None:
     answer = shop.post("/search", json={"query": "mug", **body})
     assert (answer.status_code, answer.json()["code"]) == (422, code)
-    if field:
-        assert answer.json()["errors"][0]["field"] == field
+    assert answer.json()["errors"][0]["field"] == field
+    many = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "mug", **body}]}).json()
+    place = field.removeprefix("body.")
+    assert (many["code"], many["errors"][0]["field"]) == (code, f"body.searches.1.{place}")
+    assert many["detail"].startswith(f"searches.1.{place} ")
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "lexical"])
