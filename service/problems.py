@@ -8,7 +8,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -47,6 +47,17 @@ _DETAILS = {
     408: "The body did not come fast enough; SEARCH_CLIENT_SECONDS sets how long a pause may be.",
     413: "The body is larger than this address takes: SEARCH_MAX_BODY_BYTES of an upload, 1 MiB at most of all else.",
     500: "Something went wrong in the service. Its log has the details under this request's X-Request-ID.",
+}
+
+# What to send, where something of another shape was sent.
+_EXAMPLES: dict[str, Any] = {
+    "boost": [{"field": "price", "weight": 0.1}],
+    "facet_ranges": {"price": [10, 20, 50]},
+    "facets": ["brand"],
+    "filter": {"price": {"lt": 500}},
+    "items": ["mug-17"],
+    "searches": [{"query": "red mug"}],
+    "sort": [{"field": "price", "order": "asc"}],
 }
 
 
@@ -232,7 +243,19 @@ def message_of(error: ErrorDetails) -> str:
             return "is no field that this takes"
         case "too_long" if isinstance(error["input"], str):
             return f"has more than {error['ctx']['max_length']} characters"
+        case "list_type":
+            return f"must be a list{_as_in(error['loc'])}"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"must be a JSON object{_as_in(error['loc'])}"
     return error["msg"].removeprefix("Value error, ")
+
+
+def _as_in(place: Sequence[int | str]) -> str:
+    field = next((step for step in reversed(place) if isinstance(step, str)), "")
+    example = _EXAMPLES.get(field)
+    if isinstance(example, list) and place[-1] != field:  # one of a list
+        example = example[0]
+    return f", as in {json.dumps(example)}" if example else ""
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

@@ -27,6 +27,8 @@ from service.search_schemas import (
 from service.services import Services, ServicesDep
 from service.tasks import gather_or_cancel
 
+_LONGEST_TYPED = 200  # characters of which anything suggested could be the rest
+
 _DOOR: dict[str, Any] = {
     "route_class": GuardedRoute,
     "dependencies": SEARCH_KEY,
@@ -71,13 +73,13 @@ async def search_batch(body: BatchRequest, request: Request, services: ServicesD
 @router.get("/suggest", responses=responses(422), summary="Suggestions while one types")
 async def suggest(
     services: ServicesDep,
-    q: Annotated[str, Query(max_length=200, description="What has been typed so far.", examples=["stri"])],
+    q: Annotated[str, Query(max_length=1000, description="What has been typed so far.", examples=["stri"])],
     limit: Annotated[int, Query(ge=1, le=50)] = 8,
 ) -> SuggestResponse:
     """Titles, categories, brands and other attribute values, and what others searched for; one typing error is
     forgiven."""
     started = perf_counter()
-    found = services.lexicon.suggest(q, limit)
+    found = services.lexicon.suggest(q, limit) if len(q) <= _LONGEST_TYPED else []
     return SuggestResponse(
         suggestions=[SuggestionResult(text=one.text, kind=one.kind) for one in found],
         took_ms=round((perf_counter() - started) * 1000, 2),

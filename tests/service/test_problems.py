@@ -146,6 +146,21 @@ def test_what_is_refused_says_what_to_send(client: TestClient, fields: dict[str,
     assert message.removeprefix("body.") in client.post("/items/bulk", content=line, headers=NDJSON).json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"sort": "price:asc"}, 'body.sort: must be a list, as in [{"field": "price", "order": "asc"}]'),
+        ({"sort": ["price:asc"]}, 'body.sort.0: must be a JSON object, as in {"field": "price", "order": "asc"}'),
+        ({"filter": "price<500"}, 'body.filter: must be a JSON object, as in {"price": {"lt": 500}}'),
+        ({"boost": [{"filter": "new", "weight": 1}]}, 'body.boost.0.filter: must be a JSON object, as in {"price"'),
+        ({"facets": "brand"}, 'body.facets: must be a list, as in ["brand"]'),
+        ("red mug", "body: must be a JSON object"),
+    ],
+)
+def test_what_has_another_shape_is_answered_with_an_example(client: TestClient, body: Any, message: str) -> None:
+    assert message in check(client.post("/search", json=body), 422, "validation_failed")["detail"]
+
+
 def test_many_refused_fields_are_listed_and_the_first_of_them_told(client: TestClient) -> None:
     post_item(client, "a", title="mug")
     names = [f"field {n}" for n in range(5)]

@@ -585,6 +585,14 @@ def test_an_article_number_is_found_before_its_end(client: TestClient) -> None:
     assert {one["text"] for one in suggested} == {"KC-1764", "KC-1801"}
 
 
+def test_a_long_text_has_no_suggestions(client: TestClient) -> None:
+    """A page asks for them with whatever is pasted, and searches for it next."""
+    post_item(client, "mug", title="Stoneware mug")
+    for typed, status in (("stone " * 40, 200), ("stone " * 170, 422)):
+        answer = client.get("/suggest", params={"q": typed})
+        assert (answer.status_code, answer.json().get("suggestions", [])) == (status, [])
+
+
 def test_suggestions_are_there_after_a_restart(settings: Settings) -> None:
     with TestClient(create_app(settings)) as client:
         post_item(client, "mug", title="Stoneware mug")
