@@ -93,7 +93,7 @@ class Rules(Strict):
                         {"query": "gift", "pin": ["mug-17", "candle-3"], "hide": ["card-1"]},
                         {"query": "gift", "match": "contains", "pin": ["bow-1"], "ends_at": "2026-12-25T00:00:00Z"},
                     ],
-                    "boost": [{"field": "sold", "weight": 0.1}],
+                    "boost": [{"field": "price", "weight": 0.1}],
                 }
             ]
         },

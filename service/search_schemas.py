@@ -53,7 +53,7 @@ class BoostBy(Strict):
             "greatest brings the whole weight, the least none, and each between them by its place. A hit without the "
             "field gets nothing."
         ),
-        examples=["sold"],
+        examples=["price"],
     )
     filter: Annotated[dict[str, Any], Field(min_length=1)] | None = Field(
         default=None, description="In place of `field`: what it lets through has the whole weight.", examples=[None]
@@ -120,7 +120,7 @@ class Page(Strict):
             "What comes first of hits that are about as relevant; `[]` in a search: not even what `/rules` lifts. "
             "Floors do not look at it. In a listing, and where an article number is asked for, it does nothing."
         ),
-        examples=[[{"field": "sold", "weight": 0.1}, {"filter": {"available": False}, "weight": -0.2}]],
+        examples=[[{"field": "price", "weight": 0.1}, {"filter": {"available": False}, "weight": -0.2}]],
     )
     relevance_floor: float | None = Field(
         default=None,

@@ -139,12 +139,14 @@ def test_the_examples_work(client: TestClient) -> None:
     page = {
         name: own["examples"][0]
         for name, own in resolved({"$ref": "#/components/schemas/SearchRequest"})["properties"].items()
-        if name in ("filter", "facets")
+        if name in ("filter", "facets", "boost")
     }
     check(client.post("/search", json={"query": "mug", **page}))
     check(client.post("/search/batch", json=body("POST /search/batch")))
     check(client.post("/search/image", files=form("POST /search/image")))
     check(client.post("/recommend", json=body("POST /recommend")))
+    check(client.put("/rules", json=body("PUT /rules")))
+    assert client.get("/rules").json()["boost"]
 
 
 def test_the_document_is_served(client: TestClient, settings: Settings) -> None:
