@@ -272,6 +272,8 @@ async def delete_item(item_id: PathItemId, services: ServicesDep, condition: Pre
         304: {"description": "The client has it"},
         **responses(401, 404, 422, 503),
     },
+    # With the picture's own name none is needed.
+    openapi_extra={"security": [{}, *({one.dependency.scheme_name: []} for one in ANY_KEY)]},
     summary="A picture of an item",
 )
 async def get_image(

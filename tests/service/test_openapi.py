@@ -105,6 +105,11 @@ def test_an_operations_problems_are_problem_details(name: str) -> None:
         assert "404" in problems
 
 
+def test_a_picture_takes_a_key_and_needs_none_by_its_name() -> None:
+    needed = OPERATIONS["GET /items/{item_id}"]["security"]
+    assert OPERATIONS["GET /items/{item_id}/image"]["security"] == [{}, *needed]
+
+
 def test_the_examples_work(client: TestClient) -> None:
     """Each request example, sent as it stands, in an order in which a shop would send them."""
 
