@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from retriever.index.filters import Condition, Not, conjoin, word_for_word
 
+# All up to the next blank that has a letter in it: cut at its first mark, the rest of "s.oliver" or "men's" would be
+# searched for. "-5" has no letter.
+_WORD = r'(?=[^\s"]*[^\W\d_])\w[^\s"]*'
+
 # A minus counts where a word begins, so "t-shirt" and "3 - 5 years" stay whole.
-_PART = re.compile(r'(?:(?<=\s)|^)(?P<minus>-?)"(?P<phrase>[^"]+)"|(?:(?<=\s)|^)-(?P<word>[^\W\d_][\w-]*)')
+_PART = re.compile(rf'(?:(?<=\s)|^)(?P<minus>-?)"(?P<phrase>[^"]+)"|(?:(?<=\s)|^)-(?P<word>{_WORD})')
 
 # "Watch not black", at the end, where no other word follows that it may belong to. Not "without": a shampoo without
 # sulfate says "sulfate".
-_NOT = re.compile(r"(?<=\S)\s+(?:(?:but\s+)?not|except)\s+(?=[^\W\d_][\w-]*$)", re.IGNORECASE)
+_NOT = re.compile(rf"(?<=\S)\s+(?:(?:but\s+)?not|except)\s+(?={_WORD}$)", re.IGNORECASE)
 
 # Telephones type the quotes by themselves, and East Asian keyboards full-width letters, which the model cannot read.
 _TYPED = str.maketrans(
@@ -45,7 +49,7 @@ def parse(query: str, exclude: Sequence[str] = (), *, is_title: bool = False) ->
 
     def take(match: re.Match[str]) -> str:
         if match["word"] or match["minus"]:
-            excluded.append((match["word"] or match["phrase"]).strip())
+            excluded.append((match["word"] or match["phrase"]).strip(_END))
             return " "
         phrases.append(match["phrase"].strip())
         return match["phrase"]
