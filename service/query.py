@@ -18,10 +18,11 @@ _PART = re.compile(rf'(?:(?<=\s)|^)(?P<minus>-?)"(?P<phrase>[^"]+)"|(?:(?<=\s)|^
 _NOT = re.compile(rf"(?<=\S)\s+(?:(?:but\s+)?not|except)\s+(?={_WORD}$)", re.IGNORECASE)
 
 # Telephones type the quotes by themselves, and East Asian keyboards full-width letters, which the model cannot read.
-_TYPED = str.maketrans(
+TYPED = str.maketrans(
     {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
     | {ord("\u3000"): " "}
     | dict.fromkeys(map(ord, "“”„‟«»"), '"')
+    | dict.fromkeys(map(ord, "’‘ʼ"), "'")
 )
 _END = " .,;:!?…。、"  # of a sentence: to the model "red mug." is not quite "red mug"
 
@@ -54,9 +55,9 @@ def parse(query: str, exclude: Sequence[str] = (), *, is_title: bool = False) ->
         phrases.append(match["phrase"].strip())
         return match["phrase"]
 
-    typed = query.translate(_TYPED)
+    typed = query.translate(TYPED)
     text = " ".join((typed if is_title else _PART.sub(take, _NOT.sub(" -", typed.rstrip(_END)))).split())
     text = text.rstrip(_END) if re.search(r"\w", text) else ""
     wanted = [phrase for phrase in phrases if phrase]
-    unwanted = [word for word in [*excluded, *(one.strip() for one in exclude)] if word]
+    unwanted = [word for word in [*excluded, *(one.translate(TYPED).strip() for one in exclude)] if word]
     return ParsedQuery(text, tuple(wanted), tuple(dict.fromkeys(unwanted)))

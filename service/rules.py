@@ -23,6 +23,7 @@ from retriever.index.fields import fold
 from retriever.index.lexical import stemmed
 from service.field_types import ItemId, Text
 from service.problems import Problem, message_of
+from service.query import TYPED
 from service.schemas import Strict
 from service.search_schemas import BoostBy
 
@@ -109,9 +110,10 @@ class Rules(Strict):
 
     @model_validator(mode="after")
     def _each_once(self) -> "Rules":
-        if twice := _first_repeated([_folded(word) for synonym in self.synonyms for word in synonym.words]):
+        # Told apart by their quotes still: files have the same word with ' and with ’ from when each held for itself.
+        if twice := _first_repeated([_case_folded(word) for synonym in self.synonyms for word in synonym.words]):
             raise ValueError(f"synonyms name {twice!r} twice")
-        for (_, query), same in _by(_folded, self.curations).items():
+        for (_, query), same in _by(_case_folded, self.curations).items():
             if any(earlier.end > later.start for earlier, later in pairwise(sorted(same, key=lambda one: one.start))):
                 raise ValueError(f"curations name {query!r} twice for the same time")
         return self
@@ -147,7 +149,11 @@ class Rules(Strict):
 
     @cached_property
     def _means(self) -> dict[str, str]:
-        words = [(word, synonym.means) for synonym in reversed(self.synonyms) for word in reversed(synonym.words)]
+        words = [
+            (word, synonym.means.translate(TYPED))
+            for synonym in reversed(self.synonyms)
+            for word in reversed(synonym.words)
+        ]
         return {_stemmed(word): means for word, means in words} | {_folded(word): means for word, means in words}
 
     @cached_property
@@ -257,7 +263,12 @@ def write_rules(data_dir: Path, rules: Rules) -> None:
 
 
 def _folded(text: str) -> str:
-    """The form in which two queries are the same: marks at the ends of words do not count, nor does letter case."""
+    """The form in which two queries are the same: however their quotes are typed, too."""
+    return _case_folded(text.translate(TYPED))
+
+
+def _case_folded(text: str) -> str:
+    """Without marks at the ends of words, and without letter case."""
     return " ".join(word.rstrip(",.;:!?") or word for word in fold(text).split())
 
 

@@ -49,6 +49,7 @@ from service.vocabulary import Vocabulary
         ("shirt not s.oliver", "shirt", (), ("s.oliver",)),
         ("watch not 7085YL01.", "watch", (), ("7085YL01",)),
         ("kurta -(Pack of 2)", "kurta -(Pack of 2)", (), ()),
+        ("men’s ‘oxford’ -boyʼs", "men's 'oxford'", (), ("boy's",)),
         ("take 5 not 6", "take 5 not 6", (), ()),
         ("watch not black leather", "watch not black leather", (), ()),
         ("shampoo without sulfate", "shampoo without sulfate", (), ()),

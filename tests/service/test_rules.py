@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +208,26 @@ def test_whole_words_are_replaced_the_longest_first(query: str, meant: str) -> N
         {"words": ["Yahoo!"], "means": "portal"},
     ]
     assert Rules.model_validate({"synonyms": known}).meaning(query) == meant
+
+
+@pytest.mark.parametrize("typed", ["men's mug", "Men’s mug", "menʼs mug"])
+def test_rules_hold_however_their_apostrophes_are_typed(typed: str) -> None:
+    for written in ("men's mug", "men’s mug"):
+        known = {
+            "synonyms": [{"words": [written], "means": "tankard"}],
+            "curations": [{"query": written, "pin": ["a"]}],
+        }
+        rules = Rules.model_validate(known)
+        assert rules.meaning(typed) == "tankard"
+        assert rules.curation([typed], datetime.now(UTC)) == rules.curations[0]
+
+
+def test_rules_for_each_apostrophe_are_read_still() -> None:
+    twice = ["men's", "men’s"]
+    pins = [{"query": query, "pin": [pin]} for query, pin in zip(twice, "ab", strict=True)]
+    rules = Rules.model_validate({"synonyms": [{"words": twice, "means": "man"}], "curations": pins})
+    assert rules.meaning("men’s mug") == "man mug"
+    assert rules.curation(["men’s"], datetime.now(UTC)) == rules.curations[0]
 
 
 @pytest.mark.parametrize(
