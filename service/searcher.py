@@ -20,7 +20,6 @@ from retriever.index.fusion import weight_of
 from retriever.index.points import point_id
 from retriever.index.selection import RELEVANCE_FLOOR
 from service import cursors, logs
-from service import query as shopper
 from service.catalogue import Catalogue
 from service.encoder import Encoder
 from service.facets import facets_of
@@ -30,6 +29,8 @@ from service.metrics import Metrics
 from service.page_options import PageOptions, boosts_of, page_options
 from service.payload import filterable, lexical_text
 from service.problems import Problem, filter_errors_in
+from service.query import ParsedQuery
+from service.query import parse as parse_query
 from service.rules import RuleBook, Rules
 from service.schemas import FacetResult, Item
 from service.search_plan import EVERYTHING, SearchPlan
@@ -149,8 +150,8 @@ class Searcher:
             self._known = rules
         return rules
 
-    def _parsed(self, query: str, exclude: Sequence[str] = ()) -> shopper.ParsedQuery:
-        return shopper.parse(query, exclude, is_title=query in self._lexicon.suggester)
+    def _parsed(self, query: str, exclude: Sequence[str] = ()) -> ParsedQuery:
+        return parse_query(query, exclude, is_title=query in self._lexicon.suggester)
 
     def _understood(
         self, text: str, rules: Rules, *, complete: bool = False, correct: bool = True
@@ -206,7 +207,7 @@ class Searcher:
         with filter_errors_in(place):
             return await self._index.with_fields(others)
 
-    async def _plan(self, request: SearchRequest, text: str, parsed: shopper.ParsedQuery) -> SearchPlan:
+    async def _plan(self, request: SearchRequest, text: str, parsed: ParsedQuery) -> SearchPlan:
         condition = parsed.condition()
         if request.mode == "lexical":
             return SearchPlan(None, text, 1.0, condition)
