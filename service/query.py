@@ -1,8 +1,8 @@
 """What a shopper typed: words, "phrases in quotes", and -words that are not wanted."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from retriever.index.filters import Condition, Not, conjoin, word_for_word
 
@@ -24,20 +24,61 @@ TYPED = str.maketrans(
     | dict.fromkeys(map(ord, "“”„‟«»"), '"')
     | dict.fromkeys(map(ord, "’‘ʼ"), "'")
 )
+_INSIDE = re.compile(r"\S(?:.*\S)?", re.DOTALL)  # a text without the blanks around it
 _END = " .,;:!?…。、"  # of a sentence: to the model "red mug." is not quite "red mug"
 
 
 @dataclass(frozen=True)
+class Part:
+    """What stands before, between and after phrases, or one of these; with the blanks beside it."""
+
+    text: str
+    quoted: bool = False  # it is wanted word for word, whatever else it may mean
+
+    def reworded(self, reword: Callable[[str], str]) -> "Part":
+        return self if self.quoted else Part(_INSIDE.sub(lambda match: reword(match.group()), self.text))
+
+
+@dataclass(frozen=True)
 class ParsedQuery:
-    text: str  # what is wanted, phrases without their quotes included
-    phrases: tuple[str, ...] = ()  # wanted word for word
-    excluded: tuple[str, ...] = ()  # words and phrases that are not wanted
+    parts: tuple[Part, ...]  # of what is wanted, in their order; the last is no phrase
+    minus: tuple[str, ...] = ()  # words and phrases that are not wanted
+    exclude: tuple[str, ...] = ()  # those that did not stand in the query
+
+    def __str__(self) -> str:
+        """A query that is taken apart into the same."""
+        wanted = "".join(f'"{part.text}"' if part.quoted else part.text for part in self.parts)
+        unwanted = [f"-{one}" if _PART.fullmatch(f"-{one}") else f'-"{one}"' for one in self.minus]
+        return " ".join([*wanted.rstrip(_END).split(), *unwanted])
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self.minus, *self.exclude]))
+
+    @property
+    def text(self) -> str:
+        """What is wanted, phrases without their quotes included."""
+        text = " ".join("".join(part.text for part in self.parts).split())
+        return text.rstrip(_END) if re.search(r"\w", text) else ""
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """What is wanted word for word."""
+        return tuple(part.text.strip() for part in self.parts if part.quoted)
 
     def condition(self) -> Condition | None:
         """Every phrase is there, and nothing that is excluded; None if nothing is asked."""
         wanted = [word_for_word(phrase) for phrase in self.phrases]
         unwanted = [Not(part) for part in map(word_for_word, self.excluded) if part is not None]
         return conjoin(*wanted, *unwanted)
+
+    def reworded(self, reword: Callable[[str], str]) -> "ParsedQuery":
+        """With other words for those that are outside of phrases."""
+        return replace(self, parts=tuple(part.reworded(reword) for part in self.parts))
+
+    def completed(self, complete: Callable[[str], str]) -> "ParsedQuery":
+        """With another end, unless that is a phrase."""
+        return replace(self, parts=(*self.parts[:-1], self.parts[-1].reworded(complete)))
 
 
 def parse(query: str, exclude: Sequence[str] = (), *, is_title: bool = False) -> ParsedQuery:
@@ -46,18 +87,19 @@ def parse(query: str, exclude: Sequence[str] = (), *, is_title: bool = False) ->
     Args:
         is_title: An item is called so: quotes and minus signs are part of its name.
     """
-    phrases, excluded = [], []
-
-    def take(match: re.Match[str]) -> str:
-        if match["word"] or match["minus"]:
-            excluded.append((match["word"] or match["phrase"]).strip(_END))
-            return " "
-        phrases.append(match["phrase"].strip())
-        return match["phrase"]
-
     typed = query.translate(TYPED)
-    text = " ".join((typed if is_title else _PART.sub(take, _NOT.sub(" -", typed.rstrip(_END)))).split())
-    text = text.rstrip(_END) if re.search(r"\w", text) else ""
-    wanted = [phrase for phrase in phrases if phrase]
-    unwanted = [word for word in [*excluded, *(one.translate(TYPED).strip() for one in exclude)] if word]
-    return ParsedQuery(text, tuple(wanted), tuple(dict.fromkeys(unwanted)))
+    also = tuple(word for one in exclude if (word := one.translate(TYPED).strip()))
+    if is_title:
+        return ParsedQuery((Part(typed),), exclude=also)
+    typed = _NOT.sub(" -", typed.rstrip(_END))
+    parts, minus, words, done = list[Part](), list[str](), "", 0
+    for match in _PART.finditer(typed):
+        words += typed[done : match.start()]
+        done = match.end()
+        if match["word"] or match["minus"]:
+            minus.append((match["word"] or match["phrase"]).strip(_END))
+            words += " "
+        elif match["phrase"].strip():
+            parts += [Part(words), Part(match["phrase"], quoted=True)]
+            words = ""
+    return ParsedQuery((*parts, Part(words + typed[done:])), tuple(filter(None, minus)), also)

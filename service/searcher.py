@@ -93,23 +93,23 @@ class Searcher:
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             return await self._answer(request, replace(EVERYTHING, condition=parsed.condition()), begun, place)
-        rules, text, corrected = self._rules_now(), parsed.text, None
-        if not parsed.phrases:  # those are meant word for word
-            text, corrected = self._understood(text, rules, complete=request.complete, correct=request.correct)
+        rules = self._rules_now()
+        meant, corrected = self._understood(parsed, rules, complete=request.complete, correct=request.correct)
         plan = replace(
-            await self._plan(request, text, parsed),
+            await self._plan(request, meant),
             boosts=[] if request.rerank else await self._standing_boosts(rules, request),
             rerank=request.rerank,
             explain=request.explain,
             highlight=request.highlight,
         )
-        forms = (request.query, parsed.text, corrected or text, text)  # as it was typed, and as it was meant
+        # As it was typed, and as it was meant.
+        forms = (request.query, parsed.text, (corrected or meant).text, meant.text)
         if curation := rules.curation(forms, datetime.now(UTC)):
             shown = Not(_one_of(curation.hide)) if curation.hide else None
             plan = replace(plan, condition=conjoin(plan.condition, shown), pin=curation.pin)
-        response = await self._answer(request, plan, begun, place, corrected)
+        response = await self._answer(request, plan, begun, place, corrected.text if corrected else None)
         if response.hits and not request.offset and not request.cursor and not request.complete:
-            self._lexicon.searched(text)
+            self._lexicon.searched(meant.text)
         return response
 
     async def search_image(self, form: ImageSearchForm, file: BinaryIO) -> SearchResponse:
@@ -120,10 +120,10 @@ class Searcher:
         """
         begun = _Begun()
         picture, tokens = await self._catalogue.encode_picture(file)  # tokens (Q, D)
-        parsed = self._parsed(form.query)
-        rules, text, corrected = self._rules_now(), picture_query.change(parsed.text), None
-        if not parsed.phrases:
-            text, corrected = self._understood(text, rules)
+        parsed = self._parsed(picture_query.change(str(self._parsed(form.query))))
+        rules = self._rules_now()
+        meant, corrected = self._understood(parsed, rules)
+        text = meant.text
         words = await self._encoder.encode_query(text) if text else None
         vectors = picture_query.query_vectors(tokens, words.embedding if words else None, form.words)
         rows = np.concatenate([vectors, await self._away(parsed.excluded)])
@@ -139,7 +139,7 @@ class Searcher:
             picture=picture.sha256,
             explain=form.explain,
         )
-        return await self._answer(form, plan, begun, corrected=corrected)
+        return await self._answer(form, plan, begun, corrected=corrected.text if corrected else None)
 
     def _rules_now(self) -> Rules:
         """The rules in force. What they call a synonym is a word that a misspelt one may be meant for."""
@@ -154,16 +154,16 @@ class Searcher:
         return parse_query(query, exclude, is_title=query in self._lexicon.suggester)
 
     def _understood(
-        self, text: str, rules: Rules, *, complete: bool = False, correct: bool = True
-    ) -> tuple[str, str | None]:
+        self, parsed: ParsedQuery, rules: Rules, *, complete: bool = False, correct: bool = True
+    ) -> tuple[ParsedQuery, ParsedQuery | None]:
         """What is searched for, in the catalogue's words; and the shopper's corrected, where that was needed."""
-        meant = corrected = rules.meaning(text)
+        meant = corrected = parsed.reworded(rules.meaning)
         if complete:
-            corrected = self._lexicon.complete(corrected)
+            corrected = corrected.completed(self._lexicon.complete)
         if correct:
-            corrected = self._lexicon.words.correct(corrected)
+            corrected = corrected.reworded(self._lexicon.words.correct)
         # What shoppers call it may be misspelt, too.
-        return (meant, None) if corrected == meant else (rules.meaning(corrected), corrected)
+        return (meant, None) if corrected == meant else (corrected.reworded(rules.meaning), corrected)
 
     async def similar(
         self, item_ids: Sequence[str], page: Page, condition: Condition | None = None, place: str = "body"
@@ -207,13 +207,13 @@ class Searcher:
         with filter_errors_in(place):
             return await self._index.with_fields(others)
 
-    async def _plan(self, request: SearchRequest, text: str, parsed: ParsedQuery) -> SearchPlan:
-        condition = parsed.condition()
+    async def _plan(self, request: SearchRequest, meant: ParsedQuery) -> SearchPlan:
+        text, condition = meant.text, meant.condition()
         if request.mode == "lexical":
             return SearchPlan(None, text, 1.0, condition)
         if not (request.limit or request.group_by or _floors(request)):
             return SearchPlan(None, text, 0.0, condition)  # to be counted alone
-        wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(parsed.excluded))
+        wanted, away = await asyncio.gather(self._encoder.encode_query(text), self._away(meant.excluded))
         rows = np.concatenate([wanted.embedding[None], away])  # (1 or 2, D)
         words, named = await self._index.resolve_article_numbers(text)
         if request.mode == "semantic":
