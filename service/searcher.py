@@ -107,7 +107,7 @@ class Searcher:
         if curation := rules.curation(forms, datetime.now(UTC)):
             shown = Not(_one_of(curation.hide)) if curation.hide else None
             plan = replace(plan, condition=conjoin(plan.condition, shown), pin=curation.pin)
-        response = await self._answer(request, plan, begun, place, corrected.text if corrected else None)
+        response = await self._answer(request, plan, begun, place, str(corrected) if corrected else None)
         if response.hits and not request.offset and not request.cursor and not request.complete:
             self._lexicon.searched(meant.text)
         return response
@@ -139,7 +139,7 @@ class Searcher:
             picture=picture.sha256,
             explain=form.explain,
         )
-        return await self._answer(form, plan, begun, corrected=corrected.text if corrected else None)
+        return await self._answer(form, plan, begun, corrected=str(corrected) if corrected else None)
 
     def _rules_now(self) -> Rules:
         """The rules in force. What they call a synonym is a word that a misspelt one may be meant for."""

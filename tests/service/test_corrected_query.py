@@ -41,3 +41,20 @@ def test_only_a_phrase_itself_is_taken_word_for_word_beside_a_picture(shop: Test
     assert {hit["id"] for hit in answer["hits"]} == {"0", "1", "2"}
     assert answer["corrected_query"].split()[0] == "television"
     assert answer["corrected_query"].split()[-1] == "stoneware"
+
+
+@pytest.mark.parametrize(
+    ("query", "corrected"),
+    [
+        ("stonwear -blue", "stoneware -blue"),
+        ('-blue stonwear "stoneware mug" -"a lid".', 'stoneware "stoneware mug" -blue -"a lid"'),
+        ("stonwear, but not blue", "stoneware -blue"),
+    ],
+)
+def test_the_corrected_query_finds_the_same_when_it_is_asked(shop: TestClient, query: str, corrected: str) -> None:
+    answer = search(shop, query, exclude=["television"])
+    assert answer["corrected_query"] == corrected, "without what is excluded beside the query, and asked again with it"
+    assert "1" not in {hit["id"] for hit in answer["hits"]}
+    again = search(shop, corrected, exclude=["television"])
+    assert again["corrected_query"] is None
+    assert [(hit["id"], hit["score"]) for hit in again["hits"]] == [(hit["id"], hit["score"]) for hit in answer["hits"]]

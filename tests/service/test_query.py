@@ -58,8 +58,8 @@ from service.vocabulary import Vocabulary
     ],
 )
 def test_a_query_is_taken_apart(typed: str, text: str, phrases: tuple[str, ...], excluded: tuple[str, ...]) -> None:
-    parsed = parse(typed)
-    assert (parsed.text, parsed.phrases, parsed.excluded) == (text, phrases, excluded)
+    for parsed in (parse(typed), parse(str(parse(typed)))):
+        assert (parsed.text, parsed.phrases, parsed.excluded) == (text, phrases, excluded)
 
 
 def test_a_title_is_taken_as_it_is() -> None:
