@@ -28,7 +28,7 @@ from retriever.index.fields import (
     steps,
     timestamp,
 )
-from retriever.index.lexical import required
+from retriever.index.lexical import required, writings
 
 Fields = Mapping[str, set[Kind]]  # name → kinds of its values; none of a built-in field that no item has yet
 
@@ -304,8 +304,9 @@ def between(name: str, bounds: Mapping[str, Any], fields: Fields, path: str) -> 
 
 
 def word_for_word(phrase: str) -> Condition | None:
-    """All words of a phrase are there, each beside the next; None if it has no words."""
-    return conjoin(*(AnyOf(WORDS_KEY, (number,)) for number in required(phrase)))
+    """All words of a phrase are there, each beside the next, however its measures are written; None without words."""
+    forms = [conjoin(*(AnyOf(WORDS_KEY, (number,)) for number in required(form))) for form in writings(phrase)]
+    return _joined(Or, [form for form in forms if form is not None])
 
 
 def conjoin(*conditions: Condition | None) -> Condition | None:

@@ -47,6 +47,7 @@ _COUNTED = re.compile(r"\d{1,4}(?:-[^\W\d_]{3,})+")  # "12-piece", "15-inch": no
 _DECIMAL = re.compile(r"\w+\.\w+")  # "3.5mm" is not "35mm"
 # Most texts have "16 GB", and shoppers type "16gb".
 _GLUED = re.compile(rf"(?<![\w.,])(\d+(?:[.,]\d+)?)({_UNITS})\b", re.IGNORECASE)
+_APART = re.compile(rf"(?<![\w.,])(\d+(?:[.,]\d+)?)\s+({_UNITS})\b", re.IGNORECASE)
 _POSSESSIVE = re.compile(r"(?<=[^\W_])['’]s\b", re.IGNORECASE)
 # Thai to Myanmar, Khmer, kana and Han with its extensions, Hangul (which glues particles to its words).
 _UNSPACED = re.compile(
@@ -140,6 +141,12 @@ def required(phrase: str) -> list[int]:
     """
     numbers = _numbers(phrase)
     return [_pair(pair) for pair in pairwise(numbers)] if len(numbers) > 1 else numbers
+
+
+def writings(phrase: str) -> list[str]:
+    """A phrase as it is, with its measures apart, and with them as one word: items have "16 GB", or "16GB"."""
+    phrase = normal(phrase)
+    return list(dict.fromkeys([phrase, _GLUED.sub(r"\1 \2", phrase), _APART.sub(r"\1\2", phrase)]))
 
 
 def _numbers(text: str) -> list[int]:

@@ -13,7 +13,7 @@ import pytest
 
 from retriever.index import FilterError, IndexedItem, ItemIndex, Sort, known_fields, listing, selection
 from retriever.index.fields import WORDS_KEY, FieldValue, Kind, key
-from retriever.index.filters import And, AnyOf, Condition, Not, parse
+from retriever.index.filters import And, AnyOf, Condition, Not, parse, word_for_word
 from retriever.index.fusion import Candidates
 from retriever.index.lexical import required
 from retriever.index.query import IndexQuery
@@ -460,6 +460,25 @@ async def test_words_required_and_unwanted(
     if unwanted:
         parts.append(Not(And(tuple(AnyOf(WORDS_KEY, (number,)) for number in required(unwanted)))))
     found = await index.search(query(1), "", limit=9, filter=And(tuple(parts)))
+    assert sorted(hit.id for hit in found.hits) == expected
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("16gb", ["apart", "glued"]),
+        ("16 GB", ["apart", "glued"]),
+        ("pen drive 16gb", ["apart"]),
+        ("1.5l kettle", ["kettle"]),
+        ("325ml", []),
+    ],
+)
+async def test_measures_in_a_phrase_are_found_however_they_are_written(
+    index: ItemIndex, phrase: str, expected: Sequence[str]
+) -> None:
+    texts = {"apart": "pen drive 16 GB", "glued": "16GB stick", "kettle": "1.5 L kettle", "other": "325 mg, 16 of GB2"}
+    await index.upsert([product(item_id, text) for item_id, text in texts.items()])
+    found = await index.search(query(1), "", limit=9, filter=word_for_word(phrase))
     assert sorted(hit.id for hit in found.hits) == expected
 
 
