@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from retriever.index.fields import fold_phrase
-from service.suggest import Suggester, Suggestion
+from service.suggest import NumberSuggester, Suggester, Suggestion
 from service.vocabulary import Vocabulary, folded
 
 _DIGIT = re.compile(r"\d")
@@ -25,7 +25,7 @@ class Lexicon:
     def __init__(self) -> None:
         self.words = Vocabulary()
         self.suggester = Suggester()
-        self._numbers = Suggester()  # article numbers and sizes: nobody wants them for a letter that begins them
+        self._numbers = NumberSuggester()  # and sizes: nobody wants them for a letter that begins them
 
     def __len__(self) -> int:
         """Words and phrases."""

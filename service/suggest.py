@@ -97,11 +97,8 @@ class Suggester:
 
     def only(self, begun: str) -> str | None:
         """The rest of a phrase from one of its words on, if all that begin so go on from it; None if they differ."""
-        typed = fold(begun)
-        span = (typed,), (typed + _END,)
-        first = next(iter(self._starts.irange(*span)), None)
-        last = next(iter(self._starts.irange(*span, reverse=True)), None)
-        return first[0] if first and last and last[0].startswith(first[0]) else None
+        found = _only(self._starts, fold(begun))
+        return found[0] if found else None
 
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
         """The most common phrases with words that begin as typed, in any order; or else with one mistyped letter.
@@ -144,7 +141,51 @@ class Suggester:
                 yield phrase
 
     def _beginning(self, typed: str) -> Iterator[str]:
-        return (phrase for _, phrase in islice(self._starts.irange((typed,), (typed + _END,)), _SCANNED))
+        return _phrases(self._starts, typed)
+
+
+class NumberSuggester(Suggester):
+    """Of article numbers, which are begun without their hyphens and blanks, too: "pc301" for "PC-301"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._joined: SortedSet = SortedSet()  # (start without marks, the same as it is written, whole phrase)
+
+    def only(self, begun: str) -> str | None:
+        typed = fold(begun)
+        if not typed.isalnum():
+            return super().only(begun)
+        found = _only(self._joined, typed)
+        return found[1] if found else None
+
+    def _settle(self, folded: str) -> None:
+        super()._settle(folded)
+        if folded not in self._entries:
+            self._joined.difference_update(set(_joined_starts(folded)))
+
+    def _show(self, folded: str, shown: Suggestion) -> None:
+        super()._show(folded, shown)
+        self._joined.update(_joined_starts(folded))
+
+    def _beginning(self, typed: str) -> Iterator[str]:
+        yield from super()._beginning(typed)
+        yield from _phrases(self._joined, typed)
+
+
+def _phrases(starts: SortedSet, typed: str) -> Iterator[str]:
+    return (phrase for *_, phrase in islice(starts.irange((typed,), (typed + _END,)), _SCANNED))
+
+
+def _only(starts: SortedSet, typed: str) -> tuple[str, ...] | None:
+    """The first of what begins so, if all else that does goes on from it; None if they differ."""
+    span = (typed,), (typed + _END,)
+    first = next(iter(starts.irange(*span)), None)
+    last = next(iter(starts.irange(*span, reverse=True)), None)
+    return first if first and last and all(map(str.startswith, last[:-1], first[:-1])) else None
+
+
+def _joined_starts(folded: str) -> Iterator[tuple[str, str, str]]:
+    return ((re.sub(r"[\W_]", "", start), start, folded) for start in _word_starts(folded))
 
 
 def _word_starts(folded: str) -> Iterator[str]:

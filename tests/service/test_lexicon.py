@@ -35,6 +35,8 @@ def test_values_that_are_several_in_one_are_not_suggested(lexicon: Lexicon) -> N
         ("8903", ["8903414089079"]),
         ("4245", ["424522-100"]),
         ("1639c b", ["1639C Black"]),
+        ("KC17", ["KC-1764"]),
+        ("1639cbl", ["1639C Black"]),
         ("kc", []),  # it may be anything
         ("17", []),
     ],
@@ -51,6 +53,10 @@ def test_an_article_number_is_suggested_by_its_beginning(lexicon: Lexicon, typed
         ("4245", "424522-100"),
         ("1639", "1639c black"),
         ("1639c b", "1639c black"),
+        ("KC17", "kc-1764"),
+        ("mug kc17", "mug kc-1764"),
+        ("4245221", "424522-100"),
+        ("kc1", "kc1"),  # two, as they are written
         ("kc-1", "kc-1"),  # two begin so
         ("mug 1639", "mug 1639"),  # nobody said that it is black
         ("mug 12", "mug 12"),
@@ -67,9 +73,17 @@ def test_an_article_number_that_is_a_title_too_is_suggested_once(lexicon: Lexico
     assert texts(lexicon, "kc-200") == ["KC-2001"]
 
 
+def test_a_number_without_its_hyphen_is_completed_to_the_only_one(lexicon: Lexicon) -> None:
+    lexicon.learn(learned("Tray", article="KC-20 Black", other="KC-20B"))
+    assert lexicon.complete("kc20") == "kc20", "neither goes on from the other"
+    lexicon.learn(learned("Bowl", article="KC1764"))
+    assert lexicon.complete("kc176") == "kc176", "nor is one writing better than the other"
+    assert sorted(texts(lexicon, "kc176")) == ["KC-1764", "KC1764"]
+
+
 def test_the_number_of_an_item_that_is_gone_is_gone(lexicon: Lexicon) -> None:
     lexicon.forget(learned("Striped mug", article="KC-1764", sizes=["350 ml", "1639C Black"]))
-    assert lexicon.complete("kc-1") == "kc-1801"
+    assert lexicon.complete("kc-1") == lexicon.complete("kc1") == "kc-1801"
     assert texts(lexicon, "1639") == []
 
 
