@@ -2,11 +2,24 @@
 
 import html
 import re
+import unicodedata
 from functools import lru_cache
 
-from retriever.index.lexical import embed_document, embed_query
+from retriever.index.lexical import UNSPACED, embed_document, embed_query
 
-_WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")  # embed_query leaves out a possessive's 's
+# Accents and vowel signs that are characters of their own: to `re` they are no letters, and would end a word.
+_SIGNS = "".join(sign for sign in map(chr, range(0x300, 0x20000)) if unicodedata.category(sign)[0] == "M")
+
+
+def _words(letter: str) -> str:
+    """A pattern; embed_query leaves out a possessive's 's."""
+    run = rf"(?:{letter}++[{_SIGNS}]*+)++"
+    return rf"{run}(?:['’.-]{run})*"
+
+
+_WORD = re.compile(_words(r"[^\W_]"))
+# What is marked: where scripts put no spaces, each character is a word of its own to BM25.
+_MARKED = re.compile(f"[{UNSPACED}][{_SIGNS}]*|" + _words(rf"[^\W_{UNSPACED}]"))
 
 
 def token_ids_by_word(text: str) -> dict[str, frozenset[int]]:
@@ -32,8 +45,8 @@ def highlighted(query: str, text: str) -> str:
     """A text as HTML, with `<mark>` around the words that the query has, in any form ("mugs" for "mug")."""
     wanted = set().union(*token_ids_by_word(query).values())
     parts, last = [], 0
-    for match in _WORD.finditer(text):
+    for match in _MARKED.finditer(text):
         if not wanted.isdisjoint(_token_ids(match.group())):
             parts += [html.escape(text[last : match.start()]), f"<mark>{html.escape(match.group())}</mark>"]
             last = match.end()
-    return "".join([*parts, html.escape(text[last:])])
+    return "".join([*parts, html.escape(text[last:])]).replace("</mark><mark>", "")

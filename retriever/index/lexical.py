@@ -50,10 +50,11 @@ _GLUED = re.compile(rf"(?<![\w.,])(\d+(?:[.,]\d+)?)({_UNITS})\b", re.IGNORECASE)
 _APART = re.compile(rf"(?<![\w.,])(\d+(?:[.,]\d+)?)\s+({_UNITS})\b", re.IGNORECASE)
 _POSSESSIVE = re.compile(r"(?<=[^\W_])['’]s\b", re.IGNORECASE)
 # Thai to Myanmar, Khmer, kana and Han with its extensions, Hangul (which glues particles to its words).
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
+_UNSPACED = re.compile(f"[{UNSPACED}]+")
 
 
 @dataclass(frozen=True)

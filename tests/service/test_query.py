@@ -253,3 +253,17 @@ def test_words_are_marked_in_every_form() -> None:
     assert highlighted("the", "the mug") == "the mug"
     assert matched("red mugs for him", "mug") == ["mugs"]
     assert matched("watch plo166", "PLO 166") == ["plo166"]
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "marked"),
+    [
+        ("绿", "红色绿茶杯", "红色<mark>绿</mark>茶杯"),
+        ("绿茶 手机", "红色绿茶杯 iPhone手机", "红色<mark>绿茶</mark>杯 iPhone<mark>手机</mark>"),
+        ("iphone", "iPhone手机", "<mark>iPhone</mark>手机"),
+        ("cafe", "Cafe\u0301 mug", "<mark>Cafe\u0301</mark> mug"),
+        ("साड़ी", "लाल साड़ी", "लाल <mark>साड़ी</mark>"),
+    ],
+)
+def test_marks_begin_and_end_where_words_do(query: str, text: str, marked: str) -> None:
+    assert highlighted(query, text) == marked
