@@ -25,6 +25,7 @@ class Lexicon:
     def __init__(self) -> None:
         self.words = Vocabulary()
         self.suggester = Suggester()
+        self._synonyms = ""  # words that the rules in force know, in `words`, too
         self._numbers = NumberSuggester()  # and sizes: nobody wants them for a letter that begins them
 
     def __len__(self) -> int:
@@ -36,6 +37,13 @@ class Lexicon:
         self.suggester.add(_phrases(payload))
         self._numbers.add(_numbers(payload))
         self.words.learn(*_texts(payload))
+
+    def use_synonyms(self, words: str) -> None:
+        """Knows these words in place of the synonyms before. Here, for several searchers share what is known."""
+        if words != self._synonyms:
+            self.words.forget(self._synonyms)
+            self.words.learn(words)
+            self._synonyms = words
 
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
         """What a shopper may be about to type; where nothing begins so, for what is corrected."""

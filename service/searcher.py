@@ -72,7 +72,6 @@ class Searcher:
     ) -> None:
         self._index, self._encoder, self._lexicon = index, encoder, lexicon
         self._catalogue, self._rules, self._metrics = catalogue, rules, metrics
-        self._known = Rules()  # those of which the words are known
         self._warned: Rules | None = None  # the rules of which a boost was said to lift nothing
 
     async def search(self, request: SearchRequest, place: str = "body") -> SearchResponse:
@@ -144,10 +143,7 @@ class Searcher:
     def _rules_now(self) -> Rules:
         """The rules in force. What they call a synonym is a word that a misspelt one may be meant for."""
         rules = self._rules.current()
-        if rules is not self._known:
-            self._lexicon.words.forget(self._known.words)
-            self._lexicon.words.learn(rules.words)
-            self._known = rules
+        self._lexicon.use_synonyms(rules.words)
         return rules
 
     def _parsed(self, query: str, exclude: Sequence[str] = ()) -> ParsedQuery:

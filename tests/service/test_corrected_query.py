@@ -1,10 +1,12 @@
 """What of a query is understood, and the query that an answer gives back for it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from service.searcher import Searcher
 from tests.service.helpers import picture_file, post_item
 
 
@@ -58,3 +60,14 @@ def test_the_corrected_query_finds_the_same_when_it_is_asked(shop: TestClient, q
     again = search(shop, corrected, exclude=["television"])
     assert again["corrected_query"] is None
     assert [(hit["id"], hit["score"]) for hit in again["hits"]] == [(hit["id"], hit["score"]) for hit in answer["hits"]]
+
+
+def test_a_synonym_that_is_gone_corrects_nothing_after_another_model_took_over(shop: TestClient) -> None:
+    assert shop.put("/rules", json={"synonyms": [{"words": ["jumper"], "means": "mug"}]}).status_code == 200
+    assert search(shop, "jumpr")["corrected_query"] == "jumper"
+    old = shop.app.state.services  # type: ignore[attr-defined]
+    searcher = Searcher(old.index, old.encoder, old.lexicon, old.catalogue, old.rules, old.metrics)
+    shop.app.state.services = replace(old, searcher=searcher)  # type: ignore[attr-defined]
+    assert search(shop, "jumpr")["corrected_query"] == "jumper"
+    assert shop.put("/rules", json={}).status_code == 200
+    assert search(shop, "jumpr")["corrected_query"] == "jump"
