@@ -10,6 +10,8 @@ from service.payload import picture_files
 
 log = logging.getLogger(__name__)
 
+_AGAIN = 10.0  # seconds
+
 
 class CatalogueScan:
     """Learns the words of every stored item once: as it comes by, or as somebody is about to write it."""
@@ -38,34 +40,43 @@ class CatalogueScan:
             self._lexicon.learn(stored)
 
     async def run(self, index: ItemIndex, media: MediaStore | None) -> None:
-        """Meets every item, counts the pictures that are gone, and removes those that a crash left without an item."""
-        named: set[str] = set()
-        count = 0
+        """Meets every item, counts the pictures that are gone, and removes those that a crash left without an item.
+
+        Until it has met all of them: what one failure of the index left out would be misspelt until the next start.
+        """
         try:
-            begun = await asyncio.to_thread(media.now) if media else 0.0
-            async for payload in index.every_item():
-                self._learn(payload["id"], payload)
-                count += 1
-                if media:
-                    named.update(picture_files(payload))
-            log.info("suggestions and spelling: learned from %d items", count)
-            if media and named:  # an empty index says nothing of whose the pictures are
-                there = await asyncio.to_thread(media.names)
-                lost = await asyncio.to_thread(media.missing, named)
-                if gone := len(lost - self._replaced):
-                    log.error(
-                        "%d of %d pictures are not in %s: mount or restore that folder. Until then an item whose words "
-                        "change is found by its words alone, and stays so",
-                        gone,
-                        len(named),
-                        media.folder,
-                    )
-                removed = await asyncio.to_thread(media.sweep, there, named, begun)
-                log.info("pictures that a crash left without an item: %d, removed", removed)
-        except IndexUnavailable as error:
-            log.error("suggestions and spelling know only what is written from now on: %s", error)
+            while True:
+                try:
+                    return await self._pass(index, media)
+                except IndexUnavailable as error:
+                    log.error("suggestions and spelling lack items until the index answers: %s", error)
+                await asyncio.sleep(_AGAIN)
         except (OSError, ValueError) as error:
             log.warning("pictures without an item stay where they are: %s", error)
         finally:
             self._met = None
             self._replaced.clear()
+
+    async def _pass(self, index: ItemIndex, media: MediaStore | None) -> None:
+        named: set[str] = set()
+        count = 0
+        begun = await asyncio.to_thread(media.now) if media else 0.0
+        async for payload in index.every_item():
+            self._learn(payload["id"], payload)
+            count += 1
+            if media:
+                named.update(picture_files(payload))
+        log.info("suggestions and spelling: learned from %d items", count)
+        if media and named:  # an empty index says nothing of whose the pictures are
+            there = await asyncio.to_thread(media.names)
+            lost = await asyncio.to_thread(media.missing, named)
+            if gone := len(lost - self._replaced):
+                log.error(
+                    "%d of %d pictures are not in %s: mount or restore that folder. Until then an item whose words "
+                    "change is found by its words alone, and stays so",
+                    gone,
+                    len(named),
+                    media.folder,
+                )
+            removed = await asyncio.to_thread(media.sweep, there, named, begun)
+            log.info("pictures that a crash left without an item: %d, removed", removed)

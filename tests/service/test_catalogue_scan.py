@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from retriever.index import IndexUnavailable
 from retriever.index.listing import Listing
 from service.app import create_app
 from service.catalogue_scan import CatalogueScan
@@ -59,6 +60,28 @@ def test_pictures_that_are_replaced_meanwhile_are_not_gone(tmp_path: Path, caplo
     asyncio.run(stock.run(Index(), media))  # type: ignore[arg-type]
     assert "pictures that a crash left" in caplog.text
     assert "are not in" not in caplog.text
+
+
+def test_an_index_that_fails_for_a_moment_leaves_no_item_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.catalogue_scan._AGAIN", 0.0)
+    lexicon, failures = Lexicon(), iter([IndexUnavailable("gone")] * 2)
+    scan = CatalogueScan(lexicon)
+    first, second = (
+        {"id": title, "title": title, "description": "", "attributes": {}, "category": [], "images": []}
+        for title in ("mug", "tray")
+    )
+
+    class Index:
+        async def every_item(self) -> AsyncIterator[Any]:
+            yield first
+            if failure := next(failures, None):
+                raise failure
+            yield second
+
+    asyncio.run(scan.run(Index(), None))  # type: ignore[arg-type]
+    assert [one.text for typed in ("mug", "tray") for one in lexicon.suggest(typed, 5)] == ["mug", "tray"]
+    lexicon.forget(first)
+    assert lexicon.suggest("mug", 5) == [], "it was learned once"
 
 
 def test_what_is_written_while_stock_is_taken_counts_once(
