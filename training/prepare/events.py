@@ -7,6 +7,8 @@ with θ from `training.prepare.propensity`, clipped so that no single click far 
 A hit that stood above a click and was never chosen for that query was looked at and passed over: a negative
 ("skip above", Joachims, "Optimizing Search Engines Using Clickthrough Data", KDD 2002).
 
+A search while one types (`complete`) counts only if something was chosen of it, as in `service.search_report`.
+
 Whole queries are held out for the test, with all of their clicks; the catalogue is the same on both sides.
 """
 
@@ -39,7 +41,8 @@ FOREIGN = "searches in other languages, left out"
 NEGATIVES = 16  # kept for a query
 
 _SCHEMA = """
-CREATE TABLE searches (search_id TEXT PRIMARY KEY, query TEXT, offset INTEGER, items TEXT);
+CREATE TABLE searches (search_id TEXT PRIMARY KEY, query TEXT, offset INTEGER, items TEXT,
+                       complete INTEGER);
 CREATE TABLE told (search_id TEXT, item_id TEXT, position INTEGER, chosen INTEGER);
 CREATE INDEX told_of ON told (search_id);
 CREATE TABLE counts (query TEXT, item_id TEXT, position INTEGER, shown INTEGER, clicks INTEGER,
@@ -115,8 +118,8 @@ def _store(database: sqlite3.Connection, job: Job, record: Any, learned: Learned
     if record["kind"] == "search":
         items = json.dumps([safe_id(item_id) for item_id in record["items"]])
         query, counted = _query(job, record)
-        search = (record["search_id"], query, record["offset"], items)
-        database.execute("INSERT OR IGNORE INTO searches VALUES (?, ?, ?, ?)", search)
+        search = (record["search_id"], query, record["offset"], items, bool(record.get("complete")))
+        database.execute("INSERT OR IGNORE INTO searches VALUES (?, ?, ?, ?, ?)", search)
         learned.counts[counted] += 1
     else:
         chosen = record["kind"] in CHOSEN
@@ -141,8 +144,8 @@ def _count(database: sqlite3.Connection, learned: Learned) -> None:
         "SELECT COUNT(*) FROM told WHERE search_id NOT IN (SELECT search_id FROM searches)"
     ).fetchone()[0]
     total = database.execute("SELECT COUNT(*) FROM searches").fetchone()[0]
-    rows = database.execute("SELECT search_id, query, offset, items FROM searches WHERE query IS NOT NULL")
-    for search_id, query, offset, items in tqdm(rows, desc="count", total=total, unit="search"):
+    rows = database.execute("SELECT search_id, query, offset, items, complete FROM searches WHERE query IS NOT NULL")
+    for search_id, query, offset, items, complete in tqdm(rows, desc="count", total=total, unit="search"):
         shown = {item_id: offset + n for n, item_id in enumerate(json.loads(items))}
         told = database.execute(
             "SELECT item_id, position, chosen FROM told WHERE search_id = ?", (search_id,)
@@ -150,6 +153,9 @@ def _count(database: sqlite3.Connection, learned: Learned) -> None:
         known = [(item_id, chosen) for item_id, position, chosen in told if shown.get(item_id) == position]
         learned.counts["events on what was not shown there"] += len(told) - len(known)
         chosen_items = {item_id for item_id, chosen in known if chosen}
+        if complete and not chosen_items:  # still being typed: hits that were left alone were not rejected
+            learned.counts["searches while typing without a choice, left out"] += 1
+            continue
         # Where a page tells what came into view, the rest was not shown; a choice was in view, told or not.
         if seen := {item_id for item_id, chosen in known if not chosen}:
             shown = {item_id: place for item_id, place in shown.items() if item_id in seen | chosen_items}

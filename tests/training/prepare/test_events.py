@@ -94,6 +94,18 @@ def test_what_came_into_view_is_what_was_shown(shop: Path) -> None:
     assert negatives.get("red mug") == ["item-1", "item-2"], "item 0 stood above the click, but was never in view"
 
 
+def test_searches_while_typing_count_only_with_a_choice(shop: Path) -> None:
+    records = [search(1), event(1, 0), search(2) | {"complete": True}, event(2, 3)]
+    unfinished = [search(n) | {"complete": True} for n in range(10, 60)]
+    alone = learn(shop, records, "--hold-out", "0")
+    pairs = list(read_train(shop / "out" / "train.json"))
+    assert {pair.image_id for pair in pairs} == {"item-0", "item-3"}
+    found = learn(shop, [*records, *unfinished, event(10, 1, "impression")], "--hold-out", "0")
+    assert list(read_train(shop / "out" / "train.json")) == pairs, "they say nothing of what attracts"
+    assert found["propensities"] == alone["propensities"]
+    assert found["counts"]["searches while typing without a choice, left out"] == 50
+
+
 def test_what_does_not_fit_together_is_counted(shop: Path) -> None:
     found = learn(
         shop,
