@@ -27,7 +27,7 @@ from tqdm import tqdm
 from training.data import normalise
 from training.formats import write_train
 from training.prepare.job import Job
-from training.prepare.output import claim, put_pictures, whole
+from training.prepare.output import claim, put_pictures, release, whole
 from training.prepare.propensity import estimate
 from training.prepare.rules import clean_text
 from training.prepare.sources import lines, safe_id
@@ -94,7 +94,7 @@ def learn(job: Job, log: Path, output: Path, hold_out: float = 0.1, *, corrected
         _write(database, job, output, learned)
     finally:
         database.close()
-        scratch.unlink(missing_ok=True)
+        release(output, [scratch.name])
     return learned
 
 
@@ -216,31 +216,38 @@ def _hold_out(database: sqlite3.Connection, share: float) -> None:
 
 
 def _write(database: sqlite3.Connection, job: Job, output: Path, learned: Learned) -> None:
-    def text(item_id: str) -> str:
-        return next(iter(_texts(job, item_id)), "")
-
     with whole(output / "train.json") as file:
         write_train(file, _train_rows(database, job))
     with whole(output / "negatives.jsonl") as file:
         for query, item_ids in _negatives(database):
             learned.counts["queries with negatives"] += 1
             file.write(json.dumps({"query_text": query, "image_ids": item_ids}, ensure_ascii=False) + "\n")
+    _write_test(database, job, output, learned)
+    put_pictures(job, output)
+    found = {"counts": dict(learned.counts), "propensities": learned.propensities}
+    (output / "events.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_test(database: sqlite3.Connection, job: Job, output: Path, learned: Learned) -> None:
+    """The queries that are held out, and the whole catalogue to ask them over; neither file where there are none."""
+
+    def text(item_id: str) -> str:
+        return next(iter(_texts(job, item_id)), "")
+
     queries: list[str] = [row[0] for row in database.execute("SELECT DISTINCT query FROM pairs WHERE side = 'valid'")]
     learned.counts["queries held out"] = len(queries)
+    if not queries:
+        release(output, ("dev.valid.jsonl", "dev.gallery.jsonl"))
+        return
     with whole(output / "dev.valid.jsonl") as file:
         for number, query in enumerate(queries):
             items = database.execute("SELECT item_id FROM pairs WHERE query = ?", (query,))
             texts = {item_id: text(item_id) for (item_id,) in items}
             row = {"query_id": number, "query_text": query, "item_ids": texts}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    if not queries:  # an empty set is none
-        (output / "dev.valid.jsonl").unlink()
     with whole(output / "dev.gallery.jsonl") as file:
         for (item_id,) in job.pages("clean_items", "item_id"):
             file.write(json.dumps({"item_id": item_id, "text": text(item_id)}, ensure_ascii=False) + "\n")
-    put_pictures(job, output)
-    found = {"counts": dict(learned.counts), "propensities": learned.propensities}
-    (output / "events.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def _train_rows(database: sqlite3.Connection, job: Job) -> Iterator[dict[str, Any]]:

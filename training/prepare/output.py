@@ -37,6 +37,16 @@ def claim(output: Path, names: Collection[str]) -> None:
     _list(output, _listed(output) | set(names))
 
 
+def release(output: Path, names: Collection[str]) -> None:
+    """Delete files that were claimed, and forget them: a later file of such a name is somebody else's.
+
+    Raises OSError.
+    """
+    for name in names:
+        (output / name).unlink(missing_ok=True)
+    _list(output, _listed(output) - set(names))
+
+
 def put_pictures(job: Job, output: Path) -> None:
     """The pictures of all clean items into `images/`; of an earlier run's, those that no item has any more go.
 
@@ -47,10 +57,7 @@ def put_pictures(job: Job, output: Path) -> None:
     pictures = (job.one("SELECT picture FROM items WHERE item_id = ?", item_id) for (item_id,) in items)
     names = {f"images/{picture}": picture for picture in pictures if picture}
     claim(output, names)
-    gone = {name for name in _listed(output) - set(names) if name.startswith("images/")}
-    for name in gone:
-        (output / name).unlink(missing_ok=True)
-    _list(output, _listed(output) - gone)  # whatever takes such a name is somebody else's
+    release(output, {name for name in _listed(output) - set(names) if name.startswith("images/")})
     for name, picture in tqdm(names.items(), desc="pictures", unit="picture"):
         _link(job.pictures / picture, output / name)
 

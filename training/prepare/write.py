@@ -20,7 +20,7 @@ from training.formats import write_train
 from training.prepare import report
 from training.prepare.clean import texts_beside
 from training.prepare.job import Job
-from training.prepare.output import claim, put_pictures, whole
+from training.prepare.output import claim, put_pictures, release, whole
 
 FILES = ("train.json", "dev.valid.jsonl", "dev.gallery.jsonl", "report.json", "report.md", "dropped.jsonl")
 _PAIRS = (
@@ -57,9 +57,8 @@ def write(job: Job, output: Path) -> Written:
         pairs = write_train(file, _train_rows(job))
     queries = _lines(output / "dev.valid.jsonl", _valid_rows(job))
     valid_items = _lines(output / "dev.gallery.jsonl", _gallery_rows(job))
-    for name in ("dev.valid.jsonl", "dev.gallery.jsonl"):
-        if not queries:
-            (output / name).unlink()
+    if not queries:
+        release(output, ("dev.valid.jsonl", "dev.gallery.jsonl"))
     put_pictures(job, output)
     written = Written(pairs, _count_items(job, "train"), queries, valid_items)
     report.write(job, output, written.__dict__)

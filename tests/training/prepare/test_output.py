@@ -81,6 +81,29 @@ def test_an_earlier_output_is_made_anew_with_what_others_put_beside_it(
     learn(shop, [search(1), event(1, 2)], "--hold-out", "0")  # into the same folder
 
 
+@pytest.mark.parametrize("name", ["dev.valid.jsonl", "dev.gallery.jsonl", "events.sqlite"])
+def test_a_file_that_takes_the_name_of_an_empty_set_is_no_output(
+    name: str, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(shop, shop / "out")
+    learn(shop, [search(1), event(1, 2)], "--hold-out", "0")  # without a test set
+    assert not (shop / "out" / name).exists()
+    (shop / "out" / name).write_text("mine")
+    flags = ("--job", str(shop / "job"), "--output", str(shop / "out"))
+    assert name in refused(capsys, "events", *flags, "--log", str(shop / "events"))
+    assert (shop / "out" / name).read_text() == "mine"
+
+
+def test_write_leaves_no_claim_on_an_empty_set(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare(shop, shop / "out")
+    main(["split", "--job", str(shop / "job"), "--hold-out", "0"])
+    write = ("write", "--job", str(shop / "job"), "--output", str(shop / "out"))
+    main(write)
+    assert not (shop / "out" / "dev.gallery.jsonl").exists()
+    (shop / "out" / "dev.gallery.jsonl").write_text("mine")
+    assert "dev.gallery.jsonl" in refused(capsys, *write)
+
+
 def test_clicks_are_not_written_among_originals(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare(shop, shop / "out")
     learn(shop, [search(1), event(1, 2)])
