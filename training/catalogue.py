@@ -269,15 +269,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not 0 <= options.hold_out <= 1:
         parser.error(f"--hold-out is a share, from 0 to 1, not {options.hold_out}")
+    queries = options.source.name.endswith(".valid.jsonl")
+    if queries and options.hold_out:
+        parser.error(f"--hold-out needs a catalogue: {options.source} holds queries")
     base = options.output.with_suffix("")
     beside = [Path(f"{base}{name}") for name in _HELD_OUT] if options.hold_out else []
     # It is read while they are written.
     if options.source.resolve() in [path.resolve() for path in (options.output, *beside)]:
         parser.error(f"--output {options.output} would replace {options.source} itself: name another file")
-    if options.source.name.endswith(".valid.jsonl"):
-        rows = caption_rows(options.source)
-    else:
-        rows = item_rows(options.source, options.hold_out)
+    rows = caption_rows(options.source) if queries else item_rows(options.source, options.hold_out)
     try:
         written = learnable(rows, options.source.parent / "images")
         options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -222,6 +222,15 @@ def test_the_source_is_not_written_over(
     assert path.read_text() == before
 
 
+def test_nothing_is_held_out_of_a_file_of_queries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, output = tmp_path / "x.valid.jsonl", tmp_path / "pairs.json"
+    path.write_text(json.dumps({"query_id": 1, "query_text": "mug", "item_ids": {"a": "a red mug"}}))
+    with pytest.raises(SystemExit):
+        catalogue.main([str(path), "--output", str(output), "--hold-out", "0.5"])
+    assert "--hold-out needs a catalogue" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def test_a_broken_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "listed.jsonl").write_text('{"item_id": "a", "title": "b", "attributes": ["red"]}\n')
     (tmp_path / "items.jsonl").write_text('{"item_id": "a"}\n{"title": "no id"}\n')
