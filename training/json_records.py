@@ -1,18 +1,21 @@
-"""Records of JSON files, one at a time, and their fields: whatever is not as it should be is named by file and line."""
+"""Records of JSON files, one at a time, and their fields. Errors name the file, and the line or the record's number."""
 
+import codecs
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
-_RECORD_CHARS = 1 << 20  # no training record may be longer: it bounds what is held while reading one
-_CHUNK_CHARS = 4 << 20
+import ijson
+
+_DEEPEST = 100  # levels; no record of a known format has more than three
+_STEPS = {"start_array": 1, "start_map": 1, "end_array": -1, "end_map": -1}  # into a level, and out of it
 
 _T = TypeVar("_T")
 
 
 class FormatError(ValueError):
-    """A file is not in the expected format. The message names the file, the line and what was expected."""
+    """A file is not in the expected format. The message names the file, the line or record, and what was expected."""
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
@@ -29,6 +32,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
                 raise FormatError(f"{where}: not UTF-8 (byte {error.start + 1})") from error
             except json.JSONDecodeError as error:
                 raise FormatError(f"{where}: not JSON ({error.msg}, column {error.colno})") from error
+            except (ValueError, RecursionError) as error:  # an integer of thousands of digits; nested too deep
+                raise FormatError(f"{where}: not readable ({error})") from error
             empty = False
             yield number, where, _object(record, where)
     if empty:
@@ -36,84 +41,44 @@ def json_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 
 def json_list(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place and object of each element of a JSON list."""
-    with path.open(encoding="utf-8-sig") as file:
-        reader = _ListReader(path, file)
-        reader.expect("[", "'[' (the training format is one JSON list)")
-        if reader.peek() == "]":
-            raise FormatError(f"{path}: the list is empty")
-        while True:
-            reader.peek()
-            where = reader.where
-            yield where, _object(reader.decode(), where)
-            if reader.expect(",]", "',' or ']'") == "]":
-                break
-        if reader.peek():
-            reader.fail("there is something after the end of the list")
-
-
-class _ListReader:
-    """Takes a JSON list apart in chunks, since the whole may not fit in memory.
-
-    `raw_decode` needs all of an element, so the buffer is filled up whenever less than the longest permitted record
-    is left in it; an element that still does not decode is broken, not merely cut off by the chunk.
-    """
-
-    def __init__(self, path: Path, file: TextIO) -> None:
-        self._path = path
-        self._file = file
-        self._decoder = json.JSONDecoder()
-        self._buffer = ""
-        self._at = 0
-        self._line = 1
-        self._ended = False
-
-    @property
-    def where(self) -> str:
-        return f"{self._path}, line {self._line}"
-
-    def fail(self, problem: str) -> NoReturn:
-        raise FormatError(f"{self.where}: {problem}")
-
-    def peek(self) -> str:
-        """The next character that is not white space, without taking it; "" at the end of the file."""
-        while True:
-            self._fill()
-            start = self._at
-            while self._at < len(self._buffer) and self._buffer[self._at] in " \t\r\n":
-                self._at += 1
-            self._line += self._buffer.count("\n", start, self._at)
-            if self._at < len(self._buffer) or self._ended:
-                return self._buffer[self._at : self._at + 1]
-
-    def expect(self, wanted: str, name: str) -> str:
-        """Take the next character, which must be one of `wanted`."""
-        found = self.peek()
-        if not found:
-            self.fail(f"the file ends where {name} was expected; is it cut off?")
-        if found not in wanted:
-            self.fail(f"expected {name}, found {found!r}")
-        self._at += 1
-        return found
-
-    def decode(self) -> Any:
-        """Take the next JSON value. The caller has moved to its first character with `peek`."""
-        start = self._at
+    """ "file, record n" and the object of each element of a JSON list, however long the list is."""
+    number = 0
+    with path.open("rb") as file:
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            file.seek(0)
         try:
-            value, self._at = self._decoder.raw_decode(self._buffer, start)
-        except json.JSONDecodeError as error:
-            self._line += self._buffer.count("\n", start, error.pos)
-            self.fail(f"not JSON, or a record of more than {_RECORD_CHARS:,} characters ({error.msg})")
-        self._line += self._buffer.count("\n", start, self._at)
-        return value
+            for number, record in enumerate(_elements(file), start=1):
+                where = f"{path}, record {number}"
+                yield where, _object(record, where)
+        except ijson.JSONError as error:
+            raise FormatError(f"{path}, record {number + 1}: not JSON ({_said(error)})") from error
+    if not number:
+        raise FormatError(f"{path}: the list is empty")
 
-    def _fill(self) -> None:
-        while not self._ended and len(self._buffer) - self._at < _RECORD_CHARS:
-            try:
-                chunk = self._file.read(_CHUNK_CHARS)
-            except UnicodeDecodeError as error:
-                self.fail(f"not UTF-8, here or later in the file ({error.reason})")
-            self._buffer, self._at, self._ended = self._buffer[self._at :] + chunk, 0, not chunk
+
+def _elements(file: BinaryIO) -> Iterator[Any]:
+    """Elements of a JSON list. As `ijson.items`, whose memory grows with the square of how deep a value is nested."""
+    depth, builder = 0, ijson.ObjectBuilder()
+    for event, value in ijson.basic_parse(file, use_float=True):
+        step = _STEPS.get(event, 0)
+        depth += min(step, 0)
+        if depth:
+            builder.event(event, value)
+            if depth == 1 and step <= 0:
+                yield builder.value
+                builder = ijson.ObjectBuilder()
+        elif event not in ("start_array", "end_array"):
+            raise ijson.JSONError("the training format is one list, which begins with '['")
+        depth += max(step, 0)
+        if depth > _DEEPEST:
+            raise ijson.JSONError(f"nested more than {_DEEPEST} levels deep")
+
+
+def _said(error: ijson.JSONError) -> str:
+    """The reason and the text around it, in one line; below them the parser draws an arrow."""
+    message = error.args[0]
+    text = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
+    return ", near: ".join(" ".join(line.split()) for line in text.splitlines()[:2] if line.strip())
 
 
 def _object(record: Any, where: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training import formats, json_records
+from training import formats
 from training.formats import GalleryItem, TrainRecord, ValidQuery
 from training.json_records import FormatError
 
@@ -33,52 +33,57 @@ def test_a_training_item_may_have_no_caption(tmp_path: Path) -> None:
     assert next(formats.read_train(path)).captions == ()
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 64])
-def test_a_train_list_is_read_whole_whatever_the_chunks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
-) -> None:
-    monkeypatch.setattr(json_records, "_CHUNK_CHARS", chunk)
-    monkeypatch.setattr(json_records, "_RECORD_CHARS", 200)
+def test_a_byte_order_mark_before_a_train_list_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "train.json"
-    path.write_text(json.dumps([{**TRAIN, "query_id": n} for n in range(50)], indent=1))
-    assert [record.query_id for record in formats.read_train(path)] == [str(n) for n in range(50)]
+    path.write_text(json.dumps([TRAIN]), encoding="utf-8-sig")  # as some editors write it
+    assert [record.query_id for record in formats.read_train(path)] == ["1"]
 
 
-def test_a_train_list_is_not_read_ahead_of_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_records, "_CHUNK_CHARS", 256)
-    monkeypatch.setattr(json_records, "_RECORD_CHARS", 256)
+def test_a_train_list_is_not_read_ahead_of_its_use(tmp_path: Path) -> None:
     path = tmp_path / "train.json"
-    path.write_text(json.dumps([TRAIN] * 100)[:-40])  # cut off: only who reads to the end finds out
+    path.write_text(json.dumps([TRAIN] * 2000)[:-40])  # cut off: only who reads to the end finds out
     records = formats.read_train(path)
     assert next(records).query_id == "1"
-    with pytest.raises(FormatError, match=r"train\.json, line 1: not JSON"):
+    with pytest.raises(FormatError, match=r"train\.json, record 2000: not JSON .*premature EOF"):
         list(records)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"query_id": 1}', r"line 1: expected '\[' \(the training format is one JSON list\), found '\{'"),
-        ("", r"line 1: the file ends where '\['"),
+        ('{"query_id": 1}', r"record 1: not JSON \(the training format is one list, which begins with '\['"),
+        ('{"item": {"query_id": 1}}', "the training format is one list"),
+        ("3", "the training format is one list"),
+        ("", "record 1: not JSON .*premature EOF"),
         ("[]", "the list is empty"),
-        (json.dumps([TRAIN])[:-1], r"the file ends where ',' or '\]' was expected; is it cut off"),
-        (json.dumps([TRAIN]) + "x", "something after the end of the list"),
-        ("[\n" + json.dumps(TRAIN) + ",\n3]", "line 3: expected a JSON object, found a number"),
-        ("[\n" + json.dumps(TRAIN) + ",\n\n" + json.dumps({**TRAIN, "query_text": 5}) + "]", "line 4: query_text must"),
-        ("[\n" + json.dumps(TRAIN) + ",\n{\n'bad'}]", "line 4: not JSON"),
+        (json.dumps([TRAIN])[:-1], "record 2: not JSON .*premature EOF"),
+        (json.dumps([TRAIN]) + "x", "record 2: not JSON .*trailing garbage, near: .*x"),
+        ("[\n" + json.dumps(TRAIN) + ",\n3]", "record 2: expected a JSON object, found a number"),
+        ("[\n" + json.dumps(TRAIN) + ",\n\n" + json.dumps({**TRAIN, "query_text": 5}) + "]", "record 2: query_text mu"),
+        ("[\n" + json.dumps(TRAIN) + ",\n{\n'bad'}]", "record 2: not JSON .*near: .*'bad'"),
+        ("[" + json.dumps(TRAIN) + "," + "[" * 200_000, "record 2: not JSON .*nested more than 100 levels"),
+        ('[{"query_id": 1' + "0" * 5000 + "}]", "record 1: not JSON .*integer overflow"),
         (json.dumps([{**TRAIN, "text_input": "a"}]), "text_input must be a list, not a string"),
         (json.dumps([{**TRAIN, "text_input": ["a", " "]}]), "none of them empty"),
-        (json.dumps([{**TRAIN, "query_text": "  "}]), "line 1: query_text is empty"),
+        (json.dumps([{**TRAIN, "query_text": "  "}]), "record 1: query_text is empty"),
         (json.dumps([{**TRAIN, "image_id": True}]), "image_id must be a string, not a boolean"),
         (json.dumps([{"query_id": 1}]), r"text_input is missing \(found query_id\)"),
     ],
 )
-def test_a_broken_train_file_is_named_with_the_line(tmp_path: Path, text: str, message: str) -> None:
+def test_a_broken_train_file_is_named_with_the_record(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "train.json"
     path.write_text(text)
     with pytest.raises(FormatError, match=message) as error:
         list(formats.read_train(path))
     assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_train_list_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    path.write_bytes(json.dumps([TRAIN])[:-1].encode() + b', {"query_text": "\xff"}]')
+    with pytest.raises(FormatError, match="lexical error: invalid bytes in UTF8"):
+        list(formats.read_train(path))
 
 
 def test_valid_queries_are_read_and_blank_lines_skipped(tmp_path: Path) -> None:
@@ -98,10 +103,13 @@ def test_valid_queries_are_read_and_blank_lines_skipped(tmp_path: Path) -> None:
             "line 2: the caption of item 10 must be a string, not nul",
         ),
         ([1], "line 2: expected a JSON object, found a list"),
+        ("[" * 200_000, "line 2: not readable .*recursion"),
+        ('{"query_id": 1' + "0" * 5000 + "}", "line 2: not readable .*digits"),
     ],
 )
 def test_a_broken_valid_file_is_named_with_the_line(tmp_path: Path, second: object, message: str) -> None:
-    path = _lines(tmp_path / "x.valid.jsonl", VALID, second)
+    path = _lines(tmp_path / "x.valid.jsonl", VALID)
+    path.write_text(path.read_text() + (second if isinstance(second, str) else json.dumps(second)))
     with pytest.raises(FormatError, match=message):
         list(formats.read_valid(path))
 
