@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from retriever.files import sync, write_whole
 from retriever.processor import Processor
 from retriever.vision import PictureFeatures, VisionEncoder
 from training.picture_folder import open_picture
@@ -113,14 +114,14 @@ class FeatureCache:
         self._shape = [tokens.shape[1], tokens.shape[2], concepts.shape[1]]
         first = len(self._rows)
         for name, array in (("tokens", tokens), ("concepts", concepts)):
-            with (self.folder / f"{name}.f16").open("ab") as file:
+            path = self.folder / f"{name}.f16"
+            with path.open("ab") as file:
                 # What a killed run wrote beyond the index is cut off first.
                 file.truncate(first * array[0].nbytes)
                 file.write(array.tobytes())
+            sync(path)  # before the index, which names these rows
         self._rows.update({_key(*one): first + i for i, one in enumerate(shown)})
-        temporary = self._index_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"rows": self._rows, "shape": self._shape}))
-        temporary.replace(self._index_path)
+        write_whole(self._index_path, json.dumps({"rows": self._rows, "shape": self._shape}).encode())
 
     def _open(self) -> None:
         """Reads what there is by now."""

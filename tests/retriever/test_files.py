@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from retriever import files
-from retriever.files import write_whole
+from retriever.files import whole, write_whole
 
 
 def test_of_several_writers_the_file_is_of_one(tmp_path: Path) -> None:
@@ -30,3 +30,10 @@ def test_a_disk_that_takes_nothing_keeps_nothing(tmp_path: Path, monkeypatch: py
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_not_written_to_its_end_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    with pytest.raises(UnicodeEncodeError), whole(path) as file:
+        file.writelines(["[", "\ud800"])  # half of it goes, and the rest cannot
+    assert not list(tmp_path.iterdir())

@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from retriever.files import whole
 from training.data import normalise
 from training.formats import write_train
 from training.prepare.job import Job
-from training.prepare.output import claim, put_pictures, release, whole
+from training.prepare.output import claim, put_pictures, release
 from training.prepare.propensity import estimate
 from training.prepare.rules import clean_text
 from training.prepare.sources import lines, safe_id

@@ -4,15 +4,14 @@ It may hold a shop's originals, as `images/` beside its `items.jsonl` does. So w
 `prepared.txt`, a name a line, before it is there.
 """
 
-import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
+from retriever.files import whole
 from training.prepare.job import Job, JobError
 
 LISTING = "prepared.txt"
@@ -60,15 +59,6 @@ def put_pictures(job: Job, output: Path) -> None:
     release(output, {name for name in _listed(output) - set(names) if name.startswith("images/")})
     for name, picture in tqdm(names.items(), desc="pictures", unit="picture"):
         _link(job.pictures / picture, output / name)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Any]:
-    """A file to write that takes its name only when all of it is there. Raises OSError."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
-        yield file
-    unfinished.replace(path)
 
 
 def _listed(output: Path) -> set[str]:

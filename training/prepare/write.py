@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retriever.files import whole
 from training.data import normalise
 from training.formats import write_train
 from training.prepare import report
 from training.prepare.clean import texts_beside
 from training.prepare.job import Job
-from training.prepare.output import claim, put_pictures, release, whole
+from training.prepare.output import claim, put_pictures, release
 
 FILES = ("train.json", "dev.valid.jsonl", "dev.gallery.jsonl", "report.json", "report.md", "dropped.jsonl")
 _PAIRS = (
