@@ -14,6 +14,7 @@ import torch
 
 import retriever
 from retriever import Retriever, checkpoint
+from training.weights import broken_weights
 
 
 @torch.no_grad()
@@ -35,7 +36,7 @@ def average(models: Mapping[str, float], output: Path, storage: str = "full") ->
     for model, share in others:
         for name, weight in _floats(model).items():
             weights[name] += share * weight
-    if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+    if broken := broken_weights(weights):
         raise ValueError(f"{broken[0]} holds what is no number: one of the models is broken")
     first[0].model.load_state_dict(weights, strict=False)  # whole numbers stay the first's
     return checkpoint.save(first[0].model, first[0].processor.tokenizer, output, storage)  # type: ignore[arg-type]

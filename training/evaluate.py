@@ -31,6 +31,7 @@ from training.metrics import METRICS, Ranks, bootstrap_intervals, positive_ranks
 from training.picture_folder import pictures_of
 from training.rerank import rank_reranked
 from training.through_index import rank_through_index
+from training.weights import broken_weights
 
 
 def rank(gallery: EncodedGallery, queries: Sequence[ValidQuery]) -> Ranks:
@@ -151,8 +152,7 @@ def _check_weights(name: str, model: Retriever) -> None:
     """Raises ValueError if weights are no numbers: attention may pass over them, and the figures would look sound."""
     if model.inference in ("onnx", "int8"):
         return  # in their graphs no weight can be looked at
-    weights = model.model.state_dict().items()
-    if broken := [weight for weight, values in weights if not values.isfinite().all()]:
+    if broken := broken_weights(model.model.state_dict()):
         raise ValueError(f"{name}: {len(broken)} of its weights are no numbers ({broken[0]}): this model is broken")
 
 

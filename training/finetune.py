@@ -37,6 +37,7 @@ from training.precision import mixed_precision
 from training.processes import average_gradients, gather
 from training.trainable import freeze, parameter_groups
 from training.validation import open_validations
+from training.weights import broken_weights
 
 if TYPE_CHECKING:
     from training.teacher import Teacher
@@ -267,7 +268,7 @@ def _check_loss(step: int, loss: float) -> None:
 
 
 def _check_weights(pairs: Pairs) -> None:
-    if broken := [name for name, weight in pairs.state_dict().items() if not weight.isfinite().all()]:
+    if broken := broken_weights(pairs.state_dict()):
         raise ValueError(f"{len(broken)} weights are no numbers any more ({broken[0]}): try a lower --lr")
 
 

@@ -40,6 +40,7 @@ from training.formats import ValidQuery, gallery_of, in_digest_order, read_valid
 from training.losses import Likelihoods, itc
 from training.metrics import SHOWN, positive_ranks, query_metrics
 from training.precision import autocast, computes_bf16
+from training.weights import broken_weights
 
 TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
 MAX_LENGTH = 64  # word pieces that are read of a text
@@ -187,7 +188,7 @@ def tune(encoder: SentenceTransformer, source: Source, steps: int, batch_size: i
             if not math.isfinite(value):
                 raise ValueError(f"the loss of step {step} is {value}: try a lower --lr")
             bar.set_postfix(loss=f"{value:.3f}")
-    if not all(weight.isfinite().all() for weight in trained):  # the last step may have broken them
+    if broken_weights(encoder.state_dict()):  # the last step may have broken them
         raise ValueError("the weights are no numbers any more: try a lower --lr")
     encoder.eval()
 
