@@ -23,6 +23,7 @@ from training.data import Augmentation
 from training.features import FeatureCache
 from training.finetune import ContrastiveLoss, train
 from training.losses import itc, symmetric
+from training.markdown import markdown_table
 from training.metrics import Floats, paired_difference
 from training.validation import open_validations
 
@@ -144,7 +145,7 @@ def table(values: dict[str, dict[str, Floats]]) -> str:
     A difference in bold is one whose 95 % interval, by a paired bootstrap over the queries, leaves out zero.
     """
     reference = values[REFERENCE]
-    lines = [f"| what | {' | '.join(reference)} |", f"| --- |{' --- |' * len(reference)}"]
+    rows = [["what", *reference]]
     for name, sets in values.items():
         cells = [f"{100 * float(one.mean()):.1f}" for one in sets.values()]
         if name != REFERENCE:
@@ -152,8 +153,8 @@ def table(values: dict[str, dict[str, Floats]]) -> str:
                 one = paired_difference({each: sets[each]}, {each: reference[each]})[each]
                 change = f"{100 * one.difference:+.1f}"
                 cells[column] += f" ({f'**{change}**' if one.significant else change})"
-        lines.append(f"| {ROWS[name].what} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([ROWS[name].what, *cells])
+    return markdown_table(rows)
 
 
 def _changes(name: str, args: TrainArgs) -> bool:

@@ -25,6 +25,7 @@ from retriever.arrays import Floats
 from retriever.index import IndexedItem, ItemIndex, open_index, picture_query
 from training import catalogue
 from training.arguments import make_room
+from training.markdown import markdown_table
 from training.metrics import SHOWN, bootstrap_intervals, first_rank_metrics
 from training.picture_folder import PictureFolder, open_picture
 
@@ -138,14 +139,14 @@ def _kind(product: Product, attribute: str) -> tuple[Any, ...]:
     return product.category, None if attribute == "gender" else product.values.get("gender")
 
 
-def _row(attribute: str, name: str, metrics: Mapping[str, Floats]) -> str:
+def _row(attribute: str, name: str, metrics: Mapping[str, Floats]) -> list[str]:
     chosen = {metric: metrics[metric] for metric in SHOWN}
     intervals = bootstrap_intervals(chosen)
     cells = [
         f"{100 * values.mean():.1f} ({100 * intervals[metric][0]:.1f}–{100 * intervals[metric][1]:.1f})"
         for metric, values in chosen.items()
     ]
-    return f"| {attribute} ({len(metrics['mean'])}) | {name} | {' | '.join(cells)} |"
+    return [f"{attribute} ({len(metrics['mean'])})", name, *cells]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -177,10 +178,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.json:
         make_room(options.json, "--json")
     found = asyncio.run(measure(retriever.load(options.model), shop, asked, options.words))
-    print(f"| changed (searches) | searched with | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
-    for attribute, by_name in found.items():
-        for name, metrics in by_name.items():
-            print(_row(attribute, name, metrics))
+    rows = [_row(attribute, name, metrics) for attribute, by in found.items() for name, metrics in by.items()]
+    print(markdown_table([["changed (searches)", "searched with", *SHOWN], *rows]))
     if options.json:
         values = {
             attribute: {name: {metric: own.tolist() for metric, own in metrics.items()} for name, metrics in by.items()}

@@ -16,6 +16,7 @@ from PIL import Image
 
 from training.compare import RESULTS
 from training.formats import ValidQuery
+from training.markdown import markdown_table
 from training.metrics import METRICS, NOT_FOUND
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def table(modes: Mapping[str, Mapping[str, Any]]) -> str:
     for mode, values in modes.items():
         cells = [f"{values[name]:.1f} ({low:.1f}–{high:.1f})" for name, (low, high) in _ordered(values["intervals"])]
         rows.append([mode, *cells])
-    return _markdown_table(rows)
+    return markdown_table(rows)
 
 
 def comparison(result: Mapping[str, Any], texts: Mapping[str, str], mode: str | None = None) -> str:
@@ -48,14 +49,14 @@ def comparison(result: Mapping[str, Any], texts: Mapping[str, str], mode: str | 
         rows.append([name, *cells, str(len(own["better"])), str(len(own["worse"])), str(own["same"])])
     parts = [
         f"Against {result['against']}, {result['queries']} queries in common (points; * where the 95 % interval of the "
-        f"paired bootstrap leaves out zero):\n\n{_markdown_table(rows)}",
+        f"paired bootstrap leaves out zero):\n\n{markdown_table(rows)}",
         *result["notes"],
     ]
     for title in ("better", "worse"):
         changes = result["modes"][mode][title][:_LISTED]
         if changes:
             listed = [[_cell(texts[c["query_id"]]), _rank(c["before"]), _rank(c["after"])] for c in changes]
-            parts.append(f"{mode}, {title}:\n\n" + _markdown_table([["query", "rank before", "rank now"], *listed]))
+            parts.append(f"{mode}, {title}:\n\n" + markdown_table([["query", "rank before", "rank now"], *listed]))
     return "\n\n".join(parts)
 
 
@@ -131,7 +132,7 @@ def _examples(
         answer = next((hit.item_id for hit in hits if hit.item_id in query.items), answer)
         texts = [query.query, gallery.items[gallery.columns[answer]].text, hits[0].text]
         rows.append([*map(_cell, texts), *(_rank(first[mode][n]) for mode in modes)])
-    parts = [_markdown_table(rows)]
+    parts = [markdown_table(rows)]
     if gallery.pictures is not None:
         _sheet(picture, gallery, shown, [[hit.item_id for hit in hits] for hits in found])
         parts.insert(0, f"![The {name} queries: an item that answers, then the first {_TOP} found]({picture.name})")
@@ -220,15 +221,6 @@ def _signed(change: Mapping[str, float]) -> str:
 
 def _rank(rank: int) -> str:
     return str(rank) if rank < NOT_FOUND else "not found"
-
-
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
 
 
 def _cell(text: str) -> str:

@@ -68,7 +68,7 @@ def test_a_difference_is_bold_where_it_is_more_than_chance() -> None:
         "sigmoid": {"dev": reference - 0.2, "few": few},
         "harder": {"dev": rng.permutation(reference), "few": few},
     }
-    _, _, first, worse, same = table(values).splitlines()
+    _, _, first, worse, same = (" ".join(line.split()) for line in table(values).splitlines())
     assert first == f"| {ROWS[REFERENCE].what} | {100 * reference.mean():.1f} | {100 * few.mean():.1f} |"
     assert worse.endswith(f"(**-20.0**) | {100 * few.mean():.1f} (+0.0) |")
     assert "**" not in same

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from training.markdown import markdown_table
 from training.prepare.job import STEPS, Job
 
 EXAMPLES = 5
@@ -107,18 +108,12 @@ def markdown(found: dict[str, Any]) -> str:
     written = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found["written"].items())
     lines = ["# What was prepared", "", f"Kept of the source: {read}. Written: {written}.", ""]
     for effect in ("dropped", "changed"):
-        lines += [
-            f"## What was {effect}",
-            "",
-            f"| step | rule | | {effect} | example |",
-            "| --- | --- | --- | ---: | --- |",
-        ]
+        rows = [["step", "rule", "meaning", effect, "example"]]
         for one in (one for one in found["rules"] if effect in one):
             example = one["examples"][0] if one["examples"] else ""
             kind = f"{one['kind']}: " if "kind" in one else ""
-            cells = [one["step"], f"`{one['rule']}`", kind + one["meaning"], f"{one[effect]:,}", _cell(example)]
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+            rows.append([one["step"], f"`{one['rule']}`", kind + one["meaning"], f"{one[effect]:,}", _cell(example)])
+        lines += [f"## What was {effect}", "", markdown_table(rows), ""]
     return "\n".join(lines)
 
 
