@@ -24,7 +24,7 @@ from retriever.inference import Inference
 from training import formats, report
 from training.arguments import count, make_room
 from training.compare import compare, in_common, load_results
-from training.formats import GalleryItem, ValidQuery
+from training.formats import ValidQuery
 from training.gallery import EncodedGallery
 from training.json_records import FormatError
 from training.metrics import METRICS, Ranks, bootstrap_intervals, positive_ranks, query_metrics
@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace) -> None:
     # Whatever is wrong with the files is found before the model spends minutes on them.
     queries = list(formats.read_valid(options.queries))
     items = list(formats.read_gallery(options.gallery)) if options.gallery else formats.gallery_of(queries)
-    _check_answers(queries, items)
+    formats.check_answers(queries, items, options.queries)
     pictures = pictures_of(items, options.queries, options.images)
     previous = load_results(options.compare) if options.compare else None
     if previous is not None:
@@ -138,14 +138,6 @@ def _run(options: argparse.Namespace) -> None:
             options.report, f"{options.model} on {options.queries.name}", results, gallery, queries, ranks
         )
         print(f"\nReport: {written}")
-
-
-def _check_answers(queries: Sequence[ValidQuery], items: Sequence[GalleryItem]) -> None:
-    """Raises FormatError if a query's item is not in the gallery."""
-    known = {item.item_id for item in items}
-    for query in queries:
-        if missing := [item_id for item_id in query.items if item_id not in known]:
-            raise FormatError(f"item {missing[0]} answers query {query.query_id} but is not in the gallery")
 
 
 def _check_weights(name: str, model: Retriever) -> None:

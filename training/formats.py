@@ -129,6 +129,14 @@ def gallery_of(queries: list[ValidQuery]) -> list[GalleryItem]:
     return [GalleryItem(item_id, text) for item_id, text in texts.items()]
 
 
+def check_answers(queries: Iterable[ValidQuery], items: Iterable[GalleryItem], path: Path) -> None:
+    """Raises FormatError if a query's item is not in the gallery; the message names `path`, the file of the queries."""
+    known = {item.item_id for item in items}
+    for query in queries:
+        if missing := [item_id for item_id in query.items if item_id not in known]:
+            raise FormatError(f"{path}: item {missing[0]} answers query {query.query_id} but is not in the gallery")
+
+
 def in_digest_order(items: Iterable[GalleryItem]) -> list[GalleryItem]:
     """By a digest of the ids: equal scores rank in that order (see `training.metrics`), and it must not follow the
     order of the queries' answers in a file.

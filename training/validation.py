@@ -1,23 +1,16 @@
-"""Recall on a held-out set while training goes on, from cached features: seconds, not minutes.
+"""Recall on a held-out set while training goes on, from cached features: seconds, not minutes."""
 
-Models that share a vision tower are compared as quickly: `python -m training.validation --models A B --queries …`.
-"""
-
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-import retriever
 from retriever.model import FusedRetriever
 from retriever.scoring import maxsim, queries_at_once
 from training.collate import Collator
 from training.encode import encode_items, encode_queries
-from training.features import FeatureCache
-from training.formats import gallery_of, in_digest_order, read_gallery, read_valid
+from training.formats import check_answers, gallery_of, in_digest_order, read_gallery, read_valid
 from training.json_records import FormatError
 from training.metrics import SHOWN, Floats, positive_ranks, query_metrics
 from training.picture_folder import pictures_of
@@ -41,6 +34,7 @@ class Validation:
         self.queries = list(read_valid(queries))
         gallery = queries.with_name(f"{stem}.gallery.jsonl")
         self.items = in_digest_order(read_gallery(gallery) if gallery.exists() else gallery_of(self.queries))
+        check_answers(self.queries, self.items, queries)
         folder = pictures_of(self.items, queries, images)
         self.pictures = [folder.find(item.item_id) if folder is not None else None for item in self.items]
         both = zip(self.items, self.pictures, strict=True)
@@ -50,9 +44,6 @@ class Validation:
         self.notes = [] if folder else [f"{queries}: no pictures beside it, so it is measured by text alone"]
         collator.pictures.add([picture for picture in self.pictures if picture], whole=True)
         column = {item.item_id: i for i, item in enumerate(self.items)}
-        for query in self.queries:
-            if missing := [item_id for item_id in query.items if item_id not in column]:
-                raise FormatError(f"{gallery}: item {missing[0]} answers query {query.query_id} but is not in it")
         self.positives = [[column[item_id] for item_id in query.items] for query in self.queries]
 
     def measure(self, model: FusedRetriever) -> dict[str, float]:
@@ -91,30 +82,3 @@ def open_validations(collator: Collator, sets: Sequence[Sequence[Path]]) -> dict
             raise FormatError(f"{paths[0]}: there is a set of this name already; rename one")
         opened[name] = one
     return opened
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.validation", description="Compare models quickly.")
-    parser.add_argument("--models", nargs="+", required=True, help="shipped names or checkpoint folders")
-    parser.add_argument("--queries", type=Path, nargs="+", required=True, metavar="X.valid.jsonl")
-    parser.add_argument("--images", type=Path, help="folder of pictures (images/ beside the queries)")
-    parser.add_argument("--features", type=Path, default=Path("runs/features"), help="where picture features are kept")
-    options = parser.parse_args(arguments)
-    print(f"| queries | model | {' | '.join(SHOWN)} |\n| --- | --- |{' ---: |' * len(SHOWN)}")
-    try:
-        for name in options.models:
-            model = retriever.load(name)
-            cache = FeatureCache(options.features, model.model.vision, model.processor)
-            for queries in options.queries:
-                validation = Validation(Collator(model.processor, cache), queries, options.images)
-                for note in validation.notes:
-                    print(note, file=sys.stderr)
-                values = validation.measure(model.model)
-                cells = " | ".join(f"{values[shown]:.1f}" for shown in SHOWN)
-                print(f"| {queries.name} ({len(validation.queries)}) | {name} | {cells} |", flush=True)
-    except (ValueError, FileNotFoundError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
-
-
-if __name__ == "__main__":
-    main()
