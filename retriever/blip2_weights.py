@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from retriever import checkpoint
-from retriever.checkpoint_folder import read_tokenizer
+from retriever.checkpoint_folder import download, read_tokenizer
 from retriever.config import PRESETS, RetrieverConfig
 from retriever.model import FusedRetriever
 
@@ -163,15 +163,11 @@ def read_huggingface(name: str) -> tuple[State, Path]:
     """
     folder = Path(name)
     if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(name, allow_patterns=["*.safetensors", "tokenizer.json"]))
-        except Exception as error:
-            raise FileNotFoundError(
-                f"{name!r} is no folder, and the model hub did not give it ({type(error).__name__}). Fetch "
-                "Salesforce/blip2-itm-vit-g or -coco on a machine that may, and give the folder"
-            ) from error
+        problem = (
+            f"{name!r} is no folder, and the model hub did not give it: fetch Salesforce/blip2-itm-vit-g or -coco on a "
+            "machine that may, and give the folder"
+        )
+        folder = download(name, ["*.safetensors", "tokenizer.json"], problem)
     parts = sorted(folder.glob("*.safetensors"))
     if not parts:
         raise FileNotFoundError(f"{folder} holds no .safetensors file")

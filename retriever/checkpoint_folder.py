@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,20 @@ from retriever.arrays import Floats
 from retriever.config import RetrieverConfig
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def download(name: str, patterns: Sequence[str], problem: str) -> Path:
+    """The folder of what the model hub has under a name, of the files that the patterns match.
+
+    Raises:
+        FileNotFoundError: the hub did not give it. The message is `problem`, and the kind of error in brackets.
+    """
+    from huggingface_hub import snapshot_download  # only where a hub name is asked for: it is slow to import
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+    except Exception as error:  # a name that is none, no access, no network: each has its own error
+        raise FileNotFoundError(f"{problem} ({type(error).__name__})") from error
 
 
 def check(folder: Path) -> None:

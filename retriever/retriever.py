@@ -155,12 +155,5 @@ def find(name: str) -> Path:
         known += f"; `python -m retriever.blip2_weights` makes a folder of {name}'s published weights"
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise FileNotFoundError(f"no shipped model and no folder is called {name!r} ({known})")
-    from huggingface_hub import snapshot_download  # only where a hub name is asked for: it is slow to import
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=[*checkpoint_folder.FILES, "MODEL_CARD.md"]))
-    except Exception as error:
-        raise FileNotFoundError(
-            f"{name!r} is neither a shipped model nor a folder, and the model hub did not give it "
-            f"({type(error).__name__}); {known}"
-        ) from error
+    problem = f"{name!r} is neither a shipped model nor a folder, and the model hub did not give it; {known}"
+    return checkpoint_folder.download(name, [*checkpoint_folder.FILES, "MODEL_CARD.md"], problem)
