@@ -48,6 +48,7 @@ class Batch:
     pictures: list[Path | None]
     texts: list[str]
     positives: np.ndarray  # (B, B) bool: item j answers query i
+    pictured: bool  # whether any item of the source has a picture, if not one of these pairs
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class Source:
             raise FormatError(f"{path}: {len(bare)} items have neither {where} nor a text, {bare[0]} is one")
 
         self.ids = list(rows)  # by item
+        self.pictured = any(self.pictures)
         self.negatives: dict[str, list[int]] = {}  # normalised query → items that do not answer it, but seem to
         self._chances = [self._rarity(*both) for both in zip(self.pairs, weights, strict=True)]
         self.weights = np.array([sum(of_item) for of_item in weights])  # by item
@@ -183,7 +185,7 @@ class Source:
         for i, query in enumerate(clean_queries):
             answers = self.items_of[normalise(query)]
             positives[i] = [item in answers for item in chosen]
-        return Batch(queries, clean_queries, pictures, texts, positives)
+        return Batch(queries, clean_queries, pictures, texts, positives, self.pictured)
 
 
 class BatchSampler:

@@ -143,7 +143,7 @@ def train(
     served = processor.config
     short = replace(served, max_query_length=args.max_query_length, max_text_length=args.max_text_length)
     collator = Collator(Processor(short, processor.tokenizer), pictures)
-    teachers = _teachers(args, accelerator)
+    teachers = _teachers(args, sources, accelerator)
     augmentation = replace(augmentation or Augmentation(), drop_picture=args.drop_picture, drop_text=args.drop_text)
     sampler = BatchSampler(sources, args.batch_size, args.seed, augmentation)
 
@@ -254,12 +254,14 @@ def _pictures(
     return FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor, args.views)
 
 
-def _teachers(args: TrainArgs, accelerator: Accelerator) -> "list[Teacher]":
+def _teachers(args: TrainArgs, sources: Sequence[Source], accelerator: Accelerator) -> "list[Teacher]":
     if not args.teacher:
         return []
-    from training.teacher import open_teacher
+    from training.teacher import encode_sources, open_teacher
 
-    return [open_teacher(name, accelerator.device) for name in args.teacher]
+    teachers: list[Teacher] = [open_teacher(name, accelerator.device) for name in args.teacher]
+    encode_sources(teachers, sources)
+    return teachers
 
 
 def _check_loss(step: int, loss: float) -> None:

@@ -35,7 +35,7 @@ class PairTensors:
     texts: list[str]  # b
     positives: Tensor  # (B, B) bool, of all processes
     own: slice  # which of the B these are
-    taught: Likelihoods | None = None  # of all B, by teachers, if the batch has no pictures
+    taught: Likelihoods | None = None  # of all B, by teachers, if the source has no pictures
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -67,7 +67,7 @@ def batches(
         items = collator.items(batch.texts[own], batch.pictures[own], rng, args.patches)
         positives = torch.from_numpy(batch.positives[whole, whole])
         taught = None
-        if teachers and not any(batch.pictures):
+        if teachers and not batch.pictured:
             from training.teacher import likelihoods
 
             taught = likelihoods(teachers, batch.clean_queries[whole], batch.texts[whole])

@@ -45,11 +45,16 @@ from training.weights import broken_weights
 TEMPERATURE = 0.05  # of the contrast that tunes a teacher, and so of the likelihoods that it gives
 MAX_LENGTH = 64  # word pieces that are read of a text
 CLIP_NORM = 1.0
-BATCH = 64  # strings that a fused teacher encodes at once: it may be asked about a whole catalogue
+BATCH = 64  # strings that a fused teacher encodes at once: it may be asked about a whole catalogue; more have a bar
 STRINGS, EMBEDDINGS = "strings.json", "embeddings.safetensors"
 
 
 class Teacher(Protocol):
+    def encode(self, queries: Sequence[str], texts: Sequence[str]) -> None:
+        """Keep what it makes of these, for `similar`. Rounding differs a little with what is encoded together, so that
+        a run which is to be repeated encodes everything before its first step.
+        """
+
     def similar(self, queries: Sequence[str], texts: Sequence[str]) -> Tensor:
         """Cosines of M queries and N texts, `(M, N)`; on the CPU."""
 
@@ -79,15 +84,18 @@ class TextTeacher:
         encoder.max_seq_length = MAX_LENGTH
         return encoder
 
+    def encode(self, queries: Sequence[str], texts: Sequence[str]) -> None:
+        if new := [string for string in dict.fromkeys([*queries, *texts]) if string not in self._known]:
+            with autocast(self.encoder.device):
+                vectors = self.encoder.encode(new, convert_to_tensor=True, show_progress_bar=len(new) > BATCH)
+            self._known.update(zip(new, F.normalize(vectors.float(), dim=-1).cpu(), strict=True))
+
     def similar(self, queries: Sequence[str], texts: Sequence[str]) -> Tensor:
         return self.embed(queries) @ self.embed(texts).T
 
-    def embed(self, strings: Sequence[str], progress: bool = False) -> Tensor:
+    def embed(self, strings: Sequence[str]) -> Tensor:
         """Unit vectors `(N, E)`; on the CPU."""
-        if new := [string for string in dict.fromkeys(strings) if string not in self._known]:
-            with autocast(self.encoder.device):
-                vectors = self.encoder.encode(new, convert_to_tensor=True, show_progress_bar=progress)
-            self._known.update(zip(new, F.normalize(vectors.float(), dim=-1).cpu(), strict=True))
+        self.encode(strings, [])
         return torch.stack([self._known[string] for string in strings])
 
     def save(self, folder: Path) -> None:
@@ -120,12 +128,15 @@ class FusedTeacher:
         self._queries: dict[str, Floats] = {}
         self._texts: dict[str, Floats] = {}
 
+    def encode(self, queries: Sequence[str], texts: Sequence[str]) -> None:
+        _remember(self._queries, queries, self.model.encode_queries)
+        _remember(self._texts, texts, lambda new: self.model.encode_items([ItemInput(text=text) for text in new]))
+
     def similar(self, queries: Sequence[str], texts: Sequence[str]) -> Tensor:
-        asked = _remembered(self._queries, queries, self.model.encode_queries)  # (M, D)
-        items = _remembered(
-            self._texts, texts, lambda new: self.model.encode_items([ItemInput(text=text) for text in new])
-        )  # (N, Q, D)
-        return maxsim(asked, items)
+        self.encode(queries, texts)
+        asked = np.stack([self._queries[query] for query in queries])  # (M, D)
+        items = np.stack([self._texts[text] for text in texts])  # (N, Q, D)
+        return maxsim(torch.from_numpy(asked), torch.from_numpy(items))
 
 
 def open_teacher(name: str, device: torch.device | str = "cpu") -> TextTeacher | FusedTeacher:
@@ -140,12 +151,19 @@ def open_teacher(name: str, device: torch.device | str = "cpu") -> TextTeacher |
     return FusedTeacher(name, device) if fused else TextTeacher(name, device)
 
 
-def _remembered(known: dict[str, Floats], strings: Sequence[str], encode: Callable[[Sequence[str]], Floats]) -> Tensor:
+def encode_sources(teachers: Iterable[Teacher], sources: Iterable[Source]) -> None:
+    """All strings that training asks these teachers about: those of the sources without pictures."""
+    pairs = [pair for source in sources if not source.pictured for of_item in source.pairs for pair in of_item]
+    queries, texts = [pair.query for pair in pairs], [text for pair in pairs for text in pair.captions]
+    for teacher in teachers:
+        teacher.encode(queries, texts)
+
+
+def _remember(known: dict[str, Floats], strings: Sequence[str], encode: Callable[[Sequence[str]], Floats]) -> None:
     new = [string for string in dict.fromkeys(strings) if string not in known]
     starts = tqdm(range(0, len(new), BATCH), desc="teacher", unit=f"{BATCH} texts", disable=len(new) <= BATCH)
     for part in (new[start : start + BATCH] for start in starts):
         known.update(zip(part, encode(part), strict=True))
-    return torch.from_numpy(np.stack([known[string] for string in strings]))
 
 
 def likelihoods(teachers: Iterable[Teacher], queries: Sequence[str], texts: Sequence[str]) -> Likelihoods:
@@ -247,9 +265,7 @@ def _run(options: argparse.Namespace) -> None:
     encoder.save(str(options.output))
     (options.output / STRINGS).unlink(missing_ok=True)  # what another tuning may have left there
     teacher = TextTeacher(str(options.output), device)
-    teacher.embed(
-        [string for pairs in source.pairs for query, texts in pairs for string in (query, *texts)], progress=True
-    )
+    encode_sources([teacher], [source])
     teacher.save(options.output)
     for path, queries in sets.items():
         print(path.name, {name: round(value, 1) for name, value in measure(teacher, queries).items()})

@@ -56,7 +56,9 @@ def test_a_model_says_that_it_was_trained_to_match(toy_shop: Path, tiny_checkpoi
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    flags = ("--steps", "40", "--save-every", "5")
+    pairs = toy_shop / "pairs.json"
+    train = ("--train", f"{pairs}:{toy_shop / 'images'}", str(pairs))  # without pictures too, as teachers ask for
+    flags = ("--steps", "40", "--save-every", "5", *train, "--teacher", str(tiny_checkpoint))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 

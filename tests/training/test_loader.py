@@ -35,6 +35,9 @@ class Asked:
     def __init__(self) -> None:
         self.queries: list[list[str]] = []
 
+    def encode(self, queries: Sequence[str], texts: Sequence[str]) -> None:
+        pass
+
     def similar(self, queries: Sequence[str], texts: Sequence[str]) -> Tensor:
         self.queries.append(list(queries))
         return torch.zeros(len(queries), len(texts))

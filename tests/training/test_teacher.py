@@ -2,6 +2,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -16,7 +17,7 @@ from retriever import ItemInput
 from retriever.arrays import Floats
 from retriever.scoring import maxsim
 from tests.conftest import tiny_tokenizer
-from training import finetune, teacher
+from training import finetune, run_state, teacher
 from training.data import Source
 from training.teacher import TEMPERATURE, FusedTeacher, TextTeacher, likelihoods, open_teacher
 
@@ -113,7 +114,7 @@ def test_a_kill_while_embeddings_are_saved_leaves_what_was_there(
 
 def test_of_two_teachers_the_mean_counts(encoder: Path) -> None:
     one, other = TextTeacher(str(encoder)), TextTeacher(str(encoder))
-    other.embed = lambda strings, progress=False: -one.embed(strings)[:, [1, 0, *range(2, one.embed(["x"]).shape[1])]]  # type: ignore[method-assign]
+    other.embed = lambda strings: -one.embed(strings)[:, [1, 0, *range(2, one.embed(["x"]).shape[1])]]  # type: ignore[method-assign]
     similar = (one.similar(QUERIES, ["mug", "lamp"]) + other.similar(QUERIES, ["mug", "lamp"])) / 2
     to_texts, _ = likelihoods([one, other], QUERIES, ["mug", "lamp"])
     torch.testing.assert_close(to_texts, (similar / TEMPERATURE).softmax(dim=1))
@@ -186,6 +187,40 @@ def test_a_tuned_teacher_is_a_folder_that_training_takes(
     pictures, texts = f"{toy_shop / 'pairs.json'}:{toy_shop / 'images'}", str(captions / "pairs.json")
     assert weights("texts", texts) != weights("texts-taught", texts, "--teacher", str(tuned))
     assert weights("pictures", pictures) == weights("pictures-taught", pictures, "--teacher", str(tuned))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_killed_run_goes_on_with_what_its_teacher_said(
+    encoder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fused: bool
+) -> None:
+    """A teacher makes a little less or more of a string beside longer ones, and a new one meets others."""
+    texts = [" ".join(["mug", *["blue lamp"] * n]) for n in range(12)]
+    rows = [
+        {"query_id": n, "query_text": f"red {text}", "image_id": str(n), "text_input": [text]}
+        for n, text in enumerate(texts)
+    ]
+    (tmp_path / "pairs.json").write_text(json.dumps(rows))
+    monkeypatch.setattr("training.loader.AHEAD", 3)
+
+    def command(name: str) -> list[str]:
+        named = str(tiny_checkpoint if fused else encoder)
+        paths = ("--model", str(tiny_checkpoint), "--train", str(tmp_path / "pairs.json"), "--teacher", named)
+        numbers = ("--batch-size", "4", "--steps", "8", "--save-every", "2", "--precision", "no", "--lr", "0.003")
+        return [*paths, *numbers, "--output", str(tmp_path / name), "--features", str(tmp_path / "features")]
+
+    def save_then_kill(*args: Any) -> None:
+        save(*args)
+        raise KeyboardInterrupt
+
+    finetune.main(command("whole"))
+    save = run_state.save
+    with monkeypatch.context() as killing:
+        killing.setattr(run_state, "save", Mock(side_effect=save_then_kill))
+        with pytest.raises(KeyboardInterrupt):
+            finetune.main(command("killed"))
+    finetune.main(command("killed"))
+    whole, killed = (retriever.load(tmp_path / name).model_id for name in ("whole", "killed"))
+    assert killed == whole
 
 
 def test_a_missing_teacher_is_named(
