@@ -113,13 +113,16 @@ def train(
     )
     if args.batch_size % accelerator.num_processes:
         raise ValueError(f"--batch-size {args.batch_size} is no multiple of the {accelerator.num_processes} processes")
-    set_seed(args.seed, device_specific=True)
     output = Path(args.output)
-    with accelerator.main_process_first():
-        finished = run_state.check_same_run(output, args)
+    with accelerator.main_process_first():  # the others read what it downloaded
+        teachers = _teachers(args, accelerator)
+        models = {} if args.from_backbones else {args.model: retriever.identify(args.model)}
+        models |= {name: teacher.model_id for name, teacher in zip(args.teacher, teachers, strict=True)}
+        finished = run_state.check_same_run(output, args, models)
     if finished:
         accelerator.print(f"{output}: this run is finished; to train again, choose another --output")
         return {}
+    set_seed(args.seed, device_specific=True)  # only now: opening a teacher may draw numbers too
     if args.warmup >= args.steps:
         accelerator.print(f"--warmup {args.warmup}: the learning rate rises in all of the {args.steps} steps")
 
@@ -143,7 +146,10 @@ def train(
     served = processor.config
     short = replace(served, max_query_length=args.max_query_length, max_text_length=args.max_text_length)
     collator = Collator(Processor(short, processor.tokenizer), pictures)
-    teachers = _teachers(args, sources, accelerator)
+    if teachers:
+        from training.teacher import encode_sources
+
+        encode_sources(teachers, sources)
     augmentation = replace(augmentation or Augmentation(), drop_picture=args.drop_picture, drop_text=args.drop_text)
     sampler = BatchSampler(sources, args.batch_size, args.seed, augmentation)
 
@@ -254,14 +260,12 @@ def _pictures(
     return FeatureCache(Path(args.features), model.vision.to(accelerator.device), processor, args.views)
 
 
-def _teachers(args: TrainArgs, sources: Sequence[Source], accelerator: Accelerator) -> "list[Teacher]":
+def _teachers(args: TrainArgs, accelerator: Accelerator) -> "list[Teacher]":
     if not args.teacher:
         return []
-    from training.teacher import encode_sources, open_teacher
+    from training.teacher import open_teacher
 
-    teachers: list[Teacher] = [open_teacher(name, accelerator.device) for name in args.teacher]
-    encode_sources(teachers, sources)
-    return teachers
+    return [open_teacher(name, accelerator.device) for name in args.teacher]
 
 
 def _check_loss(step: int, loss: float) -> None:

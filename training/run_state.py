@@ -6,6 +6,7 @@ The newest state stands in `state`; the next is written to `state.new` and takes
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from training.arguments import TrainArgs, paths
 STATES = ("state", "state.new")
 
 
-def check_same_run(output: Path, args: TrainArgs) -> bool:
+def check_same_run(output: Path, args: TrainArgs, models: Mapping[str, str]) -> bool:
     """Whether the run was finished. A folder in which nothing was saved yet may be begun with whatever arguments.
 
+    Args:
+        models: the `model_id` of each model that is named in the arguments, since a path may hold another by now.
+
     Raises:
-        ValueError: the folder holds a run with other arguments or other pairs, or a model that no run made.
+        ValueError: the folder holds a run with other arguments, pairs or models, or a model that no run made.
         OSError: one of the files of --train or --negatives cannot be read.
     """
     path = output / "args.json"
@@ -30,19 +34,23 @@ def check_same_run(output: Path, args: TrainArgs) -> bool:
     finished = (output / "model.safetensors").exists() and not state
     if finished and not path.exists():
         raise ValueError(f"{output} holds a model that was not trained there; choose another --output")
-    ours = json.loads(json.dumps(asdict(args))) | {"data": _digests(args)}
+    contents = {"data": _digests(args), "models": dict(models)}
+    ours = json.loads(json.dumps(asdict(args))) | contents
     if state or finished:
-        # What an older version did not write had the default, and its files are believed to be the same.
+        # What an older version did not write had the default, and its files and models are believed to be the same.
         theirs = {field.name: field.default for field in fields(args) if field.default is not MISSING}
-        theirs = json.loads(json.dumps(theirs)) | {"data": ours["data"]} | json.loads(path.read_text())
+        theirs = json.loads(json.dumps(theirs)) | contents | json.loads(path.read_text())
         # A folder may have been moved.
-        changed = sorted(name for name in ours if name not in ("output", "data") and ours[name] != theirs.get(name))
+        compared = ours.keys() - {"output", *contents}
+        changed = sorted(name for name in compared if ours[name] != theirs.get(name))
         if changed:
             raise ValueError(
                 f"{output} holds a run with other arguments ({', '.join(changed)}); choose another --output"
             )
         if others := [name for name, digest in ours["data"].items() if theirs["data"].get(name) != digest]:
             raise ValueError(f"{output} holds a run on what {', '.join(others)} said before; choose another --output")
+        if others := [name for name, model_id in models.items() if theirs["models"].get(name) != model_id]:
+            raise ValueError(f"{output} holds a run with other weights of {', '.join(others)}; choose another --output")
     if not finished:
         output.mkdir(parents=True, exist_ok=True)
         _write(path, ours)

@@ -10,6 +10,7 @@ ALBEF, Li et al., arXiv 2107.07651.
 """
 
 import argparse
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -50,6 +51,10 @@ STRINGS, EMBEDDINGS = "strings.json", "embeddings.safetensors"
 
 
 class Teacher(Protocol):
+    @property
+    def model_id(self) -> str:
+        """Changes whenever a weight does: a run that was killed goes on with the same teachers alone."""
+
     def encode(self, queries: Sequence[str], texts: Sequence[str]) -> None:
         """Keep what it makes of these, for `similar`. Rounding differs a little with what is encoded together, so that
         a run which is to be repeated encodes everything before its first step.
@@ -83,6 +88,21 @@ class TextTeacher:
         encoder = SentenceTransformer(self.name, device=self.device)
         encoder.max_seq_length = MAX_LENGTH
         return encoder
+
+    @property
+    def model_id(self) -> str:
+        """As `Teacher`; of a folder without an encoder it changes with what was kept there."""
+        digest = hashlib.sha256()
+        folder = Path(self.name)
+        if not folder.is_dir():  # a name on the hub, whose files lie in some cache
+            for name, weight in self.encoder.state_dict().items():
+                digest.update(name.encode() + weight.cpu().flatten().view(torch.uint8).numpy().tobytes())
+        # What is kept grows when the teacher is asked elsewhere, and says nothing else by that.
+        weights = {*folder.rglob("*.safetensors"), *folder.rglob("*.bin")} - {folder / EMBEDDINGS}
+        for path in sorted(weights) or folder.glob(EMBEDDINGS):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:12]
 
     def encode(self, queries: Sequence[str], texts: Sequence[str]) -> None:
         if new := [string for string in dict.fromkeys([*queries, *texts]) if string not in self._known]:
@@ -125,6 +145,7 @@ class FusedTeacher:
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
         quick = computes_bf16(torch.device(device))
         self.model = retriever.load(name, str(device), "bf16" if quick else "torch")
+        self.model_id = self.model.model_id
         self._queries: dict[str, Floats] = {}
         self._texts: dict[str, Floats] = {}
 

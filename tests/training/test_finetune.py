@@ -46,7 +46,9 @@ def test_training_learns_and_leaves_everything_behind(toy_shop: Path, tiny_check
     }
     assert retriever.load(output).encode_queries(["red mug"]).shape == (1, 16)
     assert not retriever.load(output).config.matching
-    assert json.loads((output / "args.json").read_text())["model_id"] == retriever.load(output).model_id
+    noted = json.loads((output / "args.json").read_text())
+    assert noted["model_id"] == retriever.load(output).model_id
+    assert noted["models"] == {str(tiny_checkpoint): retriever.load(tiny_checkpoint).model_id}
 
 
 def test_a_model_says_that_it_was_trained_to_match(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_a_run_of_an_older_version_goes_on(toy_shop: Path, tiny_checkpoint: Path
     finetune.main(command)
     written = tmp_path / "run" / "args.json"
     older = json.loads(written.read_text())
-    del older["chunk"], older["data"]
+    del older["chunk"], older["data"], older["models"]
     written.write_text(json.dumps(older))
     finetune.main(command)
 

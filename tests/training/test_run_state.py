@@ -20,30 +20,43 @@ def test_a_run_does_not_go_on_with_other_pairs(tmp_path: Path, pairs: Path) -> N
     negatives, output = tmp_path / "negatives.jsonl", tmp_path / "run"
     negatives.write_text("")
     args = TrainArgs(train=(f"{pairs}:images", str(pairs)), negatives=(str(negatives), "-"), output=str(output))
-    assert not run_state.check_same_run(output, args)
+    assert not run_state.check_same_run(output, args, {})
     pairs.write_text("[2]")
-    assert not run_state.check_same_run(output, args), "nothing has been learned from them yet"
+    assert not run_state.check_same_run(output, args, {}), "nothing has been learned from them yet"
     (output / "state").mkdir()
     (output / "state" / "progress.json").write_text("{}")
-    assert not run_state.check_same_run(output, args)
+    assert not run_state.check_same_run(output, args, {})
     for changed in (pairs, negatives):
         kept = changed.read_text()
         changed.write_text("[3]")
         with pytest.raises(ValueError, match=f"on what .*{changed.name} said before"):
-            run_state.check_same_run(output, args)
+            run_state.check_same_run(output, args, {})
         changed.write_text(kept)
-    assert not run_state.check_same_run(output, args)
+    assert not run_state.check_same_run(output, args, {})
+
+
+def test_a_run_does_not_go_on_with_other_weights(tmp_path: Path, pairs: Path) -> None:
+    output = tmp_path / "run"
+    args = TrainArgs(train=(str(pairs),), model="mine", teacher=("wise",), output=str(output))
+    assert not run_state.check_same_run(output, args, {"mine": "a", "wise": "b"})
+    assert json.loads((output / "args.json").read_text())["models"] == {"mine": "a", "wise": "b"}
+    (output / "state").mkdir()
+    (output / "state" / "progress.json").write_text("{}")
+    assert not run_state.check_same_run(output, args, {"mine": "a", "wise": "b"})
+    for models, name in (({"mine": "c", "wise": "b"}, "mine"), ({"mine": "a", "wise": "c"}, "wise")):
+        with pytest.raises(ValueError, match=f"other weights of {name};"):
+            run_state.check_same_run(output, args, models)
 
 
 def test_a_run_goes_on_in_another_place(tmp_path: Path, pairs: Path) -> None:
     args = TrainArgs(train=(str(pairs),), output=str(tmp_path / "old"))
-    assert not run_state.check_same_run(tmp_path / "old", args)
+    assert not run_state.check_same_run(tmp_path / "old", args, {})
     (tmp_path / "old" / "state").mkdir()
     (tmp_path / "old" / "state" / "progress.json").write_text("{}")
     (tmp_path / "old").rename(tmp_path / "new")
-    assert not run_state.check_same_run(tmp_path / "new", replace(args, output=str(tmp_path / "new")))
+    assert not run_state.check_same_run(tmp_path / "new", replace(args, output=str(tmp_path / "new")), {})
     with pytest.raises(ValueError, match="other arguments \\(lr\\)"):
-        run_state.check_same_run(tmp_path / "new", replace(args, lr=1e-3))
+        run_state.check_same_run(tmp_path / "new", replace(args, lr=1e-3), {})
 
 
 def test_a_kill_while_the_old_state_is_removed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from torch.nn import functional as F
@@ -189,6 +191,33 @@ def test_a_tuned_teacher_is_a_folder_that_training_takes(
     assert weights("pictures", pictures) == weights("pictures-taught", pictures, "--teacher", str(tuned))
 
 
+def test_a_teacher_is_told_by_its_weights_from_another(encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(encoder, tmp_path / "encoder"))
+    one = TextTeacher(str(folder))
+    before = one.model_id
+    one.embed(["red mug"])
+    one.save(folder)
+    assert TextTeacher(str(folder)).model_id == before, "it says of every string what it said before"
+    weights = folder / "model.safetensors"
+    save_file({name: weight + 1 for name, weight in load_file(weights).items()}, weights)
+    assert TextTeacher(str(folder)).model_id != before
+
+
+def test_a_teacher_of_the_hub_or_without_its_encoder_is_told_from_another_too(encoder: Path, tmp_path: Path) -> None:
+    of_hub = TextTeacher(str(encoder))
+    of_hub.name = "hub/name"
+    before = of_hub.model_id
+    next(of_hub.encoder.parameters()).data += 1
+    assert of_hub.model_id != before
+
+    def kept(string: str) -> str:
+        of_hub.embed([string])
+        of_hub.save(tmp_path)
+        return TextTeacher(str(tmp_path)).model_id
+
+    assert kept("red mug") != kept("lamp")
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_a_killed_run_goes_on_with_what_its_teacher_said(
     encoder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fused: bool
@@ -201,10 +230,10 @@ def test_a_killed_run_goes_on_with_what_its_teacher_said(
     ]
     (tmp_path / "pairs.json").write_text(json.dumps(rows))
     monkeypatch.setattr("training.loader.AHEAD", 3)
+    teacher = str(tiny_checkpoint if fused else encoder)
 
     def command(name: str) -> list[str]:
-        named = str(tiny_checkpoint if fused else encoder)
-        paths = ("--model", str(tiny_checkpoint), "--train", str(tmp_path / "pairs.json"), "--teacher", named)
+        paths = ("--model", str(tiny_checkpoint), "--train", str(tmp_path / "pairs.json"), "--teacher", teacher)
         numbers = ("--batch-size", "4", "--steps", "8", "--save-every", "2", "--precision", "no", "--lr", "0.003")
         return [*paths, *numbers, "--output", str(tmp_path / name), "--features", str(tmp_path / "features")]
 
@@ -219,6 +248,8 @@ def test_a_killed_run_goes_on_with_what_its_teacher_said(
         with pytest.raises(KeyboardInterrupt):
             finetune.main(command("killed"))
     finetune.main(command("killed"))
+    models = json.loads((tmp_path / "killed" / "args.json").read_text())["models"]
+    assert models[teacher] == open_teacher(teacher).model_id
     whole, killed = (retriever.load(tmp_path / name).model_id for name in ("whole", "killed"))
     assert killed == whole
 
