@@ -185,7 +185,7 @@ def train(
         scheduler.step()
 
         done = step + 1
-        if logbook and done % LOG_EVERY == 0:
+        if logbook and (done % LOG_EVERY == 0 or done == args.steps):  # the last, since a run may be shorter
             values = {name: value.item() for name, value in losses.items()}
             _check_loss(step, values["loss"])
             logbook.add(step, {**values, "temperature": pairs.temperature().item()})

@@ -51,6 +51,14 @@ def test_training_learns_and_leaves_everything_behind(toy_shop: Path, tiny_check
     assert noted["models"] == {str(tiny_checkpoint): retriever.load(tiny_checkpoint).model_id}
 
 
+def test_a_run_of_a_few_steps_shows_its_loss(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    finetune.main(arguments(toy_shop, tiny_checkpoint, output, "--steps", "2"))
+    records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "loss" in record] == [1]
+    assert (output / "loss.png").exists()
+
+
 def test_a_model_says_that_it_was_trained_to_match(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "2", "--itm", "1"))
     assert retriever.load(tmp_path / "run").config.matching
