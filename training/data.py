@@ -17,7 +17,7 @@ import numpy as np
 
 from training.formats import read_negatives, read_train
 from training.json_records import FormatError
-from training.picture_folder import PictureFolder
+from training.picture_folder import PictureFolder, without_picture
 
 _MARKS = ("Mn", "Mc")  # Unicode's categories of accents and vowel signs
 
@@ -106,6 +106,7 @@ class Source:
 
         self.ids = list(rows)  # by item
         self.pictured = any(self.pictures)
+        self.notes = without_picture(path, self.pictures)
         self.negatives: dict[str, list[int]] = {}  # normalised query → items that do not answer it, but seem to
         self._chances = [self._rarity(*both) for both in zip(self.pairs, weights, strict=True)]
         self.weights = np.array([sum(of_item) for of_item in weights])  # by item

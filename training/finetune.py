@@ -139,7 +139,8 @@ def train(
     with accelerator.main_process_first():  # the others read what it computed
         pictures = _pictures(model, processor, accelerator, args)
         validations = open_validations(Collator(processor, pictures), [paths(path) for path in args.valid])
-        for note in (note for one in validations.values() for note in one.notes):
+        of_files = [source.notes for source in sources] + [one.notes for one in validations.values()]
+        for note in (note for notes in of_files for note in notes):
             accelerator.print(note)
         for source in sources:
             pictures.add([picture for picture in source.pictures if picture])

@@ -73,6 +73,12 @@ def pictures_of(items: Sequence[GalleryItem], queries: Path, images: Path | None
     raise FormatError(f"{folder}: none of the {len(items)} items has a picture here, e.g. {items[0].item_id}.jpg")
 
 
+def without_picture(file: Path, pictures: Sequence[Path | None]) -> list[str]:
+    """A note on the items of a file without a picture, where others have one."""
+    count = pictures.count(None)
+    return [f"{file}: {count} of {len(pictures)} items have no picture"] if 0 < count < len(pictures) else []
+
+
 def open_picture(path: Path) -> Image.Image:
     """The decoded picture, as `upright_rgb` makes it. Raises FormatError if it cannot be decoded."""
     try:

@@ -13,7 +13,7 @@ from training.encode import encode_items, encode_queries
 from training.formats import check_answers, gallery_of, in_digest_order, read_gallery, read_valid
 from training.json_records import FormatError
 from training.metrics import SHOWN, Floats, positive_ranks, query_metrics
-from training.picture_folder import pictures_of
+from training.picture_folder import pictures_of, without_picture
 
 
 class Validation:
@@ -41,7 +41,8 @@ class Validation:
         self.findable = [n for n, (item, picture) in enumerate(both) if picture or item.text.strip()]
         if not self.findable:
             raise FormatError(f"{queries}: none of its {len(self.items)} items has a picture or a text")
-        self.notes = [] if folder else [f"{queries}: no pictures beside it, so it is measured by text alone"]
+        bare = f"{queries}: no pictures beside it, so it is measured by text alone"
+        self.notes = without_picture(queries, self.pictures) if folder else [bare]
         collator.pictures.add([picture for picture in self.pictures if picture], whole=True)
         column = {item.item_id: i for i, item in enumerate(self.items)}
         self.positives = [[column[item_id] for item_id in query.items] for query in self.queries]

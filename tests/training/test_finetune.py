@@ -59,6 +59,18 @@ def test_a_run_of_a_few_steps_shows_its_loss(toy_shop: Path, tiny_checkpoint: Pa
     assert (output / "loss.png").exists()
 
 
+def test_missing_pictures_are_told_once_a_file(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = Path(shutil.copytree(toy_shop, tmp_path / "shop"))
+    for colour in ("red", "blue"):
+        (shop / "images" / f"mug-{colour}.png").unlink()
+    texts = ("--train", f"{shop / 'pairs.json'}:{shop / 'images'}", f"{shop / 'pairs.json'}")  # none are asked for here
+    finetune.main(arguments(shop, tiny_checkpoint, tmp_path / "run", "--steps", "1", *texts))
+    told = [line for line in capsys.readouterr().out.splitlines() if "no picture" in line]
+    assert told == [f"{shop / name}: 2 of 12 items have no picture" for name in ("pairs.json", "toy.valid.jsonl")]
+
+
 def test_a_model_says_that_it_was_trained_to_match(toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     finetune.main(arguments(toy_shop, tiny_checkpoint, tmp_path / "run", "--steps", "2", "--itm", "1"))
     assert retriever.load(tmp_path / "run").config.matching

@@ -33,6 +33,7 @@ def test_items_without_a_picture_are_ranked_by_their_text(
     (shop / "images" / "mug-red.png").unlink()
     validation = Validation(collator, shop / "toy.valid.jsonl", shop / "images")
     assert sum(picture is None for picture in validation.pictures) == 1
+    assert validation.notes == [f"{shop / 'toy.valid.jsonl'}: 1 of 12 items have no picture"]
     assert validation.measure(tiny_retriever.model)["hit@10"] > 0
 
 
