@@ -19,7 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from training.json_records import FormatError, field_of, id_of, json_lines, json_list, kind_of, new_id, text_of
+from training.json_records import (
+    FormatError,
+    field_of,
+    id_of,
+    json_lines,
+    json_list,
+    kind_of,
+    new_id,
+    refuse_surrogates,
+    text_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,7 @@ def read_train(path: Path) -> Iterator[TrainRecord]:
         captions = field_of(record, "text_input", list, where)
         if not all(isinstance(caption, str) and caption.strip() for caption in captions):
             raise FormatError(f"{where}: text_input must be a list of captions, none of them empty")
+        refuse_surrogates("".join(captions), "text_input", where)
         yield TrainRecord(
             query_id=id_of(record, "query_id", where),
             query=text_of(record, "query_text", where),
@@ -86,6 +97,7 @@ def read_valid(path: Path) -> Iterator[ValidQuery]:
         for item_id, caption in items.items():
             if not isinstance(caption, str):
                 raise FormatError(f"{where}: the caption of item {item_id} must be a string, not {kind_of(caption)}")
+            refuse_surrogates(item_id + caption, "item_ids", where)
         yield ValidQuery(query_id, text_of(record, "query_text", where), items)
 
 

@@ -93,7 +93,17 @@ def field_of(record: dict[str, Any], field: str, kind: type[_T], where: str) -> 
     value = record[field]
     if not isinstance(value, kind):
         raise FormatError(f"{where}: {field} must be {_NAMES[kind]}, not {kind_of(value)}")
+    if isinstance(value, str):
+        refuse_surrogates(value, field, where)
     return value
+
+
+def refuse_surrogates(value: str, what: str, where: str) -> None:
+    """Raises FormatError for half of a character, as JSON may escape it: no tokenizer and no file takes it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise FormatError(f"{where}: {what} holds {value[error.start]!a}, half of a character (a surrogate)") from error
 
 
 def text_of(record: dict[str, Any], field: str, where: str) -> str:

@@ -14,7 +14,8 @@ VALID = {"query_id": 7, "query_text": "red mug", "item_ids": {"10": "A red mug",
 
 
 def _lines(path: Path, *records: object) -> Path:
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    path.write_bytes(text.encode("utf-8", "backslashreplace"))  # half a character, as JSON escapes it
     return path
 
 
@@ -67,6 +68,12 @@ def test_a_train_list_is_not_read_ahead_of_its_use(tmp_path: Path) -> None:
         (json.dumps([{**TRAIN, "text_input": ["a", " "]}]), "none of them empty"),
         (json.dumps([{**TRAIN, "query_text": "  "}]), "record 1: query_text is empty"),
         (json.dumps([{**TRAIN, "image_id": True}]), "image_id must be a string, not a boolean"),
+        (
+            json.dumps([TRAIN, {**TRAIN, "query_text": "mug \ud800"}]),
+            "line 1: query_text holds '.ud800', half of a char",
+        ),
+        (json.dumps([{**TRAIN, "image_id": "\udfff"}]), "image_id holds '.udfff'"),
+        (json.dumps([{**TRAIN, "text_input": ["mug", "\ud800"]}]), "text_input holds '.ud800'"),
         (json.dumps([{"query_id": 1}]), r"text_input is missing \(found query_id\)"),
     ],
 )
@@ -102,6 +109,9 @@ def test_valid_queries_are_read_and_blank_lines_skipped(tmp_path: Path) -> None:
             {**VALID, "query_id": 8, "item_ids": {"10": None}},
             "line 2: the caption of item 10 must be a string, not nul",
         ),
+        ({**VALID, "query_id": 8, "query_text": "\ud800"}, "line 2: query_text holds '.ud800', half of a character"),
+        ({**VALID, "query_id": 8, "item_ids": {"10": "a \ud83d mug"}}, "line 2: item_ids holds '.ud83d'"),
+        ({**VALID, "query_id": 8, "item_ids": {"\ud83d": "a mug"}}, "line 2: item_ids holds '.ud83d'"),
         ([1], "line 2: expected a JSON object, found a list"),
         ("[" * 200_000, "line 2: not readable .*recursion"),
         ('{"query_id": 1' + "0" * 5000 + "}", "line 2: not readable .*digits"),
@@ -133,6 +143,16 @@ def test_the_gallery_is_read_and_an_item_may_stand_in_it_once(tmp_path: Path) ->
     _lines(path, {"item_id": 3, "text": "Mug"}, {"item_id": "3", "text": "Cup"})
     with pytest.raises(FormatError, match="line 2: item_id 3 was on line 1 already"):
         list(formats.read_gallery(path))
+
+
+@pytest.mark.parametrize(("field", "value"), [("item_id", "\ud800"), ("text", "mug \ud800")])
+def test_half_a_character_in_a_gallery_is_named(tmp_path: Path, field: str, value: str) -> None:
+    path = tmp_path / "x.gallery.jsonl"
+    path.write_text(json.dumps({"item_id": "a", "text": "\U0001f381"} | {field: value}))  # a whole one is escaped too
+    with pytest.raises(FormatError, match=f"line 1: {field} holds '.ud800'"):
+        list(formats.read_gallery(path))
+    path.write_text(json.dumps({"item_id": "a", "text": "\U0001f381"}))
+    assert list(formats.read_gallery(path)) == [GalleryItem("a", "\U0001f381")]
 
 
 def test_without_a_gallery_the_items_of_all_queries_are_it_with_the_first_caption() -> None:
