@@ -8,11 +8,14 @@ import base64
 import hashlib
 import re
 from importlib.resources import files
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
+
+from service import answer_examples
 
 # Swagger UI draws its icons from data: addresses.
 _POLICY = (
@@ -22,7 +25,7 @@ _POLICY = (
 
 
 def install(app: FastAPI) -> None:
-    """Adds `/docs` and what it loads. Needs no key: it says nothing of the shop."""
+    """Adds `/docs` and what it loads, and examples. Needs no key: it says nothing of the shop."""
     page = bytes(
         get_swagger_ui_html(
             openapi_url="/openapi.json",
@@ -40,4 +43,12 @@ def install(app: FastAPI) -> None:
         return HTMLResponse(page, headers=headers)
 
     app.add_api_route("/docs", docs, include_in_schema=False)
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        answer_examples.add_to(document)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
     app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, FailFast, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, FailFast, Field, StringConstraints
 
 from service.field_types import ItemId
 from service.schemas import Strict
@@ -28,6 +28,24 @@ class ShopperEvent(Strict):
 
 
 class EventBatch(Strict):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "events": [
+                        {
+                            "search_id": "9d1c5f0e7b1d4c0c8a3d2f4b6e8a0c1d",
+                            "item_id": "mg-004",
+                            "position": 0,
+                            "kind": "click",
+                        }
+                    ]
+                }
+            ]
+        },
+    )
+
     # The first wrong event refuses them all: a thousand would take long to say what is wrong with each.
     events: Annotated[list[ShopperEvent], FailFast()] = Field(min_length=1, max_length=1000)
 

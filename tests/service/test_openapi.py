@@ -1,17 +1,21 @@
 """The OpenAPI document is whole enough to generate a client from, and its examples are true."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from jsonschema import Draft202012Validator
 
+from examples.demo_catalogue import products
 from service.app import create_app
 from service.settings import Settings
-from tests.service.helpers import picture_file
+from tests.service.helpers import picture_file, post_item
 
 DOCUMENT: dict[str, Any] = create_app(Settings()).openapi()
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 OPERATIONS = {
     f"{method.upper()} {path}": operation
     for path, methods in DOCUMENT["paths"].items()
@@ -23,7 +27,7 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     """A schema, in the place of its reference."""
     if reference := schema.get("$ref"):
         *_, name = reference.split("/")
-        found: dict[str, Any] = DOCUMENT["components"]["schemas"][name]
+        found: dict[str, Any] = SCHEMAS[name]
         return found
     return schema
 
@@ -152,6 +156,46 @@ def test_the_examples_work(client: TestClient) -> None:
     check(client.post("/recommend", json=body("POST /recommend")))
     check(client.put("/rules", json=body("PUT /rules")))
     assert client.get("/rules").json()["boost"]
+
+
+def test_the_example_of_events_works(settings: Settings) -> None:
+    with TestClient(create_app(settings.model_copy(update={"events": True}))) as client:
+        schema = OPERATIONS["POST /events"]["requestBody"]["content"]["application/json"]["schema"]
+        (sent,) = resolved(schema)["examples"]
+        assert client.post("/events", json=sent).json() == {"accepted": 1}
+
+
+def test_the_examples_of_answers_are_true_of_the_demonstration_shop(client: TestClient) -> None:
+    item, facet, response = (example(SCHEMAS[name]) for name in ("Item", "FacetResult", "SearchResponse"))
+    product = next(one for one in products() if one.id == item["id"])
+    post_item(
+        client,
+        product.id,
+        picture_file(size=product.picture().size),
+        title=product.title,
+        description=product.description,
+        category=" > ".join(product.category),
+        price=product.price,
+        attributes=json.dumps(dict(product.attributes)),
+    )
+    answer = client.post("/search", json={"query": "red mug", "facets": ["brand"], "facet_size": 2}).json()
+    assert answer.keys() == response.keys()
+    (shown,), (hit,) = response["hits"], answer["hits"]
+    assert shown.keys() == hit.keys()
+    assert shown["item"] == item
+    changing = {"images", "version", "created_at", "updated_at"}
+    assert {k: v for k, v in item.items() if k not in changing} == {
+        k: v for k, v in hit["item"].items() if k not in changing
+    }
+    (picture,), (stored,) = item["images"], hit["item"]["images"]
+    assert (picture["width"], picture["height"]) == (stored["width"], stored["height"])
+    brands = Counter(one.attributes["brand"] for one in products())
+    most = sorted(brands.items(), key=lambda one: (-one[1], one[0]))[:2]
+    assert facet["values"] == [{"value": value, "count": count} for value, count in most]
+    assert facet.keys() == answer["facets"]["brand"].keys()
+    assert response["facets"] == {"brand": facet}
+    assert response["total"] == brands.total()
+    Draft202012Validator({**SCHEMAS["SearchResponse"], "components": DOCUMENT["components"]}).validate(response)
 
 
 def test_the_document_is_served(client: TestClient, settings: Settings) -> None:
