@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from tests.training.test_teacher import captions, encoder  # noqa: F401 — fixtures
-from training import questions
+from training import synthetic_queries
 from training.data import Pair, Source, normalise
 from training.teacher import TextTeacher
 
 
 def test_questions_are_made_of_the_words_of_texts_and_of_queries() -> None:
     queries, texts = ["red clay mug", "tall lamp"], ["a green vase with two handles", "wooden bowl"]
-    made = list(islice(questions.questions(queries, texts, np.random.default_rng(0)), 300))
+    made = list(islice(synthetic_queries.questions(queries, texts, np.random.default_rng(0)), 300))
     words = {word for one in [*queries, *texts] for word in one.split()}
     assert {word for one in made for word in one.split()} <= words - {"a", "with"}
     assert "green vase" in made  # neighbours
@@ -24,19 +24,19 @@ def test_questions_are_made_of_the_words_of_texts_and_of_queries() -> None:
 
 
 def test_a_query_of_commas_gives_no_words() -> None:
-    made = questions.questions(["mug", ", ,"], ["a mug"], np.random.default_rng(0))
+    made = synthetic_queries.questions(["mug", ", ,"], ["a mug"], np.random.default_rng(0))
     assert "mug" in set(islice(made, 200))
     with pytest.raises(ValueError, match="no query has a word"):
-        next(questions.questions([",,"], ["a mug"], np.random.default_rng(0)))
+        next(synthetic_queries.questions([",,"], ["a mug"], np.random.default_rng(0)))
 
 
 def test_no_question_is_asked_twice_or_known_already(captions: Path) -> None:  # noqa: F811
     source = Source(captions / "pairs.json")
-    drawn = questions.draw(source, 10, seed=1)
+    drawn = synthetic_queries.draw(source, 10, seed=1)
     normal = [normalise(query) for query in drawn]
     assert len(set(normal)) == 10
     assert not set(normal) & set(source.items_of)
-    assert drawn == questions.draw(source, 10, seed=1) != questions.draw(source, 10, seed=2)
+    assert drawn == synthetic_queries.draw(source, 10, seed=1) != synthetic_queries.draw(source, 10, seed=2)
 
 
 def test_no_question_is_a_sign_alone(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_no_question_is_a_sign_alone(tmp_path: Path) -> None:
         for i, query in enumerate(("mug &", "handle +"))
     ]
     (tmp_path / "pairs.json").write_text(json.dumps(pairs))
-    drawn = questions.draw(Source(tmp_path / "pairs.json"), 20, seed=0)
+    drawn = synthetic_queries.draw(Source(tmp_path / "pairs.json"), 20, seed=0)
     assert all(any(char.isalpha() for char in query) for query in drawn)
 
 
@@ -54,19 +54,19 @@ def test_a_source_whose_words_do_not_suffice_is_told(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ValueError, match=r"pairs\.json: its words made .* queries; ask for fewer"):
-        questions.draw(Source(captions / "pairs.json"), 2000, seed=0)
+        synthetic_queries.draw(Source(captions / "pairs.json"), 2000, seed=0)
     item = {"query_id": 0, "query_text": "red mug", "image_id": "0", "text_input": ["a mug"]}
     (tmp_path / "pairs.json").write_text(json.dumps([item]))
     source = Source(tmp_path / "pairs.json")
     source.pairs[0] = [Pair("red mug", ())]
     with pytest.raises(ValueError, match="every item needs a text"):
-        questions.draw(source, 1, seed=0)
+        synthetic_queries.draw(source, 1, seed=0)
 
 
 def test_what_is_nearly_as_similar_as_an_answer_is_no_negative() -> None:
     similar = torch.tensor([[0.84, 0.9, 0.5, 0.83, 0.87, 0.7]])  # on average 0.87 for the best three
     teachers = [Mock(similar=Mock(return_value=one)) for one in (similar + 0.1, similar - 0.1)]
-    assert list(questions.answers(teachers, ["tulle"], [""] * 6)) == [([1, 4, 0], [5, 2])]
+    assert list(synthetic_queries.answers(teachers, ["tulle"], [""] * 6)) == [([1, 4, 0], [5, 2])]
 
 
 def test_teachers_answer_and_training_reads_what_they_said(
@@ -75,10 +75,10 @@ def test_teachers_answer_and_training_reads_what_they_said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(questions, "ANSWERS", 1)
+    monkeypatch.setattr(synthetic_queries, "ANSWERS", 1)
     output = tmp_path / "questions.json"
     train = ("--train", str(captions / "pairs.json"), "--teacher", str(encoder))
-    questions.main([*train, "--output", str(output), "--count", "8"])
+    synthetic_queries.main([*train, "--output", str(output), "--count", "8"])
 
     written = Source(output)
     written.use_negatives(tmp_path / "questions.negatives.jsonl")
@@ -102,7 +102,7 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_asked(
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     with pytest.raises(SystemExit):
-        questions.main(["--train", str(captions / "pairs.json"), "--teacher", "none", "--output", output])
+        synthetic_queries.main(["--train", str(captions / "pairs.json"), "--teacher", "none", "--output", output])
     error = capsys.readouterr().err
     assert error.startswith("python -m training.synthetic_queries: ")
     assert output.split("/")[0] in error
@@ -118,5 +118,5 @@ def test_a_disk_that_is_full_ends_in_one_line(
     monkeypatch.setattr(Path, "write_text", Mock(side_effect=OSError("No space left on device")))
     train = ["--train", str(captions / "pairs.json"), "--teacher", str(encoder), "--count", "2"]
     with pytest.raises(SystemExit):
-        questions.main([*train, "--output", str(tmp_path / "questions.json")])
+        synthetic_queries.main([*train, "--output", str(tmp_path / "questions.json")])
     assert capsys.readouterr().err.splitlines()[-1] == "python -m training.synthetic_queries: No space left on device"
