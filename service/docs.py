@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from service import answer_examples
@@ -42,7 +42,11 @@ def install(app: FastAPI) -> None:
     async def docs() -> HTMLResponse:
         return HTMLResponse(page, headers=headers)
 
+    async def docs_of_a_folder() -> RedirectResponse:
+        return RedirectResponse("../docs")  # relative: a proxy may have the service below a path of its own
+
     app.add_api_route("/docs", docs, include_in_schema=False)
+    app.add_api_route("/docs/", docs_of_a_folder, include_in_schema=False)
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

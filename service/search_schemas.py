@@ -80,7 +80,7 @@ class Page(Strict):
     """Which hits, and what they may be; the same for words and for a picture."""
 
     limit: int = Field(default=20, ge=0, le=100, description="How many hits; 0 for `total` and `facets` alone.")
-    offset: int = Field(default=0, ge=0, le=10_000)
+    offset: int = Field(default=0, ge=0, le=10_000, description="How many hits to pass over.")
     cursor: str | None = Field(
         default=None, max_length=200, description="`next_cursor` of the page before, in place of `offset`."
     )
@@ -153,7 +153,7 @@ class JsonPage(Page):
     limit: int = Field(
         default=20, ge=0, le=100, strict=True, description="How many hits; 0 for `total` and `facets` alone."
     )
-    offset: int = Field(default=0, ge=0, le=10_000, strict=True)
+    offset: int = Field(default=0, ge=0, le=10_000, strict=True, description="How many hits to pass over.")
     facet_size: int = Field(
         default=20, ge=1, le=MOST_FACET_VALUES, strict=True, description="How many values of each facet."
     )

@@ -162,7 +162,7 @@ async def patch_item(
 async def list_items(
     services: ServicesDep,
     cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many items.")] = 50,
     filter: Filter = None,
     facets: Annotated[
         list[str], Query(max_length=20, description="Fields to count: `facets=brand&facets=price`.")

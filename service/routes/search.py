@@ -74,7 +74,7 @@ async def search_batch(body: BatchRequest, request: Request, services: ServicesD
 async def suggest(
     services: ServicesDep,
     q: Annotated[str, Query(max_length=1000, description="What has been typed so far.", examples=["stri"])],
-    limit: Annotated[int, Query(ge=1, le=50)] = 8,
+    limit: Annotated[int, Query(ge=1, le=50, description="How many suggestions.")] = 8,
 ) -> SuggestResponse:
     """Titles, categories, brands and other attribute values, and what others searched for; one typing error is
     forgiven."""
@@ -91,8 +91,8 @@ async def similar(
     item_id: PathItemId,
     request: Request,
     services: ServicesDep,
-    limit: Annotated[int, Query(ge=1, le=100)] = 12,
-    offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many hits.")] = 12,
+    offset: Annotated[int, Query(ge=0, le=10_000, description="How many hits to pass over.")] = 0,
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next_cursor` of the page before, in place of `offset`.")
     ] = None,
