@@ -73,7 +73,7 @@ class ProblemDetails(BaseModel):
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["There is no item 'A-17'."])
-    code: str = Field(description="Stable; made for programs.", examples=["item_not_found"])
+    code: str = Field(description="Stable; made for programs. docs/errors.md lists all.", examples=["item_not_found"])
     errors: list[FieldError] | None = Field(
         default=None, description=f"The refused fields, one by one; {_MOST_ERRORS} at most."
     )

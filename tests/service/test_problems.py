@@ -1,10 +1,13 @@
 """Every error, whoever raises it, has one shape: RFC 9457 with a stable code, and nothing of the service's insides."""
 
+import ast
 import asyncio
 import base64
 import gzip
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from starlette.responses import PlainTextResponse
 
 from retriever.index.results import IndexUnavailable
 from service.app import create_app
-from service.problems import MEDIA_TYPE, ProblemMiddleware
+from service.problems import _CODES, MEDIA_TYPE, ProblemMiddleware
 from service.settings import Settings
 from tests.service.helpers import picture_file, post_item
 
@@ -321,3 +324,36 @@ def test_lines_in_utf_16_are_named_once(client: TestClient) -> None:
 def test_the_advice_for_a_bulk_without_its_media_type_names_it(client: TestClient) -> None:
     refused = check(client.post("/items/bulk", content=b"{}"), 415, "unsupported_media_type")
     assert "curl -H 'Content-Type: application/x-ndjson'" in refused["detail"]
+
+
+def raised_codes() -> Iterator[tuple[str, int]]:
+    """Codes with their statuses, as far as the source names them."""
+    yield from ((code, status) for status, code in _CODES.items())
+    root = Path(__file__).parents[2]
+    for path in (*root.glob("service/**/*.py"), *root.glob("retriever/index/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            match ast.unparse(node.func), node.args, node.keywords:
+                case "Problem", [ast.Constant(int(status)), ast.Constant(str(code)), *_], _:
+                    yield code, status
+                case "FilterError", [ast.Constant(str(code)), *_], _:
+                    yield code, 422
+                case "refused_field", [_, _, ast.Constant(str(code)), *_], _:
+                    yield code, 422
+                case "_unauthorised", [ast.Constant(str(code)), *_], _:
+                    yield code, 401
+                case "BulkResult", _, keywords:
+                    named = {one.arg: one.value for one in keywords}
+                    match named.get("status"), named.get("code"):
+                        case ast.Constant(int(status)), ast.Constant(str(code)):
+                            yield code, status
+
+
+def test_every_code_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([\d, ]+) \| \S", text, re.MULTILINE)
+    assert [code for code, _ in rows] == sorted({code for code, _ in rows})
+    documented = {(code, int(status)) for code, statuses in rows for status in statuses.split(", ")}
+    in_health = {("storage_failed", 503), ("storage_full", 503)}
+    assert documented == {*raised_codes()} | in_health
