@@ -1,7 +1,6 @@
 """`python -m retriever.export`: makes a checkpoint's graphs for ONNX Runtime, once for each checkpoint."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import get_args
 
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for precision in options.precision:
             print(export(find(options.model), precision))
     except (OSError, ValueError) as error:
-        sys.exit(f"retriever.export: {error}")
+        parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

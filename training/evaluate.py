@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -91,11 +90,14 @@ def _digest(values: list[Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = _parse(arguments)
+    parser = command_line()
+    options = parser.parse_args(arguments)
+    if options.rerank and options.inference not in ("torch", "bf16", "graphs"):
+        parser.error("--rerank runs in torch: leave out --inference")
     try:
         _run(options)
     except (ValueError, OSError, IndexUnavailable) as error:
-        sys.exit(f"training.evaluate: {error}")
+        parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -111,11 +113,11 @@ def _run(options: argparse.Namespace) -> None:
 
     try:
         model = retriever.load(options.model, options.device, options.inference)
-    except (ValueError, RuntimeError) as error:  # no such model, or no such device
-        sys.exit(f"training.evaluate: {error}")
+    except RuntimeError as error:  # no such device
+        raise ValueError(error) from error
     _check_weights(options.model, model)
     if options.rerank and not model.config.matching:
-        sys.exit(f"training.evaluate: {options.model} was not trained to match (training.finetune --itm): no --rerank")
+        raise ValueError(f"{options.model} was not trained to match (training.finetune --itm): no --rerank")
     gallery = EncodedGallery(model, items, pictures, batch_size=options.batch_size)
     ranks = rank(gallery, queries)
     if options.through_index:
@@ -158,7 +160,7 @@ def _check_outputs(results: Path | None, folder: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate", description="Measure a retriever on a set in the seed's format."
     )
@@ -188,10 +190,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch-size", type=count, default=32, help="items encoded at once (32)")
-    options = parser.parse_args(arguments)
-    if options.rerank and options.inference not in ("torch", "bf16", "graphs"):
-        parser.error("--rerank runs in torch: leave out --inference")
-    return options
+    return parser
 
 
 if __name__ == "__main__":

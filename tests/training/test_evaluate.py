@@ -1,10 +1,12 @@
 """The evaluation command over generated pictures and a tiny random model: its table, its files and its errors."""
 
 import asyncio
+import contextlib
 import copy
 import json
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,15 @@ from training.through_index import rank_through_index
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 160, 30)}
 THINGS = ["mug", "shirt", "lamp"]
 MODES = ["fused", "text", "image", "average", "bm25", "hybrid"]
+
+
+@contextlib.contextmanager
+def stopped(capsys: pytest.CaptureFixture[str], message: str) -> Iterator[None]:
+    """The command ends as for any bad input: status 2, and a message that matches."""
+    with pytest.raises(SystemExit) as ended:
+        yield
+    assert ended.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
 
 
 @pytest.fixture
@@ -83,13 +94,16 @@ def run(shop: Path, tiny_checkpoint: Path) -> Callable[..., dict[str, Any]]:
 
 
 def test_a_model_whose_weights_are_no_numbers_is_refused(
-    run: Callable[..., dict[str, Any]], tiny_retriever: Retriever, tmp_path: Path
+    run: Callable[..., dict[str, Any]],
+    tiny_retriever: Retriever,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     broken = copy.deepcopy(tiny_retriever.model)
     key = "qformer.encoder.layer.0.crossattention.attention.key.bias"  # attention passes over it
     torch.nn.init.constant_(broken.get_parameter(key), torch.nan)
     checkpoint.save(broken, tiny_retriever.processor.tokenizer, tmp_path / "broken")
-    with pytest.raises(SystemExit, match=f"broken: 1 of its weights are no numbers .{key}"):
+    with stopped(capsys, f"broken: 1 of its weights are no numbers .{key}"):
         run("--model", str(tmp_path / "broken"))
 
 
@@ -188,8 +202,10 @@ def test_as_many_are_matched_as_there_are(run: Callable[..., dict[str, Any]], ma
     assert results["modes"]["reranked"]["hit@10"] == 100
 
 
-def test_a_model_that_was_not_trained_to_match_is_not_measured_so(run: Callable[..., dict[str, Any]]) -> None:
-    with pytest.raises(SystemExit, match="not trained to match"):
+def test_a_model_that_was_not_trained_to_match_is_not_measured_so(
+    run: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stopped(capsys, "not trained to match"):
         run("--rerank", "4")
 
 
@@ -252,11 +268,11 @@ def test_items_with_only_a_picture_or_only_text_are_ranked_by_what_they_have(
 
 
 def test_a_gallery_of_items_without_anything_is_refused(
-    run: Callable[..., dict[str, Any]], shop: Path, tmp_path: Path
+    run: Callable[..., dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare = {"query_id": "q", "query_text": "mug", "item_ids": {"x": "", "y": " "}}
     queries = _lines(tmp_path / "bare.valid.jsonl", [bare])
-    with pytest.raises(SystemExit, match="no item of the gallery has a text or a picture"):
+    with stopped(capsys, "no item of the gallery has a text or a picture"):
         run("--queries", str(queries))
 
 
@@ -364,14 +380,16 @@ Refused = Callable[[str, str, list[str], str], None]
 
 
 @pytest.fixture
-def refused(run: Callable[..., dict[str, Any]], shop: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
+def refused(
+    run: Callable[..., dict[str, Any]], shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Refused:
     """Run the command beside a file of this text: it must end with a message that matches."""
 
     def refused(file: str, text: str, arguments: list[str], message: str) -> None:
         monkeypatch.chdir(shop)
         (shop / file).parent.mkdir(exist_ok=True)
         (shop / file).write_text(text)
-        with pytest.raises(SystemExit, match=message):
+        with stopped(capsys, message):
             run(*arguments)
 
     return refused
