@@ -76,7 +76,7 @@ def is_empty(before: str, after: str) -> bool:
     return not any(char.isalnum() for char in after) and not any(_is_foreign_letter(char) for char in before)
 
 
-def is_foreign(before: str, after: str) -> bool:
+def mostly_foreign(before: str, after: str) -> bool:
     """More letters had to go than could stay: what is left does not say what the text said."""
     before = unicodedata.normalize("NFKC", before)
     gone = sum(1 for char in before if _is_foreign_letter(char))
@@ -114,7 +114,7 @@ def clean_text(text: str) -> Cleaned:
         text = after
     if is_empty(before, text):
         return Cleaned(None, changes, "empty")
-    if is_foreign(before, text) or not text:
+    if mostly_foreign(before, text) or not text:
         return Cleaned(None, changes, "foreign")
     if is_refusal(text):
         return Cleaned(None, changes, "refusal")

@@ -19,7 +19,7 @@ _PROMPT = (
 )
 
 
-def is_foreign(text: str) -> bool:
+def has_foreign_letters(text: str) -> bool:
     """Whether a text has letters of another script than Latin."""
     return any(char.isalpha() and not unicodedata.name(char, "").startswith(_LATIN) for char in text)
 
@@ -49,7 +49,7 @@ def texts(job: Job, language: str) -> Iterator[str]:
 
 
 def _wanted(text: str, language: str) -> bool:
-    return bool(text.strip()) and (language != "auto" or is_foreign(text))
+    return bool(text.strip()) and (language != "auto" or has_foreign_letters(text))
 
 
 def _strings(fields: dict[str, Any]) -> Iterator[str]:
