@@ -44,7 +44,6 @@ async def drive(
     clients: int,
     seconds: float,
     rate: float = 0.0,
-    media_type: str,
     method: str = "POST",
 ) -> dict[str, float]:
     """Answers per second, milliseconds at the median and the 99th percentile, the shares refused (429) and failed.
@@ -56,7 +55,7 @@ async def drive(
         OSError, asyncio.IncompleteReadError: a connection was refused or cut.
     """
     address = urlsplit(url)
-    head = f"{method} {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: {media_type}\r\n".encode()
+    head = f"{method} {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n".encode()
     latencies: list[float] = []
     sent = refused = 0
     connections = [Connection(*await asyncio.open_connection(address.hostname, address.port)) for _ in range(clients)]
@@ -98,7 +97,6 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0.0, help="requests a second, all clients together (0: no limit)")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--media-type", default="application/json")
     parser.add_argument("--method", default="POST")
     options = parser.parse_args()
     bodies = [line.rstrip(b"\n") for line in sys.stdin.buffer]
@@ -108,7 +106,6 @@ def main() -> None:
         clients=options.clients,
         seconds=options.seconds,
         rate=options.rate,
-        media_type=options.media_type,
         method=options.method,
     )
     print(json.dumps(asyncio.run(measured)))

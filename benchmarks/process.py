@@ -78,11 +78,9 @@ class Server:
         clients: int = 1,
         rate: float = 0.0,
         seconds: float,
-        media_type: str = "application/json",
     ) -> dict[str, float]:
         """What `benchmarks.load` measured, and the server's own `CPU ms` for one request, refused or not."""
-        command = [*_LOAD, self.url + path, "--media-type", media_type]
-        command += ["--clients", str(clients), "--rate", str(rate), "--seconds", str(seconds)]
+        command = [*_LOAD, self.url + path, "--clients", str(clients), "--rate", str(rate), "--seconds", str(seconds)]
         before = self.cpu_seconds()
         done = subprocess.run(command, input=b"\n".join(bodies), stdout=subprocess.PIPE, check=True)
         measured: dict[str, float] = json.loads(done.stdout)

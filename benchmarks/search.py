@@ -44,13 +44,14 @@ KINDS: dict[str, dict[str, Any] | Callable[[int], dict[str, Any]]] = {
     "explained": {"explain": True},
 }
 _TOP = 10
+_BODIES = 2000  # requests that a load generator repeats
 _ASKED = 20  # queries that recall is measured on
 
 
-def bodies(kind: str, count: int = 2000) -> list[bytes]:
+def bodies(kind: str) -> list[bytes]:
     asked = KINDS[kind]
     more = asked if callable(asked) else lambda number: asked
-    return [json.dumps({"query": query, **more(number)}).encode() for number, query in enumerate(queries(count))]
+    return [json.dumps({"query": query, **more(number)}).encode() for number, query in enumerate(queries(_BODIES))]
 
 
 def catalogue(folder: Path, loaded: Retriever, size: int) -> Path:

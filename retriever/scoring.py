@@ -16,12 +16,3 @@ def maxsim(queries: Tensor, items: Tensor) -> Tensor:
 def queries_at_once(items: Tensor) -> int:
     """How many queries `maxsim` is to be given for item tokens `(N, Q, D)`, so that it holds about 128 MB."""
     return max(1, (1 << 25) // max(1, items[..., 0].numel()))
-
-
-def maxsim_sum(queries: Tensor, items: Tensor) -> Tensor:
-    """`Σ_m max_k ⟨q_m, t_k⟩` for one query of several rows `(M, D)` and item tokens `(N, Q, D)` → `(N,)`.
-
-    ColBERT's late interaction. A row's length is its weight, so a picture, words and what is not wanted (a negative
-    weight) combine into one query. Engines score it in one pass: this is for tests, and says what they must find.
-    """
-    return maxsim(queries, items).sum(dim=0)

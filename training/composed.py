@@ -71,13 +71,13 @@ def products(path: Path, images: Path) -> list[Product]:
     return found
 
 
-def changes(shop: Sequence[Product], attribute: str, seed: int = 0) -> list[Change]:
+def changes(shop: Sequence[Product], attribute: str) -> list[Change]:
     """One for each product that has the attribute, where another of its kind has another value of it."""
     by_kind: dict[tuple[Any, ...], dict[str, set[int]]] = {}  # kind → value → products
     for number, product in enumerate(shop):
         if value := product.values.get(attribute):
             by_kind.setdefault(_kind(product, attribute), {}).setdefault(value, set()).add(number)
-    rng, drawn = np.random.default_rng(seed), []
+    rng, drawn = np.random.default_rng(0), []
     for number, product in enumerate(shop):
         own = product.values.get(attribute)
         others = sorted(by_kind[_kind(product, attribute)].keys() - {own}) if own else []

@@ -24,6 +24,7 @@ NOT_FOUND = 1_000_000_000  # the rank of an item that cannot be retrieved: behin
 METRICS = ("hit@1", "hit@5", "hit@10", "mean", "mrr", "ndcg@10")
 SHOWN = ("hit@1", "hit@5", "hit@10", "mean")  # in short tables
 
+_RESAMPLES = 2000  # of a bootstrap
 _RESAMPLES_AT_ONCE = 100  # bounds the memory of a bootstrap over many queries
 
 
@@ -79,18 +80,15 @@ def _dcg(ranks: npt.NDArray[np.int64]) -> float:
     return float(np.sum(1.0 / np.log2(1.0 + ranks)))
 
 
-def bootstrap_intervals(
-    metrics: Mapping[str, Floats], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap over queries: the interval of each metric's mean.
+def bootstrap_intervals(metrics: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap over queries: the 95 % interval of each metric's mean, the same in every run.
 
     Args:
         metrics: values by query, `(queries,)` each, as `query_metrics` gives them.
     """
     names, values = list(metrics), np.stack(list(metrics.values()), axis=1)  # (queries, metrics)
-    means = np.concatenate([weights @ values for weights in _resample_weights(len(values), resamples, seed)])
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)  # (metrics,) each
+    means = np.concatenate([weights @ values for weights in _resample_weights(len(values))])
+    low, high = np.quantile(means, [0.025, 0.975], axis=0)  # (metrics,) each
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
@@ -108,9 +106,7 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def paired_difference(
-    ours: Mapping[str, Floats], theirs: Mapping[str, Floats], *, level: float = 0.95, seed: int = 0
-) -> dict[str, Difference]:
+def paired_difference(ours: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> dict[str, Difference]:
     """Paired bootstrap of `ours - theirs`, for the metrics that both have.
 
     The same queries are drawn for both runs, so that what makes a query hard cancels out: two runs whose own
@@ -124,13 +120,12 @@ def paired_difference(
         if ours[name].shape != theirs[name].shape:
             raise ValueError(f"{len(ours[name])} queries in one run and {len(theirs[name])} in the other")
         changes[name] = ours[name] - theirs[name]
-    intervals = bootstrap_intervals(changes, level=level, seed=seed)
+    intervals = bootstrap_intervals(changes)
     return {name: Difference(float(change.mean()), *intervals[name]) for name, change in changes.items()}
 
 
-def _resample_weights(count: int, resamples: int, seed: int) -> Iterator[Floats]:
+def _resample_weights(count: int) -> Iterator[Floats]:
     """How often each query is drawn, as a share: `(resamples at once, queries)`, rows summing to one."""
-    rng = np.random.default_rng(seed)
-    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
-        draws = min(_RESAMPLES_AT_ONCE, resamples - start)
-        yield rng.multinomial(count, np.full(count, 1 / count), size=draws) / count
+    rng = np.random.default_rng(0)
+    for _ in range(0, _RESAMPLES, _RESAMPLES_AT_ONCE):
+        yield rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES_AT_ONCE) / count

@@ -39,9 +39,14 @@ def table(modes: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown_table(rows)
 
 
-def comparison(result: Mapping[str, Any], texts: Mapping[str, str], mode: str | None = None) -> str:
-    """What changed against another run: paired differences of every mode, and the queries of one mode, by name."""
-    mode = mode or next(iter(result["modes"]))
+def comparison(result: Mapping[str, Any], texts: Mapping[str, str]) -> str:
+    """What changed against another run: paired differences of every mode, and the first mode's queries by name.
+
+    Args:
+        result: what `training.compare.compare` returns.
+        texts: what each query asks, by its id.
+    """
+    mode = next(iter(result["modes"]))
     metrics = [name for name in METRICS if name in result["modes"][mode]["difference"]]
     rows = [["mode", *metrics, "better", "worse", "same"]]
     for name, own in result["modes"].items():

@@ -117,7 +117,7 @@ def play(answer: Callable[[int], tuple[float, str]]) -> dict[str, float]:
         port = server.sockets[0].getsockname()[1]
         body = itertools.cycle([b'{"query": "mug"}'])
         url = f"http://127.0.0.1:{port}/search"
-        measured = await drive(url, body, clients=1, seconds=0.5, rate=100, media_type="application/json")
+        measured = await drive(url, body, clients=1, seconds=0.5, rate=100)
         server.close()
         return measured
 

@@ -4,12 +4,20 @@ import torch
 
 from retriever.index import picture_query
 from retriever.index.fusion import CODE_WEIGHT, LEXICAL_WEIGHT
-from retriever.scoring import maxsim_sum
+from retriever.scoring import maxsim
 
 
 def _unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
     drawn = rng.normal(size=shape)
     return (drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def maxsim_sum(queries: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    """`Σ_m max_k ⟨q_m, t_k⟩` for one query of several rows `(M, D)` and item tokens `(N, Q, D)` → `(N,)`.
+
+    ColBERT's late interaction, in which a row's length is its weight: what an index must find for such a query.
+    """
+    return maxsim(queries, items).sum(dim=0)
 
 
 def test_picture_and_words_share_the_score() -> None:
