@@ -35,18 +35,20 @@ class BM25:
         having = np.bincount(self._weights.indices, minlength=len(self._columns))
         self._idf = np.array([fusion.idf(self._size, count) for count in having], dtype=np.float32)  # (words,)
 
-    def scores(self, queries: Sequence[str]) -> Scores:
-        """Score of every text for every query, `(queries, texts)`; 0 where they share no word."""
-        words = self._matrix([embed_query(query) or _NO_WORDS for query in queries])  # (queries, words)
-        scores: Scores = (words.multiply(self._idf).tocsr() @ self._weights.T).toarray()
-        return scores
+    def scores(self, queries: Sequence[str]) -> tuple[Scores, Scores]:
+        """Score of every text for every query, `(queries, texts)`, and each query's ideal score, `(queries,)`.
 
-    def ideal(self, queries: Sequence[str]) -> Scores:
-        """Score of a short text that holds every word of a query: `(queries,)`."""
+        The score is 0 where they share no word; the ideal is that of a short text that holds every word of the query.
+        """
+        asked = [embed_query(query) or _NO_WORDS for query in queries]
+        words = self._matrix(asked)  # (queries, words)
+        scores: Scores = (words.multiply(self._idf).tocsr() @ self._weights.T).toarray()
         unknown = fusion.idf(self._size, 0)
-        words = [(embed_query(query) or _NO_WORDS).indices for query in queries]
-        idf = [[self._idf[self._columns[word]] if word in self._columns else unknown for word in own] for own in words]
-        return np.array([fusion.WORD_SCORE * sum(own) for own in idf], dtype=np.float32)
+        idf = [
+            [self._idf[self._columns[word]] if word in self._columns else unknown for word in one.indices]
+            for one in asked
+        ]
+        return scores, np.array([fusion.WORD_SCORE * sum(own) for own in idf], dtype=np.float32)
 
     def _matrix(self, vectors: Sequence[SparseVector]) -> Any:
         """A row for each vector, without the words that no text has."""
@@ -68,7 +70,7 @@ def hybrid(semantic: Scores, lexical: Scores, ideal: Scores, queries: Sequence[s
     numbers that no item has.
 
     Args:
-        ideal: `(queries,)`, as `BM25.ideal` gives it.
+        ideal: `(queries,)`, the second of what `BM25.scores` gives.
         queries: they decide what words in common are worth.
     """
     codes = np.array([has_code(query) for query in queries])

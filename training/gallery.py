@@ -100,14 +100,14 @@ class EncodedGallery:
         both = self._both.has
         fused = np.where(both, self._both.scores(embedded), only)
         average = np.where(both & self._text.has, (text + image) / 2, only)
-        lexical = self._bm25.scores(queries)
+        lexical, ideal = self._bm25.scores(queries)
         scores = {
             "fused": fused,
             "text": text,
             "image": image,
             "average": average,
             "bm25": np.where(self.findable & (lexical > 0), lexical, -np.inf),  # without a word in common: no hit
-            "hybrid": hybrid(fused, lexical, self._bm25.ideal(queries), queries),
+            "hybrid": hybrid(fused, lexical, ideal, queries),
         }
         return {mode: scores[mode] for mode in self.modes}
 
