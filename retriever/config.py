@@ -9,8 +9,8 @@ class RetrieverConfig:
     """Shape of a `FusedRetriever`. Saved as `config.json` in the checkpoint folder.
 
     Raises:
-        ValueError: a size or count is none, `image_mean` or `image_std` are not three numbers, or fields do not go
-            together; the message names the field. The others are not looked at before a model is built.
+        ValueError: a count is below its minimum, `image_mean` or `image_std` are not three numbers, or fields
+            contradict each other; the message names the field. Other fields are checked only when the model is built.
     """
 
     vision_backbone: str  # any timm model whose `forward_features` gives a token sequence or a feature map

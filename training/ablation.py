@@ -72,12 +72,12 @@ class Row:
     args: Callable[[TrainArgs], dict[str, Any]] = lambda args: {}
 
     def changes(self, args: TrainArgs) -> bool:
-        """Whether this differs from a reference with these arguments: without a teacher nothing is taken away."""
+        """Whether this differs from a reference with these arguments: `no-teacher` does not if they name no teacher."""
         return self.loss is not itc or self.augmentation != Augmentation() or replace(args, **self.args(args)) != args
 
 
 def _if_frozen(args: TrainArgs, change: dict[str, Any]) -> dict[str, Any]:
-    """A tower that is trained sees all of a picture, and a new part of it at each step, whatever these say."""
+    """The change, or none with `--unfreeze`: a trained tower ignores `--views` and `--patches`."""
     return {} if args.unfreeze else change
 
 

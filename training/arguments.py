@@ -83,7 +83,7 @@ class TrainArgs:
 
 
 def count(text: str) -> int:
-    """A flag's value that says how many: 1 or more."""
+    """The value of a flag that is a count, at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
     return int(text)

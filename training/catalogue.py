@@ -189,7 +189,7 @@ def item_rows(path: Path, hold_out: float) -> Iterator[dict[str, Any]]:
 
 
 def learnable(rows: Iterable[dict[str, Any]], images: Path) -> Iterator[dict[str, Any]]:
-    """The rows without those that have neither a text nor a picture in this folder; says how many that were.
+    """The rows that have a text, or a picture in this folder; prints how many others there were.
 
     Raises:
         FormatError: two pictures in the folder carry the same id.

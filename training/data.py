@@ -62,7 +62,7 @@ class Augmentation:
 
 
 class Pair(NamedTuple):
-    """A query that finds an item, and the texts of which one stands beside the item then."""
+    """A query that finds an item, and the item's texts for this query: training draws one of them."""
 
     query: str
     captions: tuple[str, ...]  # none: it is to be found by its picture alone

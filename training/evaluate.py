@@ -80,7 +80,7 @@ def results_of(gallery: EncodedGallery, queries: Sequence[ValidQuery], ranks: Ra
 
 
 def query_digests(queries: Sequence[ValidQuery]) -> dict[str, str]:
-    """A digest of each query's words and answers, by its id: sets that are made again give ids anew."""
+    """A digest of each query's words and answers, by its id: a set that is made again numbers them anew."""
     return {query.query_id: _digest([query.query, sorted(query.items)]) for query in queries}
 
 
@@ -143,7 +143,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _check_weights(name: str, model: Retriever) -> None:
-    """Raises ValueError if weights are no numbers: attention may pass over them, and the figures would look sound."""
+    """Raises ValueError if weights are NaN or infinite: attention may hide them, and the figures would look sound."""
     if model.inference in ("onnx", "int8"):
         return  # in their graphs no weight can be looked at
     if broken := broken_weights(model.model.state_dict()):

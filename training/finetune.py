@@ -73,8 +73,8 @@ def build(args: TrainArgs) -> tuple[FusedRetriever, Processor]:
 
 
 def set_dropout(model: nn.Module, share: float) -> None:
-    """Of hidden states. transformers' attention has none of these modules, but a number from the configuration: it
-    stays, since every run that is on record had it.
+    """Set the dropout of hidden states. The attention's is a number in transformers' configuration, not a module: it
+    stays as it is, since every recorded run had it.
     """
     for module in model.modules():
         if isinstance(module, nn.Dropout):

@@ -23,7 +23,7 @@ class Answer:
 
 
 def key_of(*parts: Any) -> str:
-    """Equal for equal questions only: model, words, digest of the picture, number of the try."""
+    """A digest of a question: model, words, digest of the picture, and number of the try."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 

@@ -78,7 +78,7 @@ def own_texts(fields: dict[str, Any]) -> list[str]:
 
 
 def _english_fields(job: Job, fields: dict[str, Any]) -> dict[str, Any]:
-    """Title, description, category and attributes, translated and cleaned; what nothing is left of is left out."""
+    """Title, description, category and attributes, translated and cleaned, without those that cleaning leaves empty."""
 
     def text(value: Any) -> str:
         return clean_text(job.english(str(value).strip()[:1000])).text or ""

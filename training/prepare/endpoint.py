@@ -124,7 +124,7 @@ class Endpoint:
         ) from problem
 
     async def _turn(self) -> None:
-        """Wait as long as anybody was told to; meanwhile somebody else may be told to wait longer."""
+        """Wait until the latest time that the server named to any request, even one that it names meanwhile."""
         wait = self._resume_at - time.monotonic()
         while wait > 0:
             await asyncio.sleep(wait)
@@ -145,7 +145,7 @@ class Endpoint:
         return Answer(message.content or "", False, *tokens), True
 
     def _refusal(self, error: openai.APIStatusError) -> tuple[Answer, bool]:
-        """A request that is refused for its content stays refused; for another reason it may do later, at no cost."""
+        """A request that is refused for its content stays refused; for any other reason it can be asked again later."""
         said = f"{error.code or ''} {error.message}"
         because_of_content = any(word in said.lower() for word in _REFUSALS)
         if not because_of_content and not self.usage.requests:

@@ -11,7 +11,7 @@ _ROWS = 1024
 
 
 def families(likenesses: np.ndarray) -> np.ndarray:
-    """A number for each of `(N,)` 64-bit hashes, equal for those that a chain of near-identical ones joins: `(N,)`.
+    """Connected components of `(N,)` 64-bit hashes, near-identical ones being linked: the number of each, `(N,)`.
 
     Hashes within d bits are equal in at least one of d + 1 bands, so only those of one band are compared.
     """

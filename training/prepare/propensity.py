@@ -13,8 +13,10 @@ import numpy as np
 
 POSITIONS = 100  # places further down count as the last of these
 ROUNDS = 100
-_PRIOR_LOOKS = 5.0  # that every query and item is thought to have had, of which as many attracted as of all others
-_LOOKS = 100.0  # searches that every place is thought to have had, with the usual guess: a small log moves it little
+# Pseudo-counts: each pair starts with 5 virtual examinations at the mean attraction; each position with 100 at
+# θ = 1 / (position + 1).
+_PAIR_EXAMINATIONS = 5.0
+_POSITION_EXAMINATIONS = 100.0
 
 
 def estimate(
@@ -43,9 +45,13 @@ def estimate(
         # Of those that were not clicked: looked at though it did not attract; would have attracted, not looked at.
         looks = clicks + missed * looked * (1 - attracted) / neither
         attracts = clicks + missed * attracted * (1 - looked) / neither
-        theta = (np.bincount(places, looks, POSITIONS) + _LOOKS * guess) / (total + _LOOKS)
+        theta = (np.bincount(places, looks, POSITIONS) + _POSITION_EXAMINATIONS * guess) / (
+            total + _POSITION_EXAMINATIONS
+        )
         usual = attracts.sum() / max(1, shown.sum())
-        gamma = (np.bincount(pairs, attracts, count) + _PRIOR_LOOKS * usual) / (shown_of_pair + _PRIOR_LOOKS)
+        gamma = (np.bincount(pairs, attracts, count) + _PAIR_EXAMINATIONS * usual) / (
+            shown_of_pair + _PAIR_EXAMINATIONS
+        )
         theta = np.clip(theta, 1e-4, 1 - 1e-4)
     highest = theta[seen].max() if seen.any() else 1.0
     return theta / highest, np.minimum(1.0, gamma * highest)

@@ -37,7 +37,7 @@ def read(job: Job, source: str, limit: int | None = None) -> None:
 
 
 def _check_apart(source: Path, pictures: Path, *, searched: bool) -> None:
-    """`searched`: all that lies in the source, however deep, is of it."""
+    """Raises SourceError if one folder is in the other. `searched`: the source is read with its subfolders."""
     one, other = source.resolve(), pictures.resolve()
     if one.is_relative_to(other) or (searched and other.is_relative_to(one)):
         raise SourceError(

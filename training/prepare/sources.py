@@ -103,7 +103,7 @@ def records(source: str, limit: int | None = None) -> Iterator[Record]:
 
 
 def safe_id(value: Any) -> str:
-    """An id that is a file name: letters that are none are percent-encoded, each id in a way of its own.
+    """An id as a file name: characters that a file name cannot have are percent-encoded, so no two ids collide.
 
     Raises:
         ValueError: it is empty, neither a string nor a number, or too long.
@@ -223,7 +223,7 @@ def _table(source: str, limit: int | None) -> Iterator[Record]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any] | Broken]]:
-    """Columns that have no meaning of their own are attributes; a category is a path with > between its steps."""
+    """Columns of other names are attributes; a category is a path with > between its steps."""
     own = {"item_id", "id", "image_id", "image", "title", "description", "category", "query", "queries"}
     with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
         reader = csv.DictReader(file)
