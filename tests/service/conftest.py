@@ -14,6 +14,7 @@ from service import services
 from service.app import create_app
 from service.settings import Settings
 from tests.service import openapi
+from tests.service.helpers import MUGS, picture_file, post_item
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +71,13 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         return main([*arguments, "--quiet"])
 
     return run
+
+
+@pytest.fixture
+def mugs(client: TestClient) -> TestClient:
+    for n, product in enumerate(MUGS):
+        fields = {name: value for name, value in product.items() if name not in ("id", "brand")}
+        if brand := product.get("brand"):
+            fields["attributes"] = f'{{"brand": "{brand}", "line": "A{n % 2}"}}'
+        assert post_item(client, str(product["id"]), picture_file((60 * n, 0, 0)), **fields).status_code == 201
+    return client

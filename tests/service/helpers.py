@@ -6,6 +6,13 @@ from typing import Any
 from fastapi.testclient import TestClient
 from PIL import Image
 
+MUGS = [
+    {"id": "mug-1", "title": "Stoneware mug", "category": "Home > Kitchen", "price": 12, "brand": "Kiln"},
+    {"id": "mug-2", "title": "Enamel mug", "category": "Home > Kitchen", "price": 8, "brand": "Nord", "stock": 0},
+    {"id": "mug-3", "title": "Travel mug of steel", "category": "Outdoor", "price": 20, "brand": "Nord", "stock": 4},
+    {"id": "lamp", "title": "Desk lamp", "description": "A lamp, not a mug.", "category": "Home", "price": 40},
+]
+
 
 def picture_file(
     colour: Any = "red", size: tuple[int, int] = (60, 40), file_format: str = "PNG", mode: str = "RGB", **save: Any

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import io
 import json
 from typing import Any
 
@@ -19,24 +18,7 @@ from service.app import create_app
 from service.search_schemas import SearchRequest, SearchResponse
 from service.searcher import Searcher
 from service.settings import Settings
-from tests.service.helpers import picture_file, post_item
-
-SHOP = [
-    {"id": "mug-1", "title": "Stoneware mug", "category": "Home > Kitchen", "price": 12, "brand": "Kiln"},
-    {"id": "mug-2", "title": "Enamel mug", "category": "Home > Kitchen", "price": 8, "brand": "Nord", "stock": 0},
-    {"id": "mug-3", "title": "Travel mug of steel", "category": "Outdoor", "price": 20, "brand": "Nord", "stock": 4},
-    {"id": "lamp", "title": "Desk lamp", "description": "A lamp, not a mug.", "category": "Home", "price": 40},
-]
-
-
-@pytest.fixture
-def shop(client: TestClient) -> TestClient:
-    for n, product in enumerate(SHOP):
-        fields = {name: value for name, value in product.items() if name not in ("id", "brand")}
-        if brand := product.get("brand"):
-            fields["attributes"] = f'{{"brand": "{brand}", "line": "A{n % 2}"}}'
-        assert post_item(client, str(product["id"]), picture_file((60 * n, 0, 0)), **fields).status_code == 201
-    return client
+from tests.service.helpers import MUGS, picture_file, post_item
 
 
 def search(client: TestClient, query: str = "mug", **more: Any) -> Any:
@@ -49,15 +31,15 @@ def ids(answer: Any) -> list[str]:
     return [hit["id"] for hit in answer["hits"]]
 
 
-def test_filters_facets_and_totals_agree(shop: TestClient) -> None:
-    answer = search(shop, filter={"category": "Home", "price": {"lt": 30}}, facets=["brand", "price", "category"])
+def test_filters_facets_and_totals_agree(mugs: TestClient) -> None:
+    answer = search(mugs, filter={"category": "Home", "price": {"lt": 30}}, facets=["brand", "price", "category"])
     assert sorted(ids(answer)) == ["mug-1", "mug-2"]
     assert answer["total"] == 2
     assert answer["facets"]["brand"]["values"] == [{"value": "Kiln", "count": 1}, {"value": "Nord", "count": 1}]
     assert (answer["facets"]["price"]["min"], answer["facets"]["price"]["max"]) == (8, 12)
     assert answer["facets"]["category"]["values"][0] == {"value": "Home", "count": 2}
-    assert ids(search(shop, filter={"available": False})) == ["mug-2"]
-    assert sorted(ids(search(shop, filter={"updated_at": {"gte": "2026-01-01"}}))) == sorted(ids(search(shop)))
+    assert ids(search(mugs, filter={"available": False})) == ["mug-2"]
+    assert sorted(ids(search(mugs, filter={"updated_at": {"gte": "2026-01-01"}}))) == sorted(ids(search(mugs)))
 
 
 @pytest.mark.parametrize(
@@ -70,25 +52,19 @@ def test_dates_at_the_ends_of_the_calendar(client: TestClient, moment: str) -> N
 
 
 @pytest.mark.parametrize("offset", ["-5", "-1", "9" * 20, "1_0", " 3"])
-def test_a_forged_cursor_is_none(shop: TestClient, offset: str) -> None:
-    cursor = search(shop, limit=1)["next_cursor"]
+def test_a_forged_cursor_is_none(mugs: TestClient, offset: str) -> None:
+    cursor = search(mugs, limit=1)["next_cursor"]
     _, mark = base64.urlsafe_b64decode(cursor + "==").decode().split(":")
     forged = base64.urlsafe_b64encode(f"{offset}:{mark}".encode()).decode().rstrip("=")
-    answer = shop.post("/search", json={"query": "mug", "limit": 1, "cursor": forged})
+    answer = mugs.post("/search", json={"query": "mug", "limit": 1, "cursor": forged})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
 
 
-def test_what_is_not_wanted_leaves_the_others_when_they_are_sorted(shop: TestClient) -> None:
+def test_what_is_not_wanted_leaves_the_others_when_they_are_sorted(mugs: TestClient) -> None:
     """Their likeness may be less than nothing then."""
-    found = ids(search(shop, "mug -lamp -red -blue"))
+    found = ids(search(mugs, "mug -lamp -red -blue"))
     assert len(found) == 3
-    assert sorted(ids(search(shop, "mug -lamp -red -blue", sort=[{"field": "price"}]))) == sorted(found)
-
-
-def test_words_beside_a_picture_may_be_unwanted(shop: TestClient) -> None:
-    picture = {"image": ("a.png", picture_file((0, 0, 0)))}
-    hits = shop.post("/search/image", files=picture, data={"query": "mug -steel"}).json()["hits"]
-    assert sorted(hit["id"] for hit in hits) == ["lamp", "mug-1", "mug-2"]
+    assert sorted(ids(search(mugs, "mug -lamp -red -blue", sort=[{"field": "price"}]))) == sorted(found)
 
 
 def test_keywords_are_sorted_as_in_a_dictionary_and_numbers_group_as_they_were_given(client: TestClient) -> None:
@@ -108,28 +84,12 @@ def test_sizes_of_numbers_and_letters_are_all_in_order(client: TestClient) -> No
     assert ids(order) == ["38", "40", "42", "L", "M", "none"]
 
 
-def test_a_number_that_no_item_has_decides_nothing(shop: TestClient) -> None:
-    hit = search(shop, "mug under 20000", explain=True)["hits"][0]
+def test_a_number_that_no_item_has_decides_nothing(mugs: TestClient) -> None:
+    hit = search(mugs, "mug under 20000", explain=True)["hits"][0]
     assert hit["explanation"]["lexical_weight"] == LEXICAL_WEIGHT
-    assert post_item(shop, "sku", title="Mug", attributes='{"article": "20000"}').status_code == 201
-    hit = search(shop, "mug 20000", explain=True)["hits"][0]
+    assert post_item(mugs, "sku", title="Mug", attributes='{"article": "20000"}').status_code == 201
+    hit = search(mugs, "mug 20000", explain=True)["hits"][0]
     assert (hit["id"], hit["explanation"]["lexical_weight"]) == ("sku", CODE_WEIGHT)
-
-
-def test_misspelt_words_beside_a_picture_are_corrected(shop: TestClient) -> None:
-    picture = {"image": ("a.png", picture_file((0, 0, 0)))}
-    answer = shop.post("/search/image", files=picture, data={"query": "stonewear mug"}).json()
-    assert answer["corrected_query"] == "stoneware mug"
-    assert shop.post("/search/image", files=picture, data={"query": "mug"}).json()["corrected_query"] is None
-
-
-def test_this_is_what_the_picture_shows(shop: TestClient) -> None:
-    picture = {"image": ("a.png", picture_file((0, 0, 0)))}
-    said, plain = (
-        shop.post("/search/image", files=picture, data={"query": q}).json() for q in ("same in red", "in red")
-    )
-    assert said["corrected_query"] is None
-    assert [(hit["id"], hit["score"]) for hit in said["hits"]] == [(hit["id"], hit["score"]) for hit in plain["hits"]]
 
 
 def test_without_a_query_a_category_is_listed(client: TestClient) -> None:
@@ -204,17 +164,17 @@ def test_a_mistyped_field_is_answered_with_those_like_it(client: TestClient) -> 
         ({"sort": [{"field": "brand"}]}, "wrong_type", "numbers or dates"),
     ],
 )
-def test_what_needs_a_query_says_so(shop: TestClient, body: dict[str, Any], code: str, said: str) -> None:
-    answer = shop.post("/search", json=body)
+def test_what_needs_a_query_says_so(mugs: TestClient, body: dict[str, Any], code: str, said: str) -> None:
+    answer = mugs.post("/search", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert said in answer.json()["detail"]
 
 
-def test_what_a_storefront_always_sends_does_nothing_without_a_query(shop: TestClient) -> None:
+def test_what_a_storefront_always_sends_does_nothing_without_a_query(mugs: TestClient) -> None:
     always = {"explain": True, "highlight": True, "min_score": 0.3, "relevance_floor": 0.9}
-    plain = search(shop, "")
+    plain = search(mugs, "")
     for query in ("", None):
-        answer = shop.post("/search", json={"query": query, **always})
+        answer = mugs.post("/search", json={"query": query, **always})
         assert answer.status_code == 200, answer.text
         assert answer.json()["hits"] == plain["hits"]
 
@@ -223,47 +183,31 @@ def test_what_a_storefront_always_sends_does_nothing_without_a_query(shop: TestC
     "more", [{}, {"mode": "lexical"}, {"sort": [{"field": "price"}]}, {"group_by": "brand"}, {"min_score": 0.1}]
 )
 @pytest.mark.parametrize("query", ["", "mug", "mug -steel"])
-def test_facets_and_the_total_alone(shop: TestClient, query: str, more: dict[str, Any]) -> None:
-    whole = search(shop, query, facets=["brand"], **more)
-    alone = search(shop, query, facets=["brand"], limit=0, **more)
+def test_facets_and_the_total_alone(mugs: TestClient, query: str, more: dict[str, Any]) -> None:
+    whole = search(mugs, query, facets=["brand"], **more)
+    alone = search(mugs, query, facets=["brand"], limit=0, **more)
     assert (alone["hits"], alone["next_cursor"]) == ([], None)
     assert (alone["total"], alone["facets"]) == (whole["total"], whole["facets"])
 
 
-def test_without_hits_nothing_is_encoded(shop: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = shop.app.state.services.encoder  # type: ignore[attr-defined]
+def test_without_hits_nothing_is_encoded(mugs: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = mugs.app.state.services.encoder  # type: ignore[attr-defined]
     monkeypatch.setattr(encoder, "encode_query", None)
-    assert search(shop, "red mug", limit=0)["total"] == 4
-
-
-def test_similar_items_of_other_styles(client: TestClient) -> None:
-    for n in range(6):
-        post_item(client, f"mug-{n}", title="mug", attributes=json.dumps({"Style": f"S{n // 2}"}))
-    post_item(client, "plain", title="mug")
-    answer = client.get("/items/mug-0/similar?group_by=style").json()
-    assert sorted(hit["group"]["value"] for hit in answer["hits"] if hit["group"]) == ["S1", "S2"]
-    assert len(answer["hits"]) == 3
-    assert len(client.get("/items/plain/similar?group_by=style").json()["hits"]) == 3
-    client.patch("/items/plain", json={"category": "Kitchen > Mugs"})
-    client.patch("/items/mug-4", json={"category": "Kitchen > Cups"})
-    others = client.get("/items/plain/similar?group_by=category").json()["hits"]
-    assert {hit["id"] for hit in others} == {f"mug-{n}" for n in range(6) if n != 4}, "its own group is the shop's top"
-    refused = client.get("/items/mug-0/similar?group_by=nope").json()
-    assert (refused["code"], refused["errors"][0]["field"]) == ("unknown_field", "query.group_by")
+    assert search(mugs, "red mug", limit=0)["total"] == 4
 
 
 @pytest.mark.parametrize("asked", [{"sort": [{"field": "line"}]}, {"group_by": "line"}, {"filter": {"line": "A1"}}])
-def test_whatever_names_a_field_that_another_instance_brought_finds_it(shop: TestClient, asked: Any) -> None:
-    index = shop.app.state.services.index  # type: ignore[attr-defined]
+def test_whatever_names_a_field_that_another_instance_brought_finds_it(mugs: TestClient, asked: Any) -> None:
+    index = mugs.app.state.services.index  # type: ignore[attr-defined]
     del index._fields._known["line"]
-    assert search(shop, **asked)["hits"]
+    assert search(mugs, **asked)["hits"]
     del index._fields._known["line"]
-    assert shop.get("/items/mug-1/similar?group_by=line").status_code == 200
+    assert mugs.get("/items/mug-1/similar?group_by=line").status_code == 200
 
 
-def test_dates_come_back_as_dates(shop: TestClient) -> None:
-    item = shop.get("/items/lamp").json()
-    assert search(shop, facets=["created_at"])["facets"]["created_at"]["max"][:19] == item["created_at"][:19]
+def test_dates_come_back_as_dates(mugs: TestClient) -> None:
+    item = mugs.get("/items/lamp").json()
+    assert search(mugs, facets=["created_at"])["facets"]["created_at"]["max"][:19] == item["created_at"][:19]
 
 
 @pytest.mark.parametrize(
@@ -278,86 +222,76 @@ def test_dates_come_back_as_dates(shop: TestClient) -> None:
         ({"cursor": "nope"}, "invalid_cursor", "body.cursor"),
     ],
 )
-def test_what_cannot_be_says_where(shop: TestClient, body: Any, code: str, field: str) -> None:
-    answer = shop.post("/search", json={"query": "mug", **body})
+def test_what_cannot_be_says_where(mugs: TestClient, body: Any, code: str, field: str) -> None:
+    answer = mugs.post("/search", json={"query": "mug", **body})
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert answer.json()["errors"][0]["field"] == field
-    many = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "mug", **body}]}).json()
+    many = mugs.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "mug", **body}]}).json()
     place = field.removeprefix("body.")
     assert (many["code"], many["errors"][0]["field"]) == (code, f"body.searches.1.{place}")
     assert many["detail"].startswith(f"searches.1.{place} ")
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "lexical"])
-def test_sorting_by_price_leaves_out_what_is_not_relevant(shop: TestClient, mode: str) -> None:
-    hits = search(shop, mode=mode, explain=True)["hits"]
+def test_sorting_by_price_leaves_out_what_is_not_relevant(mugs: TestClient, mode: str) -> None:
+    hits = search(mugs, mode=mode, explain=True)["hits"]
     # Words in common lift a hit, and do not push out others that are like what is looked for.
     best = max(hit["score"] if mode == "lexical" else hit["explanation"]["semantic"] for hit in hits)
     middle = sorted(hit["score"] for hit in hits)[len(hits) // 2]
     scale = max(best, 0.2)
     floor = min(1.0, 1 - (best - middle) / scale) - 1e-6
     relevant = [hit["id"] for hit in hits if hit["score"] >= best - (1 - floor) * scale]
-    price = {str(product["id"]): product["price"] for product in SHOP}
-    answer = search(shop, mode=mode, sort=[{"field": "price", "order": "desc"}], relevance_floor=floor)
+    price = {str(product["id"]): product["price"] for product in MUGS}
+    answer = search(mugs, mode=mode, sort=[{"field": "price", "order": "desc"}], relevance_floor=floor)
     assert ids(answer) == sorted(relevant, key=lambda one: -price[one])
     assert answer["total"] == len(relevant)
     # What a shopper ticks is counted among what is shown.
-    counted = search(shop, mode=mode, sort=[{"field": "price"}], relevance_floor=floor, facets=["id"], limit=1)[
+    counted = search(mugs, mode=mode, sort=[{"field": "price"}], relevance_floor=floor, facets=["id"], limit=1)[
         "facets"
     ]
     assert sorted(one["value"] for one in counted["id"]["values"]) == sorted(relevant)
-    assert mode != "semantic" or len(relevant) < len(SHOP)
+    assert mode != "semantic" or len(relevant) < len(MUGS)
 
 
-def test_cursors_page_through_one_search(shop: TestClient) -> None:
-    everything, found, cursor = ids(search(shop)), [], None
+def test_cursors_page_through_one_search(mugs: TestClient) -> None:
+    everything, found, cursor = ids(search(mugs)), [], None
     while True:
-        answer = search(shop, limit=3, **({"cursor": cursor} if cursor else {}))
+        answer = search(mugs, limit=3, **({"cursor": cursor} if cursor else {}))
         found += ids(answer)
         cursor = answer["next_cursor"]
         if cursor is None:
             break
-        refused = shop.post("/search", json={"query": "lamp", "cursor": cursor})
+        refused = mugs.post("/search", json={"query": "lamp", "cursor": cursor})
         assert refused.json()["code"] == "invalid_cursor", "a cursor belongs to its search"
         for other in ({"mode": "semantic"}, {"correct": False}):
-            refused = shop.post("/search", json={"query": "mug", "cursor": cursor, **other})
+            refused = mugs.post("/search", json={"query": "mug", "cursor": cursor, **other})
             assert refused.json()["code"] == "invalid_cursor"
     assert found == everything
 
 
-def test_a_cursor_belongs_to_its_picture(shop: TestClient) -> None:
-    def page(colour: str, **form: str) -> Any:
-        return shop.post("/search/image", files={"image": picture_file(colour)}, data={"limit": "1", **form}).json()
-
-    cursor = page("red", query="mug")["next_cursor"]
-    assert len(page("red", query="mug", cursor=cursor)["hits"]) == 1
-    assert page("blue", query="mug", cursor=cursor)["code"] == "invalid_cursor"
-    assert page("red", query="mug", words="0.1", cursor=cursor)["code"] == "invalid_cursor"
-
-
-def test_modes(shop: TestClient) -> None:
-    assert sorted(ids(search(shop, "steel", mode="lexical"))) == ["mug-3"]
-    assert search(shop, "steel", mode="lexical")["total"] == 1
-    semantic = search(shop, "steel", mode="semantic", explain=True)
+def test_modes(mugs: TestClient) -> None:
+    assert sorted(ids(search(mugs, "steel", mode="lexical"))) == ["mug-3"]
+    assert search(mugs, "steel", mode="lexical")["total"] == 1
+    semantic = search(mugs, "steel", mode="semantic", explain=True)
     assert [hit["explanation"]["lexical_weight"] for hit in semantic["hits"]] == [0] * 4
-    assert search(shop, "steel")["hits"][0]["id"] == "mug-3"
+    assert search(mugs, "steel")["hits"][0]["id"] == "mug-3"
 
 
-def test_words_that_must_not_be_there(shop: TestClient) -> None:
-    assert sorted(ids(search(shop, "mug -steel -lamp"))) == ["mug-1", "mug-2"]
-    assert sorted(ids(search(shop, "mug", exclude=["steel", "lamp"]))) == ["mug-1", "mug-2"]
-    assert ids(search(shop, '"travel mug"')) == ["mug-3"]
-    assert sorted(ids(search(shop, 'mug -"travel mug"'))) == ["lamp", "mug-1", "mug-2"]
+def test_words_that_must_not_be_there(mugs: TestClient) -> None:
+    assert sorted(ids(search(mugs, "mug -steel -lamp"))) == ["mug-1", "mug-2"]
+    assert sorted(ids(search(mugs, "mug", exclude=["steel", "lamp"]))) == ["mug-1", "mug-2"]
+    assert ids(search(mugs, '"travel mug"')) == ["mug-3"]
+    assert sorted(ids(search(mugs, 'mug -"travel mug"'))) == ["lamp", "mug-1", "mug-2"]
 
 
-def test_misspelt_words_are_corrected_and_the_answer_says_so(shop: TestClient) -> None:
-    answer = search(shop, "stonware mug")
+def test_misspelt_words_are_corrected_and_the_answer_says_so(mugs: TestClient) -> None:
+    answer = search(mugs, "stonware mug")
     assert (answer["corrected_query"], ids(answer)[0]) == ("stoneware mug", "mug-1")
-    assert search(shop, "stonware mug", correct=False)["corrected_query"] is None
+    assert search(mugs, "stonware mug", correct=False)["corrected_query"] is None
 
 
-def test_groups(shop: TestClient) -> None:
-    answer = search(shop, filter={"brand": ["Kiln", "Nord"]}, group_by="line")
+def test_groups(mugs: TestClient) -> None:
+    answer = search(mugs, filter={"brand": ["Kiln", "Nord"]}, group_by="line")
     groups = {hit["group"]["value"]: hit["group"]["count"] for hit in answer["hits"]}
     assert (groups, answer["total"]) == ({"A0": 2, "A1": 1}, 2)
 
@@ -373,48 +307,6 @@ def test_why(client: TestClient, tiny_retriever: Retriever) -> None:
     scores = maxsim(torch.from_numpy(question), torch.from_numpy(items))[0]
     assert why["picture"] == int(scores.argmax())
     assert hit["highlights"] == {"title": "<mark>Blue</mark> <mark>mugs</mark>", "description": ""}
-
-
-def test_the_same_picture_is_found_first(shop: TestClient) -> None:
-    for n, product in enumerate(SHOP):
-        post_item(shop, str(product["id"]), picture_file((80 * n, 255 - 60 * n, 40)))  # no text: the picture is all
-    answer = shop.post("/search/image", files={"image": picture_file((80, 195, 40))})
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["hits"][0]["id"] == "mug-2"
-    assert answer.json()["hits"][0]["score"] == pytest.approx(1, abs=0.02)
-
-
-def test_a_picture_with_words_and_options(shop: TestClient) -> None:
-    parts = {
-        "image": ("x.png", picture_file()),
-        "query": (None, "steel"),
-        "filter": (None, '{"price": {"lt": 30}}'),
-        "facets": (None, '["brand"]'),
-        "sort": (None, '[{"field": "price"}]'),
-        "relevance_floor": (None, "0"),
-        "limit": (None, "2"),
-    }
-    answer = shop.post("/search/image", files=parts)
-    assert answer.status_code == 200, answer.text
-    assert ids(answer.json()) == ["mug-2", "mug-1"]
-    assert answer.json()["facets"]["brand"]["values"]
-    assert answer.json()["took_ms"]["encode"] > 0
-    assert shop.post("/search/image", files=parts).json()["took_ms"]["encode"] == 0, "the same words again"
-
-
-def test_why_a_picture_found_it(client: TestClient) -> None:
-    post_item(client, "two", picture_file("red"), picture_file("blue"), title="Steel mug")
-    for colour, place in (("red", 0), ("blue", 1)):
-        parts: dict[str, Any] = {"image": ("x.png", picture_file(colour)), "explain": (None, "true")}
-        (hit,) = client.post("/search/image", files=parts).json()["hits"]
-        assert hit["explanation"]["picture"] == place
-        assert hit["explanation"]["words"] == []
-        assert hit["score"] == pytest.approx(hit["explanation"]["semantic"])
-        (hit,) = client.post("/search/image", files={**parts, "query": (None, "mugs")}).json()["hits"]
-        why = hit["explanation"]
-        assert why["words"] == ["mugs"]
-        assert hit["score"] == pytest.approx(why["semantic"] + why["lexical_weight"] * why["lexical"])
-    assert client.post("/search/image", files={"image": picture_file()}).json()["hits"][0]["explanation"] is None
 
 
 def test_a_request_says_how_many_values_a_facet_has(client: TestClient) -> None:
@@ -437,115 +329,20 @@ def test_a_request_says_how_many_values_a_facet_has(client: TestClient) -> None:
         assert client.get("/items", params={"facets": "maker", "facet_size": size}).status_code == 422
 
 
-@pytest.mark.parametrize(
-    ("files", "code"),
-    [
-        ({"image": ("x.png", b"not a picture")}, "invalid_image"),
-        ({"query": (None, "no picture")}, "validation_failed"),
-        ({"image_url": (None, "https://shop.example/mug.jpg")}, "image_urls_off"),
-        (
-            {"image": ("x.png", picture_file()), "image_url": (None, "https://shop.example/mug.jpg")},
-            "validation_failed",
-        ),
-        ({"image": ("x.png", picture_file()), "filter": (None, "{")}, "validation_failed"),
-        ({"image": ("x.png", picture_file()), "words": (None, "2")}, "validation_failed"),
-    ],
-)
-def test_a_refused_picture_search(shop: TestClient, files: Any, code: str) -> None:
-    answer = shop.post("/search/image", files=files)
-    assert (answer.status_code, answer.json()["code"]) == (422, code)
-
-
-@pytest.mark.parametrize("name", ["filter", "facets", "sort"])
-def test_options_beside_a_picture_that_are_nested_too_deep(shop: TestClient, name: str) -> None:
-    answer = shop.post("/search/image", files={"image": picture_file()}, data={name: "[" * 3000 + "]" * 3000})
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, f"body.{name}")
-
-
-def test_similar_items(shop: TestClient) -> None:
-    post_item(shop, "twin", picture_file((0, 0, 0)), title="Stoneware mug", category="Home > Kitchen", price=12)
-    answer = shop.get("/items/mug-1/similar?limit=3").json()
-    assert len(answer["hits"]) == 3
-    assert "mug-1" not in ids(answer)
-    assert answer["total"] == 4
-    cheap = shop.get("/items/mug-1/similar", params={"filter": '{"price": {"lt": 15}}'}).json()
-    assert sorted(ids(cheap)) == ["mug-2", "twin"]
-    assert shop.get("/items/mug-1/similar", params={"filter": '{"nope": 1}'}).json()["code"] == "unknown_field"
-    assert shop.get("/items/nobody/similar").json()["code"] == "item_not_found"
-
-
-def test_recommendations_are_like_all_that_was_looked_at(client: TestClient) -> None:
-    """Two red and two blue ones: who saw a red and a blue one gets the other two before what is like neither."""
-    for colour in ("red", "blue", "white"):
-        for n in range(2):
-            post_item(client, f"{colour}-{n}", picture_file(colour), attributes=f'{{"style": "{colour}"}}')
-
-    def recommended(*items: str, **more: Any) -> list[str]:
-        answer = client.post("/recommend", json={"items": items, **more})
-        assert answer.status_code == 200, answer.text
-        return ids(answer.json())
-
-    assert set(recommended("red-0", "blue-0")[:2]) == {"red-1", "blue-1"}
-    assert recommended("red-0")[0] == recommended("red-0", "red-0", "gone")[0] == "red-1"
-    assert recommended("red-0") == ids(client.get("/items/red-0/similar").json())
-    assert set(recommended("red-0", "blue-0", filter={"style": "white"})) == {"white-0", "white-1"}
-    assert [one[:-2] for one in recommended("red-0", "blue-0", group_by="style")] == ["white"]
-    whole, page = recommended("red-0", "blue-0"), {"items": ["red-0", "blue-0"], "limit": 3}
-    first = client.post("/recommend", json=page).json()
-    second = client.post("/recommend", json=page | {"cursor": first["next_cursor"]}).json()
-    assert (ids(first) + ids(second), second["next_cursor"]) == (whole, None)
-    other = client.post("/recommend", json=page | {"items": ["red-0"], "cursor": first["next_cursor"]})
-    assert other.json()["code"] == "invalid_cursor"
-
-
-@pytest.mark.parametrize(
-    ("asked", "status", "code"),
-    [
-        ({"items": ["gone", "nobody"]}, 404, "item_not_found"),
-        ({"items": []}, 422, "validation_failed"),
-        ({"items": ["mug-1"] * 21}, 422, "validation_failed"),
-        ({"items": ["mug-1"], "query": "red"}, 422, "validation_failed"),
-        ({"items": ["mug-1"], "limit": "8"}, 422, "validation_failed"),
-        ({"items": ["mug-1"], "group_by": "nope"}, 422, "unknown_field"),
-    ],
-)
-def test_recommendations_that_cannot_be(shop: TestClient, asked: dict[str, Any], status: int, code: str) -> None:
-    answer = shop.post("/recommend", json=asked)
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
-    if code == "unknown_field":
-        assert answer.json()["errors"][0]["field"] == "body.group_by"
-
-
-def test_similar_items_page_by_page(shop: TestClient) -> None:
-    everything, found, cursor = ids(shop.get("/items/mug-1/similar").json()), [], None
-    while not found or cursor:
-        answer = shop.get("/items/mug-1/similar", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
-        found, cursor = found + ids(answer), answer["next_cursor"]
-        for path, more in (("mug-2", {}), ("mug-1", {"filter": '{"price": 8}'})):
-            other = shop.get(f"/items/{path}/similar", params={"cursor": cursor, **more}) if cursor else None
-            assert other is None or other.json()["code"] == "invalid_cursor"
-    assert found == everything
-    both = shop.get("/items/mug-1/similar?cursor=a&offset=2")
-    assert (both.status_code, both.json()["errors"][0]) == (
-        422,
-        {"field": "query", "message": "send cursor or offset, not both"},
-    )
-
-
-def test_many_searches_at_once(shop: TestClient) -> None:
-    single = [ids(search(shop, query)) for query in ("mug", "lamp")]
-    answer = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "lamp"}]})
+def test_many_searches_at_once(mugs: TestClient) -> None:
+    single = [ids(search(mugs, query)) for query in ("mug", "lamp")]
+    answer = mugs.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "lamp"}]})
     assert [ids(result) for result in answer.json()["results"]] == single
-    assert shop.post("/search/batch", json={"searches": []}).status_code == 422
+    assert mugs.post("/search/batch", json={"searches": []}).status_code == 422
     for wrong, place in (({"limit": -1}, "limit"), ({"filter": {"nope": 1}}, "filter.nope")):
-        refused = shop.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "a", **wrong}]})
+        refused = mugs.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "a", **wrong}]})
         assert refused.json()["errors"][0]["field"] == f"body.searches.1.{place}"
-    refused = shop.post("/search/batch", json={"searches": [{}, {"facets": ["nope"]}]})
+    refused = mugs.post("/search/batch", json={"searches": [{}, {"facets": ["nope"]}]})
     assert refused.json()["errors"][0]["field"] == "body.searches.1.facets"
     assert refused.json()["detail"].startswith("searches.1.facets names 'nope'")
 
 
-def test_a_refused_batch_ends_its_other_searches(shop: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_batch_ends_its_other_searches(mugs: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     search, ended = Searcher.search, []
 
     async def search_or_wait(self: Searcher, request: SearchRequest, place: str) -> SearchResponse:
@@ -558,21 +355,21 @@ def test_a_refused_batch_ends_its_other_searches(shop: TestClient, monkeypatch: 
 
     monkeypatch.setattr(Searcher, "search", search_or_wait)
     searches = [{"query": "lamp"}, {"query": "mug", "filter": {"nope": 1}}, {"query": "lamp"}]
-    assert shop.post("/search/batch", json={"searches": searches}).status_code == 422
-    assert shop.get("/health/live").status_code == 200  # by then they have heard of it
+    assert mugs.post("/search/batch", json={"searches": searches}).status_code == 422
+    assert mugs.get("/health/live").status_code == 200  # by then they have heard of it
     assert ended == ["body.searches.0", "body.searches.2"]
 
 
-def test_suggestions_follow_the_catalogue(shop: TestClient) -> None:
+def test_suggestions_follow_the_catalogue(mugs: TestClient) -> None:
     def suggested(typed: str) -> list[str]:
-        answer = shop.get("/suggest", params={"q": typed})
+        answer = mugs.get("/suggest", params={"q": typed})
         assert answer.status_code == 200, answer.text
         return [one["text"] for one in answer.json()["suggestions"]]
 
     assert suggested("stone") == ["Stoneware mug"]
     assert suggested("stnoe") == ["Stoneware mug"]
     assert "Nord" in suggested("no")
-    shop.delete("/items/mug-1")
+    mugs.delete("/items/mug-1")
     assert suggested("stone") == []
 
 
@@ -601,10 +398,3 @@ def test_suggestions_are_there_after_a_restart(settings: Settings) -> None:
             if found := client.get("/suggest", params={"q": "stone"}).json()["suggestions"]:
                 break
         assert found
-
-
-def test_one_file_is_read_once(shop: TestClient) -> None:
-    """A picture given to search with is not kept."""
-    before = shop.get("/items").json()["total"]
-    shop.post("/search/image", files={"image": ("x.png", io.BytesIO(picture_file()))})
-    assert shop.get("/items").json()["total"] == before
