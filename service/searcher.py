@@ -28,7 +28,7 @@ from service.lexicon import Lexicon
 from service.metrics import Metrics
 from service.page_options import PageOptions, boosts_of, page_options
 from service.payload import filterable, lexical_text
-from service.problems import Problem, filter_errors_in
+from service.problems import Problem, filter_errors_in, refused_field
 from service.query import ParsedQuery
 from service.query import parse as parse_query
 from service.rules import RuleBook, Rules
@@ -85,10 +85,8 @@ class Searcher:
         """
         begun = _Begun()
         if request.rerank and not self._encoder.retriever.config.matching:
-            detail = (
-                "The model was not trained to match (training.finetune --itm), so it cannot re-rank: leave rerank out."
-            )
-            raise Problem(422, "cannot_rerank", detail)
+            message = "needs a model that was trained to match (training.finetune --itm): leave it out"
+            raise refused_field(place, "rerank", "cannot_rerank", message)
         parsed = self._parsed(request.query, request.exclude)
         if not parsed.text:
             return await self._answer(request, replace(EVERYTHING, condition=parsed.condition()), begun, place)

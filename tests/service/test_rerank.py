@@ -133,6 +133,8 @@ def test_a_model_that_was_not_trained_to_match_refuses(client: TestClient) -> No
     answer = client.post("/search", json={"query": "mug", "rerank": 3})
     assert (answer.status_code, answer.json()["code"]) == (422, "cannot_rerank")
     assert "--itm" in answer.json()["detail"]
+    batch = client.post("/search/batch", json={"searches": [{"query": "mug"}, {"query": "mug", "rerank": 3}]})
+    assert batch.json()["errors"][0]["field"] == "body.searches.1.rerank"
 
 
 @pytest.mark.parametrize("more", [{"rerank": 3, "sort": [{"field": "price"}]}, {"rerank": 101}, {"rerank": "3"}])
