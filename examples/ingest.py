@@ -113,7 +113,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m examples.ingest", description="Send products to a running product-search service."
     )
     parser.add_argument(
-        "source", type=Path, help="a JSONL, CSV or TSV file of products (docs/own_catalogue.md, 5), or a folder of pictures"
+        "source", type=Path, help="products as JSONL, CSV or TSV (docs/own_catalogue.md, 5), or a folder of pictures"
     )
     parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
     parser.add_argument(
