@@ -52,6 +52,8 @@ def json_list(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield where, _object(record, where)
         except ijson.JSONError as error:
             raise FormatError(f"{path}, record {number + 1}: not JSON ({_said(error)})") from error
+        except UnicodeDecodeError as error:  # a second half; of a first, without the other, the parser makes a "?"
+            raise FormatError(f"{path}, record {number + 1}: a text holds half of a character (a surrogate)") from error
     if not number:
         raise FormatError(f"{path}: the list is empty")
 

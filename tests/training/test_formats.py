@@ -68,12 +68,7 @@ def test_a_train_list_is_not_read_ahead_of_its_use(tmp_path: Path) -> None:
         (json.dumps([{**TRAIN, "text_input": ["a", " "]}]), "none of them empty"),
         (json.dumps([{**TRAIN, "query_text": "  "}]), "record 1: query_text is empty"),
         (json.dumps([{**TRAIN, "image_id": True}]), "image_id must be a string, not a boolean"),
-        (
-            json.dumps([TRAIN, {**TRAIN, "query_text": "mug \ud800"}]),
-            "line 1: query_text holds '.ud800', half of a char",
-        ),
-        (json.dumps([{**TRAIN, "image_id": "\udfff"}]), "image_id holds '.udfff'"),
-        (json.dumps([{**TRAIN, "text_input": ["mug", "\ud800"]}]), "text_input holds '.ud800'"),
+        (json.dumps([TRAIN, {**TRAIN, "image_id": "\udfff"}]), "record 2: a text holds half of a character"),
         (json.dumps([{"query_id": 1}]), r"text_input is missing \(found query_id\)"),
     ],
 )
