@@ -1,9 +1,8 @@
 """The main job once, on real input, as a newcomer would do it: `python -m tests.smoke` (or `make smoke`).
 
 Serves the demonstration catalogue with the shipped model, searches it for colours that only the pictures show, posts a
-product, kills the service with SIGKILL and finds the product after a restart; then trains for a few steps on pairs
-written from that catalogue and evaluates what came out. Exits with an error at the first thing that is not as it
-should be.
+product, kills the service with SIGKILL and finds the product after a restart. Beside that it trains for a few steps on
+pairs written from that catalogue and evaluates what came out. Exits with an error if anything is not as it should be.
 """
 
 import json
@@ -11,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -85,13 +86,17 @@ def python(arguments: list[object]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
+def timed(job: Callable[[Path], None], folder: Path) -> None:
+    print(job.__name__.replace("_", " "), flush=True)
+    started = time.monotonic()
+    job(folder)
+    print(f"  {job.__name__.replace('_', ' ')}: done in {time.monotonic() - started:.0f} s", flush=True)
+
+
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for job in (serve_and_search, train_and_evaluate):
-            print(job.__name__.replace("_", " "), flush=True)
-            started = time.monotonic()
-            job(Path(folder))
-            print(f"  done in {time.monotonic() - started:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as side_by_side:
+        for ended in [side_by_side.submit(timed, job, Path(folder)) for job in (serve_and_search, train_and_evaluate)]:
+            ended.result()
 
 
 if __name__ == "__main__":
