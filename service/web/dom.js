@@ -58,14 +58,27 @@ export function toast(text, { trouble = false } = {}) {
 // Whether it is files that are dragged, and not text.
 export const carriesFiles = (event) => event.dataTransfer?.types.includes("Files") ?? false;
 
-// A dialog closes by its own buttons and by Escape, and, unless it holds somebody's work, by a click `beside` it; focus
-// returns to where it was.
+// Closes a dialog; focus returns to where it was. Chromium returns it to a box without the caret, and drops what is typed
+// until it is focused once more: at once, since a "close" event may come after the first letter.
+export function shut(dialog) {
+  dialog.close();
+  const { activeElement } = document;
+  activeElement.blur();
+  activeElement.focus({ preventScroll: true });
+}
+
+// A dialog closes by its own buttons and by Escape, and, unless it holds somebody's work, by a click `beside` it.
 export function closable(dialog, { beside = true } = {}) {
-  for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+  for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => shut(dialog));
+  dialog.addEventListener("cancel", (event) => {
+    if (event.target !== dialog) return; // a choice of files within it was cancelled
+    event.preventDefault();
+    shut(dialog);
+  });
   if (!beside) return;
   let pressed; // what a click began on: text may be selected from inside to outside
   dialog.addEventListener("pointerdown", (event) => (pressed = event.target));
   dialog.addEventListener("click", (event) => {
-    if (event.target === dialog && pressed === dialog) dialog.close();
+    if (event.target === dialog && pressed === dialog) shut(dialog);
   });
 }

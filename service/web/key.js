@@ -1,6 +1,6 @@
 // The API keys of a service that asks for them, one for each scope. They are kept for this tab alone, and forgotten with it.
 
-import { $, closable } from "./dom.js";
+import { $, closable, shut } from "./dom.js";
 
 const PURPOSES = { search: "To search and to see products", ingest: "To save and to delete products" }; // of the scopes
 const REASONS = { key_unknown: "The key that was given is not, or no longer, known.", wrong_scope: "The key that was given before is not for that." };
@@ -42,14 +42,10 @@ export function askForKey(scope, refused) {
       }
       sessionStorage.setItem(keptAs(scope), key);
       given = true;
-      dialog.close();
+      shut(dialog);
     };
     dialog.addEventListener("close", () => {
       declined = !given;
-      // Chromium returns the focus to a box without the caret, and drops what is typed then.
-      const { activeElement } = document;
-      activeElement.blur();
-      activeElement.focus({ preventScroll: true });
       resolve(given);
     }, { once: true });
     dialog.showModal();

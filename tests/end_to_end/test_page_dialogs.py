@@ -46,6 +46,15 @@ def test_what_was_typed_into_the_form_outlives_escape(page: Page) -> None:
     expect(title).to_have_value("")
 
 
+def test_the_form_stays_where_a_choice_of_files_is_cancelled(page: Page) -> None:
+    page.get_by_role("button", name="Add product").click()
+    form = page.get_by_role("dialog", name="Add a product")
+    form.locator("input[type=file]").first.dispatch_event(
+        "cancel"
+    )  # it goes up to the dialog, which has one of its own
+    expect(form).to_be_visible()
+
+
 def test_the_keyboard_stays_near_what_it_removed(page: Page) -> None:
     page.get_by_role("button", name="Add product").click()
     form = page.locator("#upload")
