@@ -88,8 +88,9 @@ class Page(Strict):
         default_factory=dict,
         description=(
             "Fields and what they must be: a value, a list of which any will do, or a range with `gt`, `gte`, `lt`, "
-            '`lte`. `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A category matches all below it. A '
-            'number or date may be text: `"1.5"`, an ISO time, or an ISO date for all of that day (UTC).'
+            '`lte`; `{"exists": true}` is any value, and false none. `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` '
+            'combine. A category matches all below it. A number or date may be text: `"1.5"`, an ISO time, or an ISO '
+            "date for all of that day (UTC)."
         ),
         examples=[{"category": "Home > Kitchen", "price": {"lte": 50}, "brand": ["Nordwell", "Pikku"]}],
     )

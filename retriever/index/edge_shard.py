@@ -18,7 +18,7 @@ import qdrant_edge as engine
 from retriever.arrays import Floats
 from retriever.index import edge_files, fusion
 from retriever.index.fields import BUILT_IN, MAX_FIELDS, SECTION, Kind, key, kinds_of, parse_key, values_at
-from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
+from retriever.index.filters import Among, And, AnyOf, Condition, Has, Not, Or, Range
 from retriever.index.points import Payload, Point, caller_payload, dense_query, fields_of
 from retriever.index.query import IndexQuery
 from retriever.index.results import IndexUnavailable
@@ -234,6 +234,8 @@ def _engine_filter(condition: Condition | None) -> Any:
         case Range(key, gt, gte, lt, lte):
             bounds = engine.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte)
             return engine.Filter(must=[engine.FieldCondition(key, range=bounds)])
+        case Has(key):
+            return engine.Filter(must_not=[engine.IsEmptyCondition(key)])
         case Among(point_ids):
             return engine.Filter(must=[engine.HasIdCondition(set(point_ids))])
 

@@ -3,8 +3,8 @@
     {"price": {"gte": 10, "lte": 50}, "colour": ["red", "blue"], "brand": "Nike"}
 
 is a conjunction; `{"and": […]}`, `{"or": […]}` and `{"not": {…}}` combine. A value stands for itself, a list for any of
-its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of ISO dates. A number or a date may be
-text, as facets and groups show it.
+its values, an object with `gt`, `gte`, `lt`, `lte` for a range of numbers or of ISO dates, `{"exists": true}` for any
+value at all. A number or a date may be text, as facets and groups show it.
 """
 
 import difflib
@@ -33,7 +33,8 @@ from retriever.index.lexical import required, writings
 Fields = Mapping[str, set[Kind]]  # name → kinds of its values; none of a built-in field that no item has yet
 
 _BOUNDS = ("gt", "gte", "lt", "lte")
-_VALUE = "; nothing asks whether an item has a value at all"
+_EXISTS = "exists"  # asks whether an item has a value at all
+_ASK = f'; {{"{_EXISTS}": true}} asks whether there is any value, and false whether there is none'
 _MAX_DEPTH = 16
 _MAX_CONDITIONS = 256
 _ATTRIBUTE = "attributes."
@@ -88,6 +89,13 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Has:
+    """The field has a value, of the kind that the key is of."""
+
+    key: str
+
+
+@dataclass(frozen=True)
 class Among:
     """The item is one of these points."""
 
@@ -109,7 +117,7 @@ class Not:
     part: "Condition"
 
 
-Condition = AnyOf | Range | Among | And | Or | Not
+Condition = AnyOf | Range | Has | Among | And | Or | Not
 
 _NOTHING = Among(())
 
@@ -175,8 +183,17 @@ def _member(name: str, value: Any, fields: Fields, path: str, depth: int, budget
             raise FilterError("invalid_filter", path, "must hold a condition")
         return Not(part)
     field = resolve(name, fields, path)
+    if isinstance(value, Mapping) and _EXISTS in value:
+        return _existence(field, value, fields[field], path)
     condition = _condition(field, value, fields, path)
     return condition if fields[field] else _NOTHING
+
+
+def _existence(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> Condition:
+    if len(value) > 1 or not isinstance(value[_EXISTS], bool):
+        raise FilterError("invalid_filter", path, f"must have {_EXISTS} by itself, true or false")
+    there = _joined(Or, [Has(key(kind, name)) for kind in sorted(kinds)]) or _NOTHING
+    return there if value[_EXISTS] else Not(there)
 
 
 def _joined(join: type[And] | type[Or], parts: list[Condition]) -> Condition | None:
@@ -217,7 +234,7 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
                 looked_for += [text.strip().casefold() for text in written]
         else:
             raise FilterError(
-                "invalid_filter", path, f"must be a string, a number, true, false, a list or a range{_VALUE}"
+                "invalid_filter", path, f"must be a string, a number, true, false, a list or a range{_ASK}"
             )
     parts += [AnyOf(key(kind, name), tuple(dict.fromkeys(own))) for kind, own in keywords.items()]
     return parts[0] if len(parts) == 1 else Or(tuple(parts))
@@ -241,7 +258,7 @@ def _read(text: str, name: str, kinds: set[Kind]) -> Iterator[Range]:
 
 def _range(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> Condition:
     if not value or any(bound not in _BOUNDS for bound in value):
-        raise FilterError("invalid_filter", path, f"must have bounds among {', '.join(_BOUNDS)}{_VALUE}")
+        raise FilterError("invalid_filter", path, f"must have bounds among {', '.join(_BOUNDS)}{_ASK}")
     if all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in value.values()):
         numbers = {bound: _number(number, path) for bound, number in value.items()}
         return Range(key(_checked("number", kinds, path), name), **numbers)
@@ -291,7 +308,7 @@ def keys_of(condition: Condition | None) -> set[str]:
             return set().union(*map(keys_of, parts))
         case Not(part):
             return keys_of(part)
-        case AnyOf() | Range():
+        case AnyOf() | Range() | Has():
             return {condition.key}
     return set()
 

@@ -8,14 +8,13 @@ items of one value follow each other by point id, and items without a value come
 import base64
 import json
 import math
-import sys
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from retriever.index.fields import key
-from retriever.index.filters import Condition, Fields, FilterError, Not, Range, conjoin, resolve
+from retriever.index.filters import Condition, Fields, FilterError, Has, Not, Range, conjoin, resolve
 from retriever.index.points import Payload
 from retriever.index.selection import Sort, Values
 
@@ -107,7 +106,7 @@ class Listing(ABC):
     ) -> list[_Place]:
         """Items whose first value is this one (None: that have none), by point id from `start` on."""
         if value is None:
-            having: Condition = Not(Range(sort.key, gte=-sys.float_info.max))
+            having: Condition = Not(Has(sort.key))
         else:
             having = Range(sort.key, gte=value, lte=value)
         places: list[_Place] = []

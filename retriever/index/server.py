@@ -17,7 +17,7 @@ from retriever.index import fusion
 from retriever.index.base import ItemIndex
 from retriever.index.cluster import Cluster
 from retriever.index.fields import WORDS_KEY, Kind, fields_at, values_at
-from retriever.index.filters import Among, And, AnyOf, Condition, Not, Or, Range
+from retriever.index.filters import Among, And, AnyOf, Condition, Has, Not, Or, Range
 from retriever.index.known_fields import Schema
 from retriever.index.points import Payload, Point, caller_payload, chunks, dense_query
 from retriever.index.query import IndexQuery
@@ -318,6 +318,9 @@ def _server_filter(condition: Condition | None) -> models.Filter | None:
         case Range(key, gt, gte, lt, lte):
             bounds = models.Range(gt=gt, gte=gte, lt=lt, lte=lte)
             return models.Filter(must=[models.FieldCondition(key=key, range=bounds)])
+        case Has(key):
+            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
+            return models.Filter(must_not=[empty])
         case Among(point_ids):
             return models.Filter(must=[models.HasIdCondition(has_id=list(point_ids))])
 

@@ -24,10 +24,14 @@ def product(item_id: str, text: str = "", **fields: FieldValue) -> IndexedItem:
 
 
 SHOP = [
-    product("mug", price=8.5, colour="Red", category=["Home", "Home > Kitchen"], available=True, made="2025-03-01"),
+    product(
+        "mug", price=8.5, colour="Red", category=["Home", "Home > Kitchen"], available=True, made="2025-03-01", size=9
+    ),
     product("cup", price=12, colour="red", category=["Home", "Home > Kitchen"], available=False, made="2026-01-15"),
     product("lamp", price=40.0, colour=["Blue", "White"], category=["Home"], available=True, brand="Lumo"),
-    product("shoe", price=60.0, colour="blue", category=["Shoes"], available=True, **{"article no.": "42-A"}),
+    product(
+        "shoe", price=60.0, colour="blue", category=["Shoes"], available=True, size="XL", **{"article no.": "42-A"}
+    ),
     product("gift card", available=True, updated=datetime(2026, 6, 1, tzinfo=UTC)),
 ]
 
@@ -69,6 +73,14 @@ async def through(index: ItemIndex, filter: dict[str, Any]) -> list[str]:
         ({"and": [{"colour": "blue"}, {"not": {"category": "Shoes"}}]}, ["lamp"]),
         ({"not": {"or": [{"colour": "blue"}, {"colour": "red"}]}}, ["gift card"]),
         ({"colour": "green"}, []),
+        ({"colour": {"exists": True}}, ["cup", "lamp", "mug", "shoe"]),
+        ({"colour": {"exists": False}}, ["gift card"]),
+        ({"price": {"exists": False}, "available": True}, ["gift card"]),
+        ({"made": {"exists": True}}, ["cup", "mug"]),
+        ({"size": {"exists": True}}, ["mug", "shoe"]),
+        ({"size": {"exists": False}, "colour": "red"}, ["cup"]),
+        ({"stock": {"exists": True}}, []),
+        ({"stock": {"exists": False}}, ["cup", "gift card", "lamp", "mug", "shoe"]),
         ({}, ["cup", "gift card", "lamp", "mug", "shoe"]),
     ],
 )
@@ -90,8 +102,11 @@ async def test_filters(index: ItemIndex, filter: dict[str, Any], expected: list[
         ({"price": {"from": 3}}, "invalid_filter", "bounds"),
         ({"price": {}}, "invalid_filter", "bounds"),
         ({"colour": []}, "invalid_filter", "at least one"),
-        ({"colour": None}, "invalid_filter", "must be a string.*; nothing asks whether an item has a value"),
-        ({"colour": {"exists": True}}, "invalid_filter", "bounds among gt.*; nothing asks whether an item has a value"),
+        ({"colour": None}, "invalid_filter", 'must be a string.*; {"exists": true} asks whether there is any value'),
+        ({"colour": {"not": "red"}}, "invalid_filter", 'bounds among gt.*; {"exists": true} asks'),
+        ({"colour": {"exists": "no"}}, "invalid_filter", "exists by itself, true or false"),
+        ({"price": {"exists": True, "gt": 3}}, "invalid_filter", "exists by itself, true or false"),
+        ({"nope": {"exists": False}}, "unknown_field", "filter.nope"),
         ({"available": 1}, "wrong_type", "holds boolean values, and this is a number: send true or false"),
         ({"brand,colour": 1}, "unknown_field", "several: send each by itself"),
         ({"or": []}, "invalid_filter", "filter.or must be a list"),
