@@ -21,7 +21,7 @@
  *   facet_size?: number, facet_ranges?: Record<string, number[] | string[]>,
  *   sort?: { field: string, order?: "asc" | "desc" }[],
  *   boost?: { field?: string, filter?: object, weight: number }[], relevance_floor?: number, min_score?: number,
- *   group_by?: string, signal?: AbortSignal }} PageOptions
+ *   group_by?: string, fields?: (keyof Item)[], signal?: AbortSignal }} PageOptions
  * @typedef {PageOptions & { mode?: "hybrid" | "semantic" | "lexical", exclude?: string[], correct?: boolean,
  *   complete?: boolean, explain?: boolean, highlight?: boolean, rerank?: number }} Options
  * @typedef {Options & { query?: string }} Search

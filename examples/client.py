@@ -75,6 +75,7 @@ class PageOptions(TypedDict, total=False):
     relevance_floor: float
     min_score: float
     group_by: str
+    fields: list[str]
 
 
 class Options(PageOptions, total=False):

@@ -56,5 +56,10 @@ _SEARCH = {
 
 def add_to(document: dict[str, Any]) -> None:
     """Gives the schemas of answers their examples."""
-    for name, answer in (("Item", _ITEM), ("FacetResult", _BRANDS), ("SearchResponse", _SEARCH)):
+    for name, answer in (
+        ("Item", _ITEM),
+        ("PartialItem", _ITEM),
+        ("FacetResult", _BRANDS),
+        ("SearchResponse", _SEARCH),
+    ):
         document["components"]["schemas"][name]["examples"] = [answer]

@@ -54,6 +54,7 @@ _EXAMPLES: dict[str, Any] = {
     "boost": [{"field": "price", "weight": 0.1}],
     "facet_ranges": {"price": [10, 20, 50]},
     "facets": ["brand"],
+    "fields": ["title", "price"],
     "filter": {"price": {"lt": 500}},
     "items": ["mug-17"],
     "searches": [{"query": "red mug"}],

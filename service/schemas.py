@@ -1,8 +1,8 @@
 """Items over the wire: what a shop sends, and what is answered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -152,13 +152,42 @@ class Item(BaseModel):
     updated_at: str = Field(examples=["2026-01-31T12:00:00.000+00:00"])
 
     @classmethod
-    def from_payload(cls, payload: Mapping[str, Any]) -> "Item":
+    def from_payload(cls, payload: Mapping[str, Any]) -> Self:
         address = f"/items/{quote(payload['id'], safe='')}/image"
         images = [
             {**image, "url": f"{address}?n={n}&v={PurePath(image['file']).stem}"}
             for n, image in enumerate(payload["images"])
         ]
         return cls.model_validate({**payload, "images": images})
+
+
+ItemPart = Literal[
+    "id",
+    "title",
+    "description",
+    "category",
+    "price",
+    "stock",
+    "attributes",
+    "images",
+    "version",
+    "created_at",
+    "updated_at",
+]
+
+FIELDS = "Which fields of each item to answer, its `id` always; `attributes` are all of these. All, unless given."
+
+
+class PartialItem(Item):
+    """An item as it is stored; with `fields`, these and its `id` alone."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["id"]})
+
+    def only(self, fields: Sequence[ItemPart] | None) -> "PartialItem":
+        """With these fields alone, and not even null for the others; None: as it is."""
+        if fields is None:
+            return self
+        return PartialItem.model_construct(**{name: getattr(self, name) for name in ("id", *fields)})
 
 
 class FacetValue(BaseModel):
@@ -190,7 +219,7 @@ class FacetResult(BaseModel):
 
 
 class ItemList(BaseModel):
-    items: list[Item]
+    items: list[PartialItem]
     next_cursor: str | None = Field(description="For the next page; null on the last one.", examples=[None])
     total: int = Field(description="Items that the filter lets through.", examples=[1])
     facets: dict[str, FacetResult] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ from retriever.index import picture_query
 from retriever.index.fields import timestamp
 from retriever.index.selection import RELEVANCE_FLOOR
 from service.field_types import MOST_FACET_VALUES, ItemId, PictureUrl, Text, Word, parse_json, storable
-from service.schemas import FacetResult, Item, Strict
+from service.schemas import FIELDS, FacetResult, ItemPart, PartialItem, Strict
 
 QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000), AfterValidator(storable)]
 
@@ -136,6 +136,9 @@ class Page(Strict):
         default=None, allow_inf_nan=False, description="Least score. In a listing it does nothing."
     )
     group_by: Word | None = Field(default=None, description="One hit, the best, for each value of this field.")
+    fields: list[ItemPart] | None = Field(
+        default=None, max_length=20, description=FIELDS, examples=[["title", "price", "images"]]
+    )
 
     @model_validator(mode="after")
     def _one_way_to_page(self) -> "Page":
@@ -214,7 +217,10 @@ class SearchRequest(JsonPage):
     )
     highlight: bool = Field(
         default=False,
-        description="Mark the query's words in titles and descriptions, as HTML; without a `query` it does nothing.",
+        description=(
+            "Mark the query's words in titles and descriptions, or those of the two that `fields` names, as HTML; "
+            "without a `query` it does nothing."
+        ),
     )
 
     @model_validator(mode="after")
@@ -269,6 +275,7 @@ class ImageSearchForm(Page):
     facet_ranges: Annotated[FacetRanges, BeforeValidator(_parsed)] = Field(default_factory=dict, max_length=20)
     sort: Annotated[list[SortBy], BeforeValidator(_parsed_list)] = Field(default_factory=list, max_length=3)
     boost: Annotated[list[BoostBy] | None, BeforeValidator(_parsed_list)] = Field(default=None, max_length=10)
+    fields: Annotated[list[ItemPart] | None, BeforeValidator(_parsed_list)] = Field(default=None, max_length=20)
     explain: bool = Field(default=False, description="Say for each hit how its score came about.")
 
     @model_validator(mode="after")
@@ -315,7 +322,7 @@ class Group(BaseModel):
 class SearchHit(BaseModel):
     id: str = Field(examples=["mug-17"])
     score: float = Field(description="Higher is better; comparable within one answer only.", examples=[0.53])
-    item: Item
+    item: PartialItem
     pinned: bool = Field(default=False, description="A rule puts it there, whatever its score (`/rules`).")
     match: float | None = Field(
         default=None, description="With `rerank`: how likely the model finds it that this is what was asked for."

@@ -32,7 +32,7 @@ from service.problems import Problem, filter_errors_in, refused_field
 from service.query import ParsedQuery
 from service.query import parse as parse_query
 from service.rules import RuleBook, Rules
-from service.schemas import FacetResult, Item
+from service.schemas import FacetResult, PartialItem
 from service.search_plan import EVERYTHING, SearchPlan
 from service.search_schemas import (
     Explanation,
@@ -295,7 +295,7 @@ class Searcher:
             # What is pinned is first already, in its own order.
             best = sorted(ranked[:again], key=lambda hit: -math.inf if hit.id in plan.pin else -matches[hit.id])
             ranked = [*best, *ranked[again:]][offset : offset + page.limit]
-        hits = [_hit(hit, matches, pinned=hit.id in plan.pin) for hit in ranked]
+        hits = [_hit(hit, matches, page, pinned=hit.id in plan.pin) for hit in ranked]
         if plan.explain:
             await self._explain(hits, ranked, plan)
         return hits, result, facets
@@ -366,13 +366,13 @@ class Searcher:
 def _highlight(hits: Sequence[SearchHit], query: str) -> None:
     """Blocking."""
     for hit in hits:
-        texts = {"title": hit.item.title, "description": hit.item.description}
-        hit.highlights = {name: highlighted(query, text) for name, text in texts.items()}
+        shown = [name for name in ("title", "description") if name in hit.item.model_fields_set]
+        hit.highlights = {name: highlighted(query, getattr(hit.item, name)) for name in shown}
 
 
-def _hit(hit: Hit, matches: Mapping[str, float], *, pinned: bool) -> SearchHit:
+def _hit(hit: Hit, matches: Mapping[str, float], page: Page, *, pinned: bool) -> SearchHit:
     group = Group(value=hit.group, count=hit.group_size) if hit.group is not None else None
-    item = Item.from_payload(hit.payload)
+    item = PartialItem.from_payload(hit.payload).only(page.fields)
     return SearchHit(id=hit.id, score=hit.score, item=item, pinned=pinned, match=matches.get(hit.id), group=group)
 
 

@@ -19,7 +19,7 @@ from service.fetch import FetcherDep
 from service.field_types import MOST_FACET_VALUES, PathItemId
 from service.payload import PreparedItem
 from service.problems import Problem, field_errors_in, filter_errors_in, responses
-from service.routes.parameters import Filter, PreconditionDep, condition_of, no_precondition, not_modified
+from service.routes.parameters import AskedFields, Filter, PreconditionDep, condition_of, no_precondition, not_modified
 from service.routes.requests import body_of, while_connected
 from service.schemas import (
     BulkLine,
@@ -32,6 +32,7 @@ from service.schemas import (
     ItemForm,
     ItemList,
     ItemPatch,
+    PartialItem,
     PutBody,
     PutForm,
 )
@@ -178,6 +179,7 @@ async def list_items(
             examples=["price:asc"],
         ),
     ] = None,
+    fields: AskedFields = None,
 ) -> ItemList:
     """Every item that the filter lets through, once: in a fixed order of the index's own, or by a field."""
     condition = await condition_of(services, filter)
@@ -189,7 +191,7 @@ async def list_items(
     except ValueError as error:
         raise Problem(422, "invalid_cursor", f"cursor must be a next_cursor of this list: {error}") from error
     return ItemList(
-        items=[Item.from_payload(payload) for _, payload in page],
+        items=[PartialItem.from_payload(payload).only(fields) for _, payload in page],
         next_cursor=next_cursor,
         total=await services.index.count(condition),
         facets={name: FacetResult.from_facet(facet) for name, facet in counted.items()},

@@ -10,10 +10,15 @@ from fastapi import Depends, Header, Query, Request, Response, status
 from retriever.index.filters import Condition, parse
 from service.catalogue import ANY, Precondition
 from service.problems import Problem, filter_errors_in
+from service.schemas import FIELDS, ItemPart
 from service.services import ServicesDep
 
 Filter = Annotated[
     str | None, Query(max_length=10_000, description='JSON, as in `POST /search`: `{"price": {"lt": 10}}`.')
+]
+
+AskedFields = Annotated[
+    list[ItemPart] | None, Query(max_length=20, description=f"{FIELDS} As in `fields=title&fields=price`.")
 ]
 
 

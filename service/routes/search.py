@@ -11,7 +11,7 @@ from service.events import By
 from service.fetch import FetcherDep
 from service.field_types import PathItemId
 from service.problems import field_errors_in, responses
-from service.routes.parameters import Filter, condition_of
+from service.routes.parameters import AskedFields, Filter, condition_of
 from service.routes.requests import body_of, while_connected
 from service.search_schemas import (
     BatchRequest,
@@ -101,11 +101,12 @@ async def similar(
         str | None,
         Query(min_length=1, max_length=200, description="One item for each value of this field, none of its own."),
     ] = None,
+    fields: AskedFields = None,
 ) -> SearchResponse:
     """By what pictures and texts show and say together; the item itself is left out."""
     condition = await condition_of(services, filter)
     with field_errors_in("query"):
-        page = Page(limit=limit, offset=offset, cursor=cursor, group_by=group_by)
+        page = Page(limit=limit, offset=offset, cursor=cursor, group_by=group_by, fields=fields)
     response = await while_connected(request, services.searcher.similar([item_id], page, condition, place="query"))
     _note(services, item_id, page, response, "item")
     return response
