@@ -34,7 +34,11 @@ Fields = Mapping[str, set[Kind]]  # name → kinds of its values; none of a buil
 
 _BOUNDS = ("gt", "gte", "lt", "lte")
 _EXISTS = "exists"  # asks whether an item has a value at all
-_ASK = f'; {{"{_EXISTS}": true}} asks whether there is any value, and false whether there is none'
+_SHAPES = (  # in place of what other engines say: eq, in, ne, null
+    f"must be a value, a list of which any will do, bounds ({', '.join(_BOUNDS)}), or "
+    f'{{"{_EXISTS}": true}} for any value and false for none; what it must not be stands in {{"not": {{…}}}}'
+)
+_ADVICE: Mapping[Kind, str] = {"boolean": ": send true or false", "date": ": send an ISO date, such as 2026-01-31"}
 _MAX_DEPTH = 16
 _MAX_CONDITIONS = 256
 _ATTRIBUTE = "attributes."
@@ -233,9 +237,7 @@ def _condition(name: str, value: Any, fields: Fields, path: str) -> Condition:
             if name not in EXACT:  # with its accents as they were given, too, for the same reason
                 looked_for += [text.strip().casefold() for text in written]
         else:
-            raise FilterError(
-                "invalid_filter", path, f"must be a string, a number, true, false, a list or a range{_ASK}"
-            )
+            raise FilterError("invalid_filter", path, _SHAPES)
     parts += [AnyOf(key(kind, name), tuple(dict.fromkeys(own))) for kind, own in keywords.items()]
     return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
@@ -258,7 +260,7 @@ def _read(text: str, name: str, kinds: set[Kind]) -> Iterator[Range]:
 
 def _range(name: str, value: Mapping[str, Any], kinds: set[Kind], path: str) -> Condition:
     if not value or any(bound not in _BOUNDS for bound in value):
-        raise FilterError("invalid_filter", path, f"must have bounds among {', '.join(_BOUNDS)}{_ASK}")
+        raise FilterError("invalid_filter", path, _SHAPES)
     if all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in value.values()):
         numbers = {bound: _number(number, path) for bound, number in value.items()}
         return Range(key(_checked("number", kinds, path), name), **numbers)
@@ -294,7 +296,7 @@ def _text(value: str, path: str) -> str:
 
 def _checked(kind: Kind, kinds: set[Kind], path: str) -> Kind:
     if kinds and kind not in kinds:
-        advice = ": send true or false" if kinds == {"boolean"} else ""
+        advice = next((own for only, own in _ADVICE.items() if kinds == {only}), "")
         raise FilterError(
             "wrong_type", path, f"holds {' and '.join(sorted(kinds))} values, and this is a {kind}{advice}"
         )
