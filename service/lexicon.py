@@ -56,7 +56,8 @@ class Lexicon:
         return found[:limit]
 
     def complete(self, query: str) -> str:
-        """The query with its last word, still being typed, whole: as the one article number that begins so, or a word.
+        """The query with its last word, still being typed, whole: as the one article number that begins so, or a word,
+        of phrases that have it after the word before if there are any.
 
         The query as a whole may be the beginning of an article number of several words, too.
         """
@@ -65,7 +66,7 @@ class Lexicon:
             whole = self._numbers.only(begun) if _begins_number(begun) else None
             if whole and (begun == query or " " not in whole):
                 return query.removesuffix(begun) + whole
-        return self.words.complete(query)
+        return self.words.complete(query, self.suggester.next_word)
 
     def searched(self, query: str) -> None:
         """Remembers a query to suggest, if all of its words are the catalogue's: nobody else's words, nor names."""

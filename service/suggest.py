@@ -23,6 +23,7 @@ _QUERIES = 20_000  # past queries kept
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _WEIGHT: dict[Kind, float] = {"query": 2.0, "category": 1.5, "attribute": 1.0, "title": 0.5}
 _END = chr(0x10FFFF)
+_MARKS = ".,;:!?)]"  # behind a word
 _ENDING = re.compile(r"(?<=..)(['’]?s['’]?|['’])$")  # of "men's", "mens", "girls'"
 _ENDS = ("", ",", "s", "'s", "’s")
 _CONNECTING = frozenset(["and", "for", "from", "in", "of", "on", "the", "to", "with"])
@@ -99,6 +100,18 @@ class Suggester:
         """The rest of a phrase from one of its words on, if all that begin so go on from it; None if they differ."""
         found = _only(self._starts, fold(begun))
         return found[0] if found else None
+
+    def next_word(self, typed: str) -> str | None:
+        """The last word of what was typed, whole, as the most common phrases have it after all that stands before it;
+        None if none goes on so.
+        """
+        begun = fold_phrase(typed)
+        at = begun.rfind(" ") + 1
+        said: dict[str, float] = {}
+        for start, phrase in islice(self._starts.irange((begun,), (begun + _END,)), _SCANNED):
+            word = start[at:].split()[0].rstrip(_MARKS)
+            said[word] = said.get(word, 0.0) + self._weight(phrase)
+        return max(said, key=lambda word: (said[word], -len(word)), default=None)
 
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
         """The most common phrases with words that begin as typed, in any order; or else with one mistyped letter.

@@ -14,6 +14,7 @@ A brand that no item has and that is one letter from such a word is still taken 
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 
 from sortedcontainers import SortedSet
@@ -81,19 +82,26 @@ class Vocabulary:
         """The query with each unknown word replaced by the nearest known one, where one is near; else as it is."""
         return _WORD.sub(lambda match: self._corrected(match.group()), query)
 
-    def complete(self, query: str) -> str:
+    def complete(self, query: str, phrased: Callable[[str], str | None] = lambda _: None) -> str:
         """The query with its last word, still being typed, as the catalogue's most common word that begins so.
 
         A word that the catalogue has stays, unless it is rare beside that: "leath" in one text is on its way to
         "leather".
+
+        Args:
+            phrased: How phrases go on from two words, of which one is begun, if any does: "usb le" is "usb led",
+                however much there is of leather.
         """
         match = _UNFINISHED.search(query)
         if not match:
             return query
         begun = folded(match.group())
+        before = query[: match.start()]
+        if before and not self._own[begun] and (word := phrased(f"{before.split()[-1]} {begun}")):
+            return before + word
         found = islice(self._sorted.irange(begun, begun + _END), _SCANNED)
         best = max(found, key=lambda word: (self._own[word], -len(word)), default=begun)
-        return query[: match.start()] + best if self._own[best] > _RARE * self._own[begun] else query
+        return before + best if self._own[best] > _RARE * self._own[begun] else query
 
     def _count(self, word: str, weight: int) -> None:
         self._own[word] += weight

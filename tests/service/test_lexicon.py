@@ -60,7 +60,7 @@ def test_an_article_number_is_suggested_by_its_beginning(lexicon: Lexicon, typed
         ("kc-1", "kc-1"),  # two begin so
         ("mug 1639", "mug 1639"),  # nobody said that it is black
         ("mug 12", "mug 12"),
-        ("grey strip", "grey striped"),
+        ("grey strip", "grey stripes"),
     ],
 )
 def test_the_only_article_number_that_begins_so_is_completed(lexicon: Lexicon, typed: str, whole: str) -> None:
@@ -107,3 +107,14 @@ def test_a_value_that_is_a_whole_sentence_is_not_suggested(lexicon: Lexicon) -> 
 def test_the_words_of_a_category_are_the_shops_own(lexicon: Lexicon) -> None:
     lexicon.learn({**learned("Bowl"), "category": ["Home", "Glimware"]})
     assert lexicon.complete("glim") == "glimware"
+
+
+def test_a_word_is_completed_as_phrases_have_it_after_the_one_before(lexicon: Lexicon) -> None:
+    for n in range(9):
+        lexicon.learn(learned(f"Leather bag {n}", colour="Black"))
+    for title in ("USB LED, 2 W", "USB LED lamp", "USB lens"):
+        lexicon.learn(learned(title))
+    assert lexicon.complete("le") == "leather"
+    assert lexicon.complete("usb le") == "usb led"
+    assert lexicon.complete("black le") == "black leather", "no phrase goes on so"
+    assert lexicon.complete("usb bag") == "usb bag"
