@@ -49,9 +49,9 @@ class BoostBy(Strict):
     field: Word | None = Field(
         default=None,
         description=(
-            "Numbers or dates: of the different values of the best hits (200, or 500 where these are much alike) the "
-            "greatest brings the whole weight, the least none, and each between them by its place. A hit without the "
-            "field gets nothing."
+            "Numbers or dates: of the different values of what is relevant among the best hits (200, or 500 where "
+            f"these are much alike; {RELEVANCE_FLOOR} of the best likeness) the greatest brings the whole weight, the "
+            "least none, and each between them by its place. A hit without the field gets nothing."
         ),
         examples=["price"],
     )

@@ -296,19 +296,24 @@ class ItemIndex(Listing):
     async def _boosted(
         self, ranked: list[fusion.Ranked], asked: IndexQuery, reach: boost.BoostDepth
     ) -> list[fusion.Ranked]:
-        points = [one.point_id for one in ranked[: reach.many]]
-        if not points or not asked.boosts:
+        best = ranked[: reach.many]
+        if not best or not asked.boosts:
             return ranked
-        shares = await asyncio.gather(*(self._shares(one.by, points) for one in asked.boosts))
+        points, among = [one.point_id for one in best], boost.relevant(best, asked)
+        shares = await asyncio.gather(*(self._shares(one.by, points, among) for one in asked.boosts))
         return boost.boosted(ranked, asked, reach, shares)
 
-    async def _shares(self, by: str | Condition, points: Sequence[str]) -> Mapping[str, float]:
-        """How much each of these points has of what is boosted, 0 to 1; none, where it is left out."""
+    async def _shares(self, by: str | Condition, points: Sequence[str], among: set[str]) -> Mapping[str, float]:
+        """How much each of these points has of what is boosted, 0 to 1; none, where it is left out.
+
+        Args:
+            among: Those of them by whose values that of each is measured.
+        """
         if not isinstance(by, str):
             matching, _ = await self._ids(None, len(points), conjoin(Among(tuple(points)), by))
             return dict.fromkeys(matching, 1.0)
         values = await self.values_of(points, [by])
-        return boost.by_place({point: own[by][0] for point, own in values.items() if own.get(by)})
+        return boost.by_place({point: own[by][0] for point, own in values.items() if own.get(by)}, among)
 
     async def _select(self, left: Sequence[fusion.Ranked], cut: Cut) -> list[selection.Chosen]:
         keys = [*(one.key for one in cut.sort), *cut.group_by]

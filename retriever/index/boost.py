@@ -1,10 +1,12 @@
 """Of hits that are about as relevant, those that the shop would rather sell come first: by a field, or by a filter.
 
 A field's own scale says nothing about likeness: one shop counts sales by the thousand, another rates from 1 to 5. So
-what counts is the place of a value among all different values of the candidates, which no outlier moves.
+what counts is the place of a value among all different values of what is relevant, which no outlier moves. The sofas
+behind the mugs of a small shop do not count: beside their prices those of all mugs would be one.
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from retriever.index import selection
@@ -36,11 +38,21 @@ def boost_depth(ranked: Sequence[Ranked], asked: IndexQuery, grouped: bool) -> B
     return BoostDepth(_FEW if far else _MANY, most)
 
 
-def by_place(values: Mapping[str, float]) -> dict[str, float]:
-    """Of each point's value, its place among them all: 0, the least, to 1, the greatest."""
-    steps = sorted(set(values.values()))
-    share = {value: step / max(len(steps) - 1, 1) for step, value in enumerate(steps)}
-    return {point: share[value] for point, value in values.items()}
+def relevant(ranked: Sequence[Ranked], asked: IndexQuery) -> set[str]:
+    """The points by whose values others are measured: those that a `sort` would keep."""
+    words_decide = asked.vectors is None
+    floor = selection.Cut(relevance_floor=selection.RELEVANCE_FLOOR)
+    return {one.point_id for one in selection.above(ranked, floor, words_decide=words_decide, pinned=())}
+
+
+def by_place(values: Mapping[str, float], among: Collection[str]) -> dict[str, float]:
+    """Of each point's value, its place among those of some points: 0, the least or less, to 1, the greatest or more.
+
+    Where none of these has a value, among all.
+    """
+    steps = sorted({value for point, value in values.items() if point in among} or {*values.values()})
+    last = max(len(steps) - 1, 1)
+    return {point: min(bisect_left(steps, value) / last, 1.0) for point, value in values.items()}
 
 
 def boosted(

@@ -50,6 +50,17 @@ async def test_a_boost_overtakes_what_is_more_relevant_by_less_than_its_weight(i
     assert first.semantic == pytest.approx(0.7, abs=PRECISION)
 
 
+async def test_what_is_of_another_kind_does_not_count(index: ItemIndex) -> None:
+    """Of two mugs the dearer brings the whole weight, whatever the sofas cost that are ranked behind them."""
+    sofas = [product(f"sofa {n}", 0.3, sold=100 + n) for n in range(40)]
+    await index.upsert([product("cheap", 0.8, sold=1), product("dear", 0.77, sold=2), *sofas])
+    found = await index.search(NEAR, "", limit=50, boosts=[Boost(SOLD, 0.1)], explain=True)
+    assert [(hit.id, hit.boost) for hit in found.hits[:2]] == [
+        ("dear", pytest.approx(0.08, abs=PRECISION)),
+        ("cheap", 0),
+    ]
+
+
 async def test_what_lacks_the_field_gets_nothing(index: ItemIndex) -> None:
     await index.upsert([product("lacks", 0.8), product("least", 0.79, sold=0), product("most", 0.78, sold=5)])
     assert ids(await index.search(NEAR, "", limit=3, boosts=[Boost(SOLD, 0.1)])) == ["most", "lacks", "least"]
@@ -99,7 +110,7 @@ async def condition_of(index: ItemIndex, filter: dict[str, Any]) -> Condition:
 async def test_floors_do_not_look_at_boosts(index: ItemIndex) -> None:
     await index.upsert([product("best", 0.8, sold=1), product("near", 0.7, sold=2), product("junk", 0.4, sold=9)])
     boosts = [Boost(SOLD, 1.0)]
-    assert ids(await index.search(NEAR, "", limit=3, boosts=boosts)) == ["junk", "near", "best"]
+    assert ids(await index.search(NEAR, "", limit=3, boosts=boosts)) == ["near", "junk", "best"]
     relevant = await index.search(NEAR, "", limit=3, boosts=boosts, relevance_floor=0.75)
     assert (ids(relevant), relevant.total) == (["near", "best"], 2)
     # Of two values that are left, the greater is the most.

@@ -55,6 +55,18 @@ def test_hits_behind_what_is_looked_at_follow_as_they_were() -> None:
 
 
 def test_places_are_those_of_different_values() -> None:
-    assert by_place({"a": 5, "b": 5, "c": 7, "d": 1e9}) == {"a": 0, "b": 0, "c": 0.5, "d": 1}
-    assert by_place({"a": 3, "b": 3}) == {"a": 0, "b": 0}
-    assert by_place({}) == {}
+    assert by_place({"a": 5, "b": 5, "c": 7, "d": 1e9}, "abcd") == {"a": 0, "b": 0, "c": 0.5, "d": 1}
+    assert by_place({"a": 3, "b": 3}, "ab") == {"a": 0, "b": 0}
+    assert by_place({}, "a") == {}
+
+
+def test_places_are_measured_by_some_points_and_others_are_within_them() -> None:
+    assert by_place({"a": 5, "b": 7, "less": 1, "more": 9, "c": 8}, "abc") == {
+        "a": 0,
+        "b": 0.5,
+        "c": 1,
+        "less": 0,
+        "more": 1,
+    }
+    assert by_place({"a": 5, "more": 9}, "a") == {"a": 0, "more": 1}
+    assert by_place({"other": 9, "more": 10}, "abc") == {"other": 0, "more": 1}
