@@ -85,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     least = 1 if options.step == "caption" else 0
     if getattr(options, "captions", 1) < least:
         parser.error(f"--captions must be at least {least}")
+    if not 0 <= getattr(options, "hold_out", 0.0) < 1:
+        parser.error(f"--hold-out is a share, at least 0 and below 1, not {options.hold_out}")
     try:
         run(options)
     except KeyboardInterrupt:
@@ -115,7 +117,8 @@ def run(options: argparse.Namespace) -> None:
             print("No query is held out: there is no dev.valid.jsonl, so train without --valid.")
         return
     everything = options.step == "all"
-    if everything:  # before anything is read or paid for
+    if everything:  # what is wrong with a setting, or with the output, is told before anything is read or paid for
+        EndpointSettings()
         check(options.output, FILES)
     with Job(options.job, begin=options.step in ("all", "read")) as job, contextlib.ExitStack() as stack:
         if everything or options.step == "read":

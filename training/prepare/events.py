@@ -67,7 +67,7 @@ def learn(job: Job, log: Path, output: Path, hold_out: float = 0.1, *, corrected
 
     Args:
         log: a folder of event segments, or one of them.
-        hold_out: share of the queries for the test.
+        hold_out: share of the queries for the test, below 1.
         corrected: weigh clicks by inverse propensity; without, all count the same (to compare).
 
     Raises:
@@ -75,10 +75,7 @@ def learn(job: Job, log: Path, output: Path, hold_out: float = 0.1, *, corrected
             somebody else's.
         NothingLeft: nobody clicked on an item of the catalogue.
         OSError: the log cannot be read, or the folder not be written.
-        ValueError: hold_out is no share.
     """
-    if not 0 <= hold_out < 1:
-        raise ValueError(f"--hold-out is a share, at least 0 and below 1, not {hold_out}")
     job.check("events")
     claim(output, FILES)
     scratch = output / "events.sqlite"

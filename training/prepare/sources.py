@@ -271,7 +271,11 @@ def _folder(source: str, limit: int | None) -> Iterator[Record]:
     folder = Path(source)
     paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES)
     for path in itertools.islice(paths, limit):
-        yield SourceItem(safe_id(path.relative_to(folder).with_suffix("").as_posix()), path)
+        name = path.relative_to(folder)
+        try:
+            yield SourceItem(safe_id(name.with_suffix("").as_posix()), path)
+        except ValueError as error:
+            yield Broken("missing_field", str(name), str(error))
 
 
 def _coco(source: str, limit: int | None) -> Iterator[Record]:
@@ -282,22 +286,31 @@ def _coco(source: str, limit: int | None) -> Iterator[Record]:
     path = Path(source)
     with path.open("rb") as file:
         try:
-            for number, image in enumerate(itertools.islice(ijson.items(file, "images.item"), limit)):
-                where = f"{path.name}, picture {number + 1}"
-                split = {"train": "train", "restval": "train", "val": "valid"}.get(image.get("split"))
-                captions = [str(one.get("raw", "")).strip() for one in image.get("sentences") or ()]
-                if split is None:
-                    continue
-                if "filename" not in image or len(captions) < 2:
-                    yield Broken("missing_field", where, "a picture needs a filename and two captions")
-                    continue
-                item_id = safe_id(Path(image["filename"]).stem)
-                yield SourceItem(item_id, path.parent / image.get("filepath", "") / image["filename"], split=split)
-                for n, caption in enumerate(captions if split == "train" else captions[:1]):
-                    others = captions[:n] + captions[n + 1 :]
-                    yield SourceQuery(f"{item_id}-{n}", caption, [item_id], split, others)
+            for number, image in enumerate(itertools.islice(ijson.items(file, "images.item"), limit), start=1):
+                try:
+                    yield from _of_coco(image, path.parent)
+                except ValueError as error:
+                    yield Broken("missing_field", f"{path.name}, picture {number}", str(error))
         except ijson.JSONError as error:
             yield Broken("broken_json", path.name, str(error))
+
+
+def _of_coco(image: Any, folder: Path) -> Iterator[SourceItem | SourceQuery]:
+    """Raises ValueError, before it gives anything, for a picture without a file name or a second caption."""
+    if not isinstance(image, dict):
+        raise ValueError(f"expected an object, found {type(image).__name__}")
+    split = {"train": "train", "restval": "train", "val": "valid"}.get(str(image.get("split")))
+    if split is None:
+        return
+    name, sentences = _required(image, "filename", str), _required(image, "sentences", list)
+    captions = [_required(one, "raw", str).strip() for one in sentences if isinstance(one, dict)]
+    if len(captions) < 2:
+        raise ValueError("a picture needs two captions, one to ask for it and one to know it by")
+    item_id = safe_id(Path(name).stem)
+    yield SourceItem(item_id, folder / str(image.get("filepath") or "") / name, split=split)
+    for n, caption in enumerate(captions if split == "train" else captions[:1]):
+        others = captions[:n] + captions[n + 1 :]
+        yield SourceQuery(f"{item_id}-{n}", caption, [item_id], split, others)
 
 
 def _service(source: str, limit: int | None) -> Iterator[Record]:

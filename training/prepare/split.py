@@ -18,14 +18,11 @@ def split(job: Job, hold_out: float = 0.1) -> None:
     """Give every clean item and query its side, and drop what crosses.
 
     Args:
-        hold_out: share of the items to take for validation, if the source does not say which.
+        hold_out: share of the items to take for validation, below 1, if the source does not say which.
 
     Raises:
         JobError: the job has not been cleaned.
-        ValueError: hold_out is no share.
     """
-    if not 0 <= hold_out < 1:
-        raise ValueError(f"--hold-out is a share, at least 0 and below 1, not {hold_out}")
     job.begin("split")
     job.write("UPDATE clean_items SET side = 'train'")
     job.write("UPDATE clean_queries SET side = 'train'")

@@ -41,3 +41,49 @@ def test_an_item_whose_picture_is_an_address_is_read_without(
     said = capsys.readouterr().out
     assert "2 items, 1 of them with a picture" in said
     assert "2 rows (names its picture by an address, not by a file" in said
+
+
+def test_a_picture_of_coco_that_says_too_little_is_a_broken_row(tmp_path: Path) -> None:
+    captions = [{"raw": "a red mug"}, {"raw": "a mug"}]
+    images = [
+        "mug.jpg",
+        {"split": "train", "filename": 5, "sentences": captions},
+        {"split": "train", "filename": "mug.jpg", "sentences": ["a red mug", "a mug"]},
+        {"split": "train", "filename": f"{'m' * 201}.jpg", "sentences": captions},
+        {"split": "val", "filename": "mug.jpg", "sentences": captions},
+    ]
+    (tmp_path / "coco.json").write_text(json.dumps({"images": images}))
+    *broken, item, query = records(str(tmp_path / "coco.json"))
+    assert [(one.rule, one.where) for one in broken if isinstance(one, Broken)] == [
+        ("missing_field", f"coco.json, picture {number}") for number in (1, 2, 3, 4)
+    ]
+    assert item == SourceItem("mug", tmp_path / "mug.jpg", split="valid")
+    assert query == SourceQuery("mug-0", "a red mug", ["mug"], "valid", ["a mug"])
+
+
+def test_a_picture_too_deep_in_its_folder_for_an_id_is_a_broken_row(tmp_path: Path) -> None:
+    deep = tmp_path / ("a" * 150) / ("b" * 150)
+    deep.mkdir(parents=True)
+    for path in (deep / "mug.png", tmp_path / "mug.png"):
+        path.write_bytes(picture(1))
+    broken, item = records(str(tmp_path))
+    assert isinstance(broken, Broken)
+    assert broken.where == f"{'a' * 150}/{'b' * 150}/mug.png"
+    assert item == SourceItem("mug", tmp_path / "mug.png")
+
+
+@pytest.mark.parametrize(("flags", "setting"), [(["--hold-out", "15"], "8"), ([], "0")], ids=["share", "setting"])
+def test_what_is_wrong_with_a_later_step_is_told_before_anything_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    setting: str,
+) -> None:
+    monkeypatch.setenv("PREPARE_CONCURRENCY", setting)
+    (tmp_path / "shop.jsonl").write_text('{"id": "a", "title": "mug"}\n')
+    paths = ["--source", tmp_path / "shop.jsonl", "--job", tmp_path / "job", "--output", tmp_path / "out"]
+    with pytest.raises(SystemExit):
+        main(["all", *map(str, paths), *flags])
+    assert ("--hold-out is a share" if flags else "PREPARE_CONCURRENCY") in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()
