@@ -21,10 +21,11 @@ from training.arguments import LISTS, TrainArgs, command_line, paths
 from training.collate import Collator
 from training.data import Augmentation
 from training.features import FeatureCache
-from training.finetune import ContrastiveLoss, train
+from training.finetune import ContrastiveLoss, build, train
 from training.losses import itc, symmetric
 from training.markdown import markdown_table
 from training.metrics import Floats, paired_difference
+from training.pictures import PictureReader
 from training.validation import open_validations
 
 REFERENCE = "reference"
@@ -120,6 +121,9 @@ def run(args: TrainArgs, names: Sequence[str]) -> dict[str, dict[str, Floats]]:
     Raises:
         ValueError: as `training.finetune.train`.
     """
+    # A development set that cannot be read is found now, not when the first row has been trained.
+    _, processor = build(args)
+    open_validations(Collator(processor, PictureReader(processor)), [paths(path) for path in args.valid])
     output = Path(args.output)
     values: dict[str, dict[str, Floats]] = {}
     for name in names:

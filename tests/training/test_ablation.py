@@ -105,6 +105,16 @@ def test_an_ablation_without_a_development_set_is_refused(capsys: pytest.Capture
     assert "--valid" in capsys.readouterr().err
 
 
+def test_a_development_set_that_cannot_be_read_is_told_before_anything_is_trained(
+    toy_shop: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--train", str(toy_shop / "pairs.json"), "--valid", str(tmp_path / "none.valid.jsonl")]
+    with pytest.raises(SystemExit):
+        ablation.main(["--model", str(tiny_checkpoint), *files, "--output", str(tmp_path / "out"), "--rows", "sigmoid"])
+    assert "none.valid.jsonl" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_row_that_cannot_be_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         ablation.main(["--train", "a", "--valid", "b", "--batch-size", "3", "--rows", "half-batch"])
