@@ -20,7 +20,7 @@ import retriever
 from retriever import Retriever
 from retriever.files import write_whole
 from retriever.scoring import maxsim, queries_at_once
-from training.arguments import paths
+from training.arguments import make_room, paths
 from training.collate import Collator
 from training.data import Source, normalise
 from training.encode import encode_items, encode_queries
@@ -67,11 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--features", type=Path, default=Path("runs/features"), help="where picture features are kept")
     options = parser.parse_args(arguments)
     try:
+        make_room(options.output, "--output")
         source = Source(*paths(options.train))
         model = retriever.load(options.model, device="cuda" if torch.cuda.is_available() else "cpu")
         found = dict(mine(model, source, options.features))
         rows = [{"query_text": query, "image_ids": [source.ids[item] for item in own]} for query, own in found.items()]
-        options.output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(options.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from training.arguments import make_room
+from training.arguments import count, make_room
 from training.data import Source, normalise
 from training.mine import negatives
 from training.teacher import Teacher, TextTeacher, open_teacher
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="a training file with texts")
     parser.add_argument("--teacher", nargs="+", required=True, help="as for training.finetune")
     parser.add_argument("--output", type=Path, required=True, metavar="X.json", help="X.negatives.jsonl is written too")
-    parser.add_argument("--count", type=int, default=30_000, help="queries")
+    parser.add_argument("--count", type=count, default=30_000, help="queries")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:

@@ -60,3 +60,11 @@ def test_a_file_with_queries_without_words_is_mined_and_read(
     source = Source(train)
     source.use_negatives(output)
     assert len(source.negatives["🎁"]) == len(source) - 1
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_mined(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        mine.main(["--train", "none.json", "--output", str(tmp_path)])
+    assert f"--output {tmp_path} is a folder" in capsys.readouterr().err

@@ -91,6 +91,12 @@ def test_teachers_answer_and_training_reads_what_they_said(
         assert best.item() >= TextTeacher(str(encoder)).similar([query], rest).max().item() - 0.02  # bfloat16
 
 
+def test_no_questions_at_all_cannot_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        synthetic_queries.main(["--train", "x", "--teacher", "x", "--output", "x.json", "--count", "0"])
+    assert "--count: must be a whole number, 1 or more, not '0'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("output", [".", "file/questions.json"])
 def test_an_output_that_cannot_be_written_is_told_before_anything_is_asked(
     captions: Path,  # noqa: F811
