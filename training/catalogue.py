@@ -18,7 +18,9 @@ from typing import Any
 from tqdm import tqdm
 
 from retriever import item_text
+from retriever.files import whole
 from retriever.index.fields import steps
+from training.arguments import make_room
 from training.formats import read_valid, write_train
 from training.json_records import FormatError, json_lines, new_id
 from training.picture_folder import PictureFolder
@@ -241,10 +243,10 @@ def write_held_out(path: Path, share: float, output: Path) -> int:
 
 def _write_set(base: str, queries: Mapping[str, Mapping[str, str]], gallery: Mapping[str, str]) -> None:
     """Queries with the texts of the items that answer each, by item id, and the gallery that they are asked over."""
-    with open(f"{base}.valid.jsonl", "w", encoding="utf-8") as file:
+    with whole(Path(f"{base}.valid.jsonl")) as file:
         for number, (query, answers) in enumerate(queries.items()):
             file.write(json.dumps({"query_id": number, "query_text": query, "item_ids": answers}) + "\n")
-    with open(f"{base}.gallery.jsonl", "w", encoding="utf-8") as file:
+    with whole(Path(f"{base}.gallery.jsonl")) as file:
         for item_id, text in gallery.items():
             file.write(json.dumps({"item_id": item_id, "text": text}) + "\n")
 
@@ -274,18 +276,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--hold-out needs a catalogue: {options.source} holds queries")
     base = options.output.with_suffix("")
     beside = [Path(f"{base}{name}") for name in _HELD_OUT] if options.hold_out else []
-    # It is read while they are written.
     if options.source.resolve() in [path.resolve() for path in (options.output, *beside)]:
         parser.error(f"--output {options.output} would replace {options.source} itself: name another file")
     rows = caption_rows(options.source) if queries else item_rows(options.source, options.hold_out)
     try:
         written = learnable(rows, options.source.parent / "images")
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        with options.output.open("w", encoding="utf-8") as file:
+        make_room(options.output, "--output")
+        with whole(options.output) as file:  # what an earlier run wrote stays where this one fails
             count = write_train(file, ({"query_id": number, **row} for number, row in enumerate(written, start=1)))
-        held_out = write_held_out(options.source, options.hold_out, options.output) if options.hold_out else 0
-        if not count + held_out:
-            raise FormatError(f"{options.source}: no pairs to learn from, and none held out")
+            held_out = write_held_out(options.source, options.hold_out, options.output) if options.hold_out else 0
+            if not count + held_out:
+                raise FormatError(f"{options.source}: no pairs to learn from, and none held out")
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     print(f"{options.output}: {count:,} pairs")

@@ -205,6 +205,19 @@ def test_a_catalogue_that_gives_nothing_is_refused(
     with pytest.raises(SystemExit):
         catalogue.main([str(tmp_path / "items.jsonl"), "--output", str(tmp_path / "x.json"), "--hold-out", hold_out])
     assert f"{tmp_path / 'items.jsonl'}: " in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_pairs_that_were_written_before_stay_where_a_later_line_is_broken(tmp_path: Path) -> None:
+    source, output = tmp_path / "items.jsonl", tmp_path / "shop.json"
+    source.write_text(json.dumps(SHIRT) + "\n")
+    catalogue.main([str(source), "--output", str(output)])
+    before = output.read_text()
+    source.write_text(json.dumps(SHIRT) + "\n{")
+    with pytest.raises(SystemExit):
+        catalogue.main([str(source), "--output", str(output)])
+    assert output.read_text() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"items.jsonl", "shop.json"}
 
 
 @pytest.mark.parametrize(
