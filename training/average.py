@@ -29,7 +29,8 @@ def average(models: Mapping[str, float], output: Path, storage: str = "full") ->
         raise ValueError(f"the shares must add up to 1, not {sum(models.values()):g}")
     first, *others = [(retriever.load(name), share) for name, share in models.items()]
     if odd := [one for one, _ in others if one.config != first[0].config]:
-        raise ValueError(f"model {odd[0].model_id} has another configuration than {first[0].model_id}")
+        fields = _differing(odd[0], first[0])
+        raise ValueError(f"model {odd[0].model_id} has another configuration than {first[0].model_id} ({fields})")
     if odd := [one for one, _ in others if _vocabulary(one) != _vocabulary(first[0])]:
         raise ValueError(f"model {odd[0].model_id} has another vocabulary than {first[0].model_id}")
     weights = {name: first[1] * weight for name, weight in _floats(first[0]).items()}
@@ -44,6 +45,11 @@ def average(models: Mapping[str, float], output: Path, storage: str = "full") ->
 
 def _floats(model: Retriever) -> dict[str, torch.Tensor]:
     return {name: weight for name, weight in model.model.state_dict().items() if weight.is_floating_point()}
+
+
+def _differing(one: Retriever, other: Retriever) -> str:
+    theirs = other.config.to_dict()
+    return ", ".join(name for name, value in one.config.to_dict().items() if value != theirs[name])
 
 
 def _vocabulary(model: Retriever) -> str:

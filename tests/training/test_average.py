@@ -39,7 +39,7 @@ def test_what_cannot_be_averaged_is_refused(
     checkpoint.save(FusedRetriever(TINY), tokenizer, wordier)
     for models, message in (
         ([f"{tiny_checkpoint}:0.75", f"{other}:0.5"], "add up to 1, not 1.25"),
-        ([f"{tiny_checkpoint}:0.5", f"{wider}:0.5"], "another configuration"),
+        ([f"{tiny_checkpoint}:0.5", f"{wider}:0.5"], "(num_query_tokens)"),
         ([f"{tiny_checkpoint}:0.5", f"{wordier}:0.5"], "another vocabulary"),
         ([f"{tiny_checkpoint}:0.5", "nowhere/at/all:0.5"], "nowhere/at/all"),
         ([str(tiny_checkpoint)], "MODEL:SHARE"),
