@@ -34,7 +34,8 @@ from retriever.model import FusedRetriever
 
 State = dict[str, Tensor]
 
-# Pairs of (theirs, ours); the first that begins a name, or is part of it, renames it.
+# Pairs of (theirs, ours), each applied to what those above it have made of a name: where it begins the name or, with a
+# dot in front, is part of it.
 _LAVIS = (
     ("visual_encoder.", "vision.backbone."),
     ("ln_vision.", "vision_norm."),
