@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -69,23 +70,15 @@ def write(job: Job, output: Path) -> Written:
 
 
 def _train_rows(job: Job) -> Iterator[dict[str, Any]]:
-    where = "q.side = 'train' AND i.side = 'train'"
-    for _, query_id, query, item_id, *row in _joined(job, where):
+    for _, query_id, query, item_id, *row in _joined(job, "train"):
         texts = texts_beside(query, *row)
         yield {"query_id": _shown(query_id), "query_text": query, "image_id": item_id, "text_input": texts}
 
 
 def _valid_rows(job: Job) -> Iterator[dict[str, Any]]:
-    current: dict[str, Any] = {}
-    at = None
-    for number, query_id, query, item_id, *_ in _joined(job, "q.side = 'valid' AND i.side = 'valid'"):
-        if number != at:
-            if current:
-                yield current
-            current, at = {"query_id": _shown(query_id), "query_text": query, "item_ids": {}}, number
-        current["item_ids"][item_id] = _gallery_text(job, item_id)
-    if current:
-        yield current
+    for (_, query_id, query), rows in groupby(_joined(job, "valid"), key=lambda row: row[:3]):
+        texts = {item_id: _gallery_text(job, item_id) for _, _, _, item_id, *_ in rows}
+        yield {"query_id": _shown(query_id), "query_text": query, "item_ids": texts}
 
 
 def _shown(query_id: str) -> int | str:
@@ -109,11 +102,10 @@ def _gallery_text(job: Job, item_id: str) -> str:
     return next((text for text in texts if normalise(text) not in queries), "")
 
 
-def _joined(job: Job, where: str) -> Iterator[tuple[Any, ...]]:
-    """Pairs by query, a page of queries at a time."""
-    side = "valid" if "q.side = 'valid'" in where else "train"
+def _joined(job: Job, side: str) -> Iterator[tuple[Any, ...]]:
+    """Pairs whose query and item are both on this side, by query, a page of queries at a time."""
     for (number,) in job.pages("clean_queries", "id", f"side = '{side}'"):
-        yield from job.all(f"{_PAIRS} WHERE q.id = ? AND {where} ORDER BY p.rowid", number)
+        yield from job.all(f"{_PAIRS} WHERE q.id = ? AND i.side = ? ORDER BY p.rowid", number, side)
 
 
 def _count_items(job: Job, side: str) -> int:
