@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from training.markdown import markdown_table
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -51,10 +53,7 @@ def medians(rounds: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows with the same keys as Markdown that reads well as text; numbers to three significant digits."""
     names = list(rows[0])
-    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
-    lines = [f"| {' | '.join(text.ljust(width) for text, width in zip(line, widths, strict=True))} |" for line in cells]
-    return "\n".join([lines[0], f"| {' | '.join('-' * width for width in widths)} |", *lines[1:]])
+    return markdown_table([names, *([_cell(row[name]) for name in names] for row in rows)])
 
 
 def _cell(value: Any) -> str:

@@ -160,7 +160,7 @@ def test_of_several_rounds_the_medians_are_shown() -> None:
 def test_a_table_reads_well_as_text() -> None:
     assert table([{"way": "torch", "ms": 1234.5}, {"way": "int8", "ms": 0.01234}]).splitlines() == [
         "| way   | ms     |",
-        "| ----- | ------ |",
+        "|-------|--------|",
         "| torch | 1234   |",
         "| int8  | 0.0123 |",
     ]
