@@ -135,6 +135,8 @@ def train(
     for source, path in zip(sources, args.negatives, strict=False):  # there are as many, or none
         if path != "-":
             source.use_negatives(Path(path))
+    if teachers and all(source.pictured for source in sources):
+        accelerator.print("--teacher: teachers read texts alone, and every file of --train has pictures: none is asked")
     lora = freeze(model, args)
     with accelerator.main_process_first():  # the others read what it computed
         pictures = _pictures(model, processor, accelerator, args)

@@ -188,7 +188,9 @@ def test_a_tuned_teacher_is_a_folder_that_training_takes(
 
     pictures, texts = f"{toy_shop / 'pairs.json'}:{toy_shop / 'images'}", str(captions / "pairs.json")
     assert weights("texts", texts) != weights("texts-taught", texts, "--teacher", str(tuned))
+    assert "--teacher" not in capsys.readouterr().out
     assert weights("pictures", pictures) == weights("pictures-taught", pictures, "--teacher", str(tuned))
+    assert "--teacher: " in capsys.readouterr().out
 
 
 def test_a_teacher_is_told_by_its_weights_from_another(encoder: Path, tmp_path: Path) -> None:
