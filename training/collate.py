@@ -46,7 +46,7 @@ class Collator:
         rng: np.random.Generator | None = None,
         share: float = 1.0,
     ) -> ItemTensors:
-        """B items, some without a text (an empty string) and some without a picture (None).
+        """B items, some without a text (nothing but spaces) and some without a picture (None).
 
         With a generator, only that share of the patches is read (see `FeatureCache.read`).
         """
@@ -57,10 +57,11 @@ class Collator:
             if len(present) < len(pictures):
                 rows = torch.tensor([picture is not None for picture in pictures])
                 features, has_picture = _each(features, lambda part: _spread(part, rows)), rows
-        if any(texts):
+        has_text = [bool(text.strip()) for text in texts]
+        if any(has_text):
             input_ids, attention_mask = map(torch.from_numpy, self.processor.texts(texts))
             # A row without text must not be read as the tokens that frame an empty one.
-            attention_mask = attention_mask * torch.tensor([bool(text) for text in texts]).unsqueeze(1)
+            attention_mask = attention_mask * torch.tensor(has_text).unsqueeze(1)
         return ItemTensors(
             pictures=features, input_ids=input_ids, attention_mask=attention_mask, has_picture=has_picture
         )

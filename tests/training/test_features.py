@@ -130,17 +130,18 @@ def test_a_broken_picture_is_named(tiny_retriever: Retriever, tmp_path: Path) ->
 
 
 def test_collated_items_equal_items_encoded_alone(tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path) -> None:
-    """A mixed batch with gaps gives each item what it would get by itself."""
+    """A mixed batch with gaps gives each item what it would get by itself. Spaces are no text, as in the service."""
     cache = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
     first, second, *_ = pictures(toy_shop)
     cache.add([first, second])
     collator = Collator(tiny_retriever.processor, cache)
-    items = [("red mug", first), ("", second), ("a blue lamp", None)]
+    items = [("red mug", first), ("", second), (" ", second), ("a blue lamp", None)]
     model = tiny_retriever.model
     with torch.inference_mode():
         together = model.encode_item(**collator.items([text for text, _ in items], [path for _, path in items]))
         alone = [model.encode_item(**collator.items([text], [path])) for text, path in items]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+    assert torch.equal(alone[1], alone[2])
 
 
 def test_views_are_parts_of_the_same_pictures_and_training_draws_among_them(
