@@ -166,7 +166,12 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default="compact", help="shipped name, checkpoint folder or hub name (compact)")
     parser.add_argument("--queries", type=Path, required=True, metavar="VALID.jsonl")
-    parser.add_argument("--gallery", type=Path, metavar="GALLERY.jsonl", help="candidates (the queries' own items)")
+    parser.add_argument(
+        "--gallery",
+        type=Path,
+        metavar="GALLERY.jsonl",
+        help="candidates (the queries' own items, whatever lies beside them)",
+    )
     parser.add_argument("--images", type=Path, metavar="DIR", help="pictures by item id (images/ beside the queries)")
     parser.add_argument(
         "--through-index",
