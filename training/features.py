@@ -2,7 +2,7 @@
 
 The vision tower is frozen by default, so what it says of a picture never changes: an epoch then costs the Q-Former
 only. The cache is a folder named by all that its values depend on (the tower and its weights, how pictures reach it,
-the precision), holding rows of float16 that only ever grow; it is resumed after a kill at the last complete block.
+the precision), holding rows of float16 that only ever grow; it is resumed after a kill where its index ends.
 """
 
 import fcntl
@@ -25,7 +25,10 @@ from training.picture_folder import open_picture
 from training.pictures import crop
 from training.precision import computes_bf16
 
-BLOCK = 256  # pictures between two commits of the index
+BLOCK = 256  # pictures encoded before their rows are written
+# Share of new rows at which the index, one file, is written again: at every block, that would come to outweigh encoding
+# a large catalogue on a GPU. A kill costs as much of the work.
+UNCOMMITTED = 1 / 32
 
 
 class FeatureCache:
@@ -47,6 +50,7 @@ class FeatureCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index_path = self.folder / "index.json"
         self._rows: dict[str, int] = {}
+        self._committed = 0  # of these, rows that the index on the disk names
         self._shape: list[int] | None = None  # [P, E, C]
         self._open()
 
@@ -58,7 +62,10 @@ class FeatureCache:
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
             self._open()
-            self._add(paths, 1 if whole else self.views)
+            try:
+                self._add(paths, 1 if whole else self.views)
+            finally:  # a picture that cannot be decoded does not cost those before it
+                self._commit()
 
     def _add(self, paths: Sequence[Path], views: int) -> None:
         every = [(path, view) for path in dict.fromkeys(paths) for view in range(views)]
@@ -74,8 +81,9 @@ class FeatureCache:
                     for part in (block[i : i + 32] for i in range(0, len(block), 32))
                 ]
                 self._append(block, features)
+                if len(self._rows) - self._committed >= UNCOMMITTED * self._committed:
+                    self._commit()
                 bar.update(len(block))
-        self._open()
 
     def read(
         self, paths: Sequence[Path], rng: np.random.Generator | None = None, share: float = 1.0
@@ -121,7 +129,12 @@ class FeatureCache:
                 file.write(array.tobytes())
             sync(path)  # before the index, which names these rows
         self._rows.update({_key(*one): first + i for i, one in enumerate(shown)})
-        write_whole(self._index_path, json.dumps({"rows": self._rows, "shape": self._shape}).encode())
+
+    def _commit(self) -> None:
+        """Writes the index, if it lacks rows, and opens what it names by now."""
+        if len(self._rows) > self._committed:
+            write_whole(self._index_path, json.dumps({"rows": self._rows, "shape": self._shape}).encode())
+            self._open()
 
     def _open(self) -> None:
         """Reads what there is by now."""
@@ -129,7 +142,8 @@ class FeatureCache:
             return
         index = json.loads(self._index_path.read_text())
         self._rows, self._shape = index["rows"], index["shape"]
-        count, (patches, width, classes) = len(self._rows), self._shape
+        self._committed = count = len(self._rows)
+        patches, width, classes = self._shape
         self._arrays = (
             np.memmap(self.folder / "tokens.f16", np.float16, "r", shape=(count, patches, width)),
             np.memmap(self.folder / "concepts.f16", np.float16, "r", shape=(count, classes))

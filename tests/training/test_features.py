@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from PIL import ExifTags, Image
 
 from retriever import Processor, Retriever
+from retriever.files import write_whole
 from training import features
 from training.collate import Collator
 from training.features import FeatureCache
@@ -83,6 +85,28 @@ def test_what_a_killed_run_left_half_written_is_overwritten(
     whole = FeatureCache(tmp_path / "other", tiny_retriever.model.vision, tiny_retriever.processor)
     whole.add(paths)
     assert torch.allclose(resumed.read(paths).tokens, whole.read(paths).tokens, atol=0.05)
+
+
+def test_the_index_is_written_more_seldom_as_it_grows_and_names_what_came_before_a_broken_picture(
+    tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, sizes = pictures(toy_shop), []
+
+    def written(path: Path, content: bytes) -> None:
+        sizes.append(len(json.loads(content)["rows"]))
+        write_whole(path, content)
+
+    monkeypatch.setattr(features, "write_whole", written)
+    monkeypatch.setattr(features, "BLOCK", 1)
+    monkeypatch.setattr(features, "UNCOMMITTED", 1.0)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"")
+    cache = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
+    with pytest.raises(FormatError):
+        cache.add([*paths[:7], broken])
+    assert sizes == [1, 2, 4, 7]
+    again = FeatureCache(tmp_path, tiny_retriever.model.vision, tiny_retriever.processor)
+    assert len(again.read(paths[:7]).tokens) == 7
 
 
 def test_two_runs_share_a_folder(tiny_retriever: Retriever, toy_shop: Path, tmp_path: Path) -> None:
