@@ -282,8 +282,11 @@ def _coco(source: str, limit: int | None) -> Iterator[Record]:
     """One caption is the query, the picture's others are the text. A picture is one validation query, with its first.
 
     Karpathy's `restval` is training, `val` is validation; `test` is left alone.
+
+    Raises:
+        SourceError: the file has no such list of pictures.
     """
-    path = Path(source)
+    path, number = Path(source), 0
     with path.open("rb") as file:
         try:
             for number, image in enumerate(itertools.islice(ijson.items(file, "images.item"), limit), start=1):
@@ -293,6 +296,9 @@ def _coco(source: str, limit: int | None) -> Iterator[Record]:
                     yield Broken("missing_field", f"{path.name}, picture {number}", str(error))
         except ijson.JSONError as error:
             yield Broken("broken_json", path.name, str(error))
+            return
+    if not number:
+        raise SourceError(f"{source} lists no images, as Karpathy's file does; products are read from .jsonl and .csv")
 
 
 def _of_coco(image: Any, folder: Path) -> Iterator[SourceItem | SourceQuery]:

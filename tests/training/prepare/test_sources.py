@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.prepare.conftest import picture
 from training.prepare.__main__ import main
-from training.prepare.sources import Broken, Record, SourceItem, SourceQuery, records
+from training.prepare.sources import Broken, Record, SourceError, SourceItem, SourceQuery, records
 
 
 def of_rows(folder: Path, *rows: dict[str, Any]) -> list[Record]:
@@ -59,6 +59,12 @@ def test_a_picture_of_coco_that_says_too_little_is_a_broken_row(tmp_path: Path) 
     ]
     assert item == SourceItem("mug", tmp_path / "mug.jpg", split="valid")
     assert query == SourceQuery("mug-0", "a red mug", ["mug"], "valid", ["a mug"])
+
+
+def test_a_json_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pairs.json").write_text('[{"query_id": 1, "query_text": "mug", "image_id": "a", "text_input": []}]')
+    with pytest.raises(SourceError, match=r"pairs\.json lists no images"):
+        list(records(str(tmp_path / "pairs.json")))
 
 
 def test_a_picture_too_deep_in_its_folder_for_an_id_is_a_broken_row(tmp_path: Path) -> None:
