@@ -18,30 +18,25 @@ is there, 1 when something failed, 2 when nothing could be begun.
 """
 
 import argparse
-import hashlib
 import itertools
-import json
 import os
-import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 from tqdm import tqdm
 
 from examples.feeds import UnreadableFeed
-from examples.products import FIELDS, Product, Rejected, read_products
+from examples.products import Product, Rejected, read_products
+from examples.send import address, reason_of, request, send
 
 _SHOWN = 20  # repeated ids that are named
-MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
 
 class Refused(Exception):
@@ -182,9 +177,9 @@ def _look_through(client: httpx.Client, args: argparse.Namespace) -> Plan:
 def _stored_ids(client: httpx.Client, retries: int) -> Iterator[str]:
     params: dict[str, Any] = {"limit": 100}
     while True:
-        answer = _request(client, retries, "GET", "/items", params=params)
+        answer = request(client, retries, "GET", "/items", params=params)
         if answer.status_code != 200:
-            raise Refused(_reason(answer))
+            raise Refused(reason_of(answer))
         page = answer.json()
         yield from (item["id"] for item in page["items"])
         if page["next_cursor"] is None:
@@ -197,10 +192,10 @@ def _remove(client: httpx.Client, ids: set[str], args: argparse.Namespace) -> li
 
     def remove(item_id: str) -> str:
         try:
-            answer = _request(client, args.retries, "DELETE", _address(item_id))
+            answer = request(client, args.retries, "DELETE", address(item_id))
         except httpx.HTTPError as error:
             return f"{item_id}: {error}"
-        return "" if answer.status_code in (204, 404) else f"{item_id}: {_reason(answer)}"
+        return "" if answer.status_code in (204, 404) else f"{item_id}: {reason_of(answer)}"
 
     with ThreadPoolExecutor(args.workers) as pool:
         return [message for message in pool.map(remove, sorted(ids)) if message]
@@ -237,128 +232,6 @@ def _handle(client: httpx.Client, product: Product | Rejected, args: argparse.Na
         return send(client, product, retries=args.retries, force=args.force), ""
     except Exception as error:  # whatever is wrong with this one, the others are to arrive
         return "failed", f"{product.id}: {error}"
-
-
-def send(client: httpx.Client, product: Product, *, retries: int, force: bool = False) -> str:
-    """Stores one product: "created", "replaced" or "unchanged". If its pictures fail, the rest of an item arrives.
-
-    Raises:
-        Rejected: the service refuses it, or a picture cannot be read, for the reason given.
-        httpx.HTTPError: the service could not be reached, however often it was tried.
-    """
-    try:
-        pictures = [
-            (path.name, path.read_bytes(), MEDIA_TYPES.get(path.suffix.lower(), "")) for path in product.pictures
-        ]
-    except (OSError, ValueError) as error:  # ValueError: no path can be called so
-        raise Rejected(str(error) + _without_pictures(client, product, retries)) from None
-    if not force:
-        stored = _request(client, retries, "GET", _address(product.id))
-        if stored.status_code == 200 and _same(stored.json(), product, [content for _, content, _ in pictures]):
-            return "unchanged"
-    form = {"id": product.id} | {
-        name: json.dumps(value) if name in ("category", "attributes") else str(value)
-        for name, value in product.fields.items()
-    }
-    # Every field as a part: httpx makes a body multipart only where there is a file, and the service takes no other.
-    parts: list[tuple[str, Any]] = [(name, (None, value.encode())) for name, value in form.items()]
-    parts += [("image_url", (None, url.encode())) for url in product.urls]
-    parts += [("image", picture) for picture in pictures]
-    answer = _request(client, retries, "POST", "/items", files=parts)
-    if answer.status_code in (200, 201):
-        return "created" if answer.status_code == 201 else "replaced"
-    passing = answer.status_code == 429 or answer.status_code >= 500
-    rest = "" if passing or not (pictures or product.urls) else _without_pictures(client, product, retries)
-    raise Rejected(_reason(answer) + rest)
-
-
-def _without_pictures(client: httpx.Client, product: Product, retries: int) -> str:
-    """Brings an item that is there up to date but for its pictures, so that no dead link holds back a price.
-
-    Returns what is to be told of it: nothing, if there is no such item or the service refuses that, too.
-    """
-    stored = _request(client, retries, "GET", _address(product.id))
-    if stored.status_code != 200:
-        return ""
-    if not _same_fields(stored.json(), product):
-        fields = {name: None for name in FIELDS if name != "created_at"} | product.fields
-        fields |= {name: str(product.fields.get(name, "")) for name in ("title", "description")}
-        gone = dict.fromkeys(stored.json()["attributes"])
-        fields["attributes"] = gone | product.fields.get("attributes", {})
-        answer = _request(client, retries, "PATCH", _address(product.id), json=fields)
-        if answer.status_code != 200:
-            return ""
-    return " The item keeps its pictures; all else of it is up to date."
-
-
-def _address(item_id: str) -> str:
-    return f"/items/{quote(item_id, safe='')}"
-
-
-def _request(client: httpx.Client, retries: int, method: str, url: str, **kwargs: Any) -> httpx.Response:
-    """One request, repeated after an overload (as long as the service asks for) or an outage."""
-    for attempt in range(retries + 1):
-        try:
-            answer = client.request(method, url, **kwargs)
-        except httpx.TransportError:
-            if attempt == retries:
-                raise
-            pause = min(30.0, 0.5 * 2**attempt)
-        else:
-            if answer.status_code != 429 and answer.status_code < 500:
-                return answer
-            if attempt == retries:
-                return answer
-            asked = answer.headers.get("Retry-After", "")
-            pause = float(asked) if asked.isdigit() else min(30.0, 0.5 * 2**attempt)
-        # Workers that were refused together should not come back together.
-        time.sleep(pause * random.uniform(1.0, 1.25))
-    raise AssertionError("unreachable")
-
-
-def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:
-    """Whether the service has these very fields and pictures."""
-    return (
-        _same_fields(stored, product)
-        and len(stored["images"]) == len(contents) + len(product.urls)
-        and [image["sha256"] for image in stored["images"][: len(contents)]]
-        == [hashlib.sha256(content).hexdigest() for content in contents]
-    )
-
-
-def _same_fields(stored: dict[str, Any], product: Product) -> bool:
-    fields = product.fields
-    return (
-        stored["title"] == str(fields.get("title", "")).strip()
-        and stored["description"] == str(fields.get("description", "")).strip()
-        and stored["category"] == fields.get("category", [])
-        and (stored["price"], stored["stock"]) == (fields.get("price"), fields.get("stock"))
-        and ("created_at" not in fields or _moment(fields["created_at"]) == stored["created_at"])
-        and stored["attributes"] == {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()}
-    )
-
-
-def _moment(text: Any) -> str | None:
-    try:
-        moment = datetime.fromisoformat(str(text).strip())
-    except ValueError:  # the service says so
-        return None
-    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return zoned.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
-def _stripped(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_stripped(one) if isinstance(one, str) else f"{one:.15g}" for one in value]  # as the service takes it
-    return value.strip() if isinstance(value, str) else value
-
-
-def _reason(answer: httpx.Response) -> str:
-    try:
-        problem = answer.json()
-        return f"{problem['code']}: {problem['detail']}"
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {answer.status_code}"
 
 
 if __name__ == "__main__":

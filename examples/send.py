@@ -1,0 +1,137 @@
+"""One product, into a running service: only what has changed of it, and again where the service was away."""
+
+import hashlib
+import json
+import random
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from examples.products import FIELDS, Product, Rejected
+
+_MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+
+
+def send(client: httpx.Client, product: Product, *, retries: int, force: bool = False) -> str:
+    """Stores one product: "created", "replaced" or "unchanged". If its pictures fail, the rest of an item arrives.
+
+    Raises:
+        Rejected: the service refuses it, or a picture cannot be read, for the reason given.
+        httpx.HTTPError: the service could not be reached, however often it was tried.
+    """
+    try:
+        pictures = [
+            (path.name, path.read_bytes(), _MEDIA_TYPES.get(path.suffix.lower(), "")) for path in product.pictures
+        ]
+    except (OSError, ValueError) as error:  # ValueError: no path can be called so
+        raise Rejected(str(error) + _without_pictures(client, product, retries)) from None
+    if not force:
+        stored = request(client, retries, "GET", address(product.id))
+        if stored.status_code == 200 and _same(stored.json(), product, [content for _, content, _ in pictures]):
+            return "unchanged"
+    form = {"id": product.id} | {
+        name: json.dumps(value) if name in ("category", "attributes") else str(value)
+        for name, value in product.fields.items()
+    }
+    # Every field as a part: httpx makes a body multipart only where there is a file, and the service takes no other.
+    parts: list[tuple[str, Any]] = [(name, (None, value.encode())) for name, value in form.items()]
+    parts += [("image_url", (None, url.encode())) for url in product.urls]
+    parts += [("image", picture) for picture in pictures]
+    answer = request(client, retries, "POST", "/items", files=parts)
+    if answer.status_code in (200, 201):
+        return "created" if answer.status_code == 201 else "replaced"
+    passing = answer.status_code == 429 or answer.status_code >= 500
+    rest = "" if passing or not (pictures or product.urls) else _without_pictures(client, product, retries)
+    raise Rejected(reason_of(answer) + rest)
+
+
+def _without_pictures(client: httpx.Client, product: Product, retries: int) -> str:
+    """Brings an item that is there up to date but for its pictures, so that no dead link holds back a price.
+
+    Returns what is to be told of it: nothing, if there is no such item or the service refuses that, too.
+    """
+    stored = request(client, retries, "GET", address(product.id))
+    if stored.status_code != 200:
+        return ""
+    if not _same_fields(stored.json(), product):
+        fields = {name: None for name in FIELDS if name != "created_at"} | product.fields
+        fields |= {name: str(product.fields.get(name, "")) for name in ("title", "description")}
+        gone = dict.fromkeys(stored.json()["attributes"])
+        fields["attributes"] = gone | product.fields.get("attributes", {})
+        answer = request(client, retries, "PATCH", address(product.id), json=fields)
+        if answer.status_code != 200:
+            return ""
+    return " The item keeps its pictures; all else of it is up to date."
+
+
+def address(item_id: str) -> str:
+    return f"/items/{quote(item_id, safe='')}"
+
+
+def request(client: httpx.Client, retries: int, method: str, url: str, **kwargs: Any) -> httpx.Response:
+    """One request, repeated after an overload (as long as the service asks for) or an outage."""
+    for attempt in range(retries + 1):
+        try:
+            answer = client.request(method, url, **kwargs)
+        except httpx.TransportError:
+            if attempt == retries:
+                raise
+            pause = min(30.0, 0.5 * 2**attempt)
+        else:
+            if answer.status_code != 429 and answer.status_code < 500:
+                return answer
+            if attempt == retries:
+                return answer
+            asked = answer.headers.get("Retry-After", "")
+            pause = float(asked) if asked.isdigit() else min(30.0, 0.5 * 2**attempt)
+        # Workers that were refused together should not come back together.
+        time.sleep(pause * random.uniform(1.0, 1.25))
+    raise AssertionError("unreachable")
+
+
+def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:
+    """Whether the service has these very fields and pictures."""
+    return (
+        _same_fields(stored, product)
+        and len(stored["images"]) == len(contents) + len(product.urls)
+        and [image["sha256"] for image in stored["images"][: len(contents)]]
+        == [hashlib.sha256(content).hexdigest() for content in contents]
+    )
+
+
+def _same_fields(stored: dict[str, Any], product: Product) -> bool:
+    fields = product.fields
+    return (
+        stored["title"] == str(fields.get("title", "")).strip()
+        and stored["description"] == str(fields.get("description", "")).strip()
+        and stored["category"] == fields.get("category", [])
+        and (stored["price"], stored["stock"]) == (fields.get("price"), fields.get("stock"))
+        and ("created_at" not in fields or _moment(fields["created_at"]) == stored["created_at"])
+        and stored["attributes"] == {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()}
+    )
+
+
+def _moment(text: Any) -> str | None:
+    try:
+        moment = datetime.fromisoformat(str(text).strip())
+    except ValueError:  # the service says so
+        return None
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return zoned.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_stripped(one) if isinstance(one, str) else f"{one:.15g}" for one in value]  # as the service takes it
+    return value.strip() if isinstance(value, str) else value
+
+
+def reason_of(answer: httpx.Response) -> str:
+    try:
+        problem = answer.json()
+        return f"{problem['code']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}"
