@@ -23,20 +23,24 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from tqdm import tqdm
 
 from examples.feeds import UnreadableFeed
 from examples.products import Product, Rejected, read_products
-from examples.send import address, reason_of, request, send
+from examples.send import Away, address, reason_of, request, send
+
+T = TypeVar("T")
+Outcome = tuple[str, str]  # what became of a product, as `send` says, "failed" or "away"; what is to be told of it
 
 _SHOWN = 20  # repeated ids that are named
+_AWAY = 8  # one after another: the others would fail alike, each after minutes
 
 
 class Refused(Exception):
@@ -70,25 +74,31 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         try:
             plan = _look_through(client, args)
-        except (Refused, UnreadableFeed, OSError, httpx.HTTPError) as error:
+        except (Refused, Away, UnreadableFeed, OSError) as error:
             print(f"Nothing was sent. {args.source}: {error}", file=sys.stderr)
             return 2
+        stopped: Away | None = None
         with tqdm(total=plan.total, unit=" items", disable=args.quiet) as progress:
-            for outcome, message in _in_parallel(client, args, plan):
-                counts[outcome] += 1
-                if outcome == "failed":
-                    failures.append(message)
-                    progress.write(message, file=sys.stderr)
-                progress.update()
+            try:
+                for outcome, message in _each(_to_send(args, plan), lambda one: _send(client, one, args), args.workers):
+                    counts[outcome] += 1
+                    if message:
+                        failures.append(message)
+                        progress.write(message, file=sys.stderr)
+                    progress.update()
+            except Away as error:
+                stopped = error
         seconds = time.monotonic() - started
         print(
             f"{counts['created']} new, {counts['replaced']} replaced, {counts['unchanged']} unchanged, "
-            f"{counts['failed']} failed; {seconds:.1f} s, {sum(counts.values()) / max(seconds, 1e-9):.1f} items/s"
+            f"{len(failures)} failed; {seconds:.1f} s, {sum(counts.values()) / max(seconds, 1e-9):.1f} items/s"
         )
         if plan.repeated:
             named = ", ".join(list(dict.fromkeys(plan.repeated))[:_SHOWN])
             print(f"{len(plan.repeated)} products left out, whose ids come again later: {named}", file=sys.stderr)
-        if plan.nameless and plan.leftover:
+        if stopped:
+            print(f"Stopped, for the service takes nothing. The last it said: {stopped}", file=sys.stderr)
+        elif plan.nameless and plan.leftover:
             print(
                 f"Items that are not in {args.source}: {len(plan.leftover)}. They stay, for {plan.nameless} of its "
                 "lines have no id that can be read, and may be theirs."
@@ -147,7 +157,7 @@ def _look_through(client: httpx.Client, args: argparse.Namespace) -> Plan:
     Raises:
         Refused: too much would be removed, or the service does not say what it has.
         UnreadableFeed, OSError: the source cannot be read.
-        httpx.HTTPError: the service could not be reached, however often it was tried.
+        Away: the service did not answer what it has.
     """
     plan = Plan({}, 0, [], set())
     unreadable = set()
@@ -190,48 +200,73 @@ def _stored_ids(client: httpx.Client, retries: int) -> Iterator[str]:
 def _remove(client: httpx.Client, ids: set[str], args: argparse.Namespace) -> list[str]:
     """Removes these items; returns what could not be removed, and why."""
 
-    def remove(item_id: str) -> str:
+    def remove(item_id: str) -> Outcome:
         try:
             answer = request(client, args.retries, "DELETE", address(item_id))
-        except httpx.HTTPError as error:
-            return f"{item_id}: {error}"
-        return "" if answer.status_code in (204, 404) else f"{item_id}: {reason_of(answer)}"
+        except Away as error:
+            return "away", f"{item_id}: {error}"
+        if answer.status_code in (204, 404):
+            return "removed", ""
+        return "failed", f"{item_id}: {reason_of(answer)}"
 
-    with ThreadPoolExecutor(args.workers) as pool:
-        return [message for message in pool.map(remove, sorted(ids)) if message]
-
-
-def _in_parallel(client: httpx.Client, args: argparse.Namespace, plan: Plan) -> Iterator[tuple[str, str]]:
-    """(outcome, message) of each product, as they end. Only as many are read as are being sent."""
-    with ThreadPoolExecutor(args.workers) as pool:
-        running: set[Future[tuple[str, str]]] = set()
-        try:
-            for number, product in enumerate(itertools.islice(read_products(args.source), args.limit)):
-                if isinstance(product, Product) and number < plan.last.get(product.id, number):
-                    continue
-                item_id = product.id if isinstance(product, Product) else product.item_id
-                if item_id is None:
-                    plan.nameless += 1
-                else:
-                    plan.leftover.discard(item_id)  # the file may have grown since it was looked through
-                running.add(pool.submit(_handle, client, product, args))
-                if len(running) >= 2 * args.workers:
-                    ended, running = wait(running, return_when=FIRST_COMPLETED)
-                    for future in ended:
-                        yield future.result()
-            for future in running:
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    failures = []
+    try:
+        for _, message in _each(sorted(ids), remove, args.workers):
+            if message:
+                failures.append(message)
+    except Away as error:
+        failures.append(f"The others were not tried, for the service takes nothing. The last it said: {error}")
+    return failures
 
 
-def _handle(client: httpx.Client, product: Product | Rejected, args: argparse.Namespace) -> tuple[str, str]:
+def _to_send(args: argparse.Namespace, plan: Plan) -> Iterator[Product | Rejected]:
+    """The last product of each id. What the file turns out to hold does not count as leftover."""
+    for number, product in enumerate(itertools.islice(read_products(args.source), args.limit)):
+        if isinstance(product, Product) and number < plan.last.get(product.id, number):
+            continue
+        item_id = product.id if isinstance(product, Product) else product.item_id
+        if item_id is None:
+            plan.nameless += 1
+        else:
+            plan.leftover.discard(item_id)  # the file may have grown since it was looked through
+        yield product
+
+
+def _send(client: httpx.Client, product: Product | Rejected, args: argparse.Namespace) -> Outcome:
     if isinstance(product, Rejected):
         return "failed", str(product)
     try:
         return send(client, product, retries=args.retries, force=args.force), ""
+    except Away as error:
+        return "away", f"{product.id}: {error}"
     except Exception as error:  # whatever is wrong with this one, the others are to arrive
         return "failed", f"{product.id}: {error}"
+
+
+def _each(things: Iterable[T], work: Callable[[T], Outcome], workers: int) -> Iterator[Outcome]:
+    """What became of each, and what is to be told of it, as they end. Only as many are taken as are in the works.
+
+    Raises:
+        Away: the service took nothing for a while; the others are not tried.
+    """
+    left, away = iter(things), 0
+    with ThreadPoolExecutor(workers) as pool:
+        running: set[Future[Outcome]] = set()
+        try:
+            while True:
+                running |= {pool.submit(work, thing) for thing in itertools.islice(left, 2 * workers - len(running))}
+                if not running:
+                    return
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    outcome, message = future.result()
+                    yield outcome, message
+                    if outcome != "failed":  # which a line of the file may be by itself
+                        away = away + 1 if outcome == "away" else 0
+                    if away == _AWAY:
+                        raise Away(message)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,16 @@ from examples.products import FIELDS, Product, Rejected
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
 
+class Away(Exception):
+    """The service takes nothing, for the reason given: it is down, full or overloaded, or wants another key."""
+
+
 def send(client: httpx.Client, product: Product, *, retries: int, force: bool = False) -> str:
     """Stores one product: "created", "replaced" or "unchanged". If its pictures fail, the rest of an item arrives.
 
     Raises:
         Rejected: the service refuses it, or a picture cannot be read, for the reason given.
-        httpx.HTTPError: the service could not be reached, however often it was tried.
+        Away: it may take it later.
     """
     try:
         pictures = [
@@ -43,8 +47,7 @@ def send(client: httpx.Client, product: Product, *, retries: int, force: bool = 
     answer = request(client, retries, "POST", "/items", files=parts)
     if answer.status_code in (200, 201):
         return "created" if answer.status_code == 201 else "replaced"
-    passing = answer.status_code == 429 or answer.status_code >= 500
-    rest = "" if passing or not (pictures or product.urls) else _without_pictures(client, product, retries)
+    rest = _without_pictures(client, product, retries) if pictures or product.urls else ""
     raise Rejected(reason_of(answer) + rest)
 
 
@@ -72,24 +75,29 @@ def address(item_id: str) -> str:
 
 
 def request(client: httpx.Client, retries: int, method: str, url: str, **kwargs: Any) -> httpx.Response:
-    """One request, repeated after an overload (as long as the service asks for) or an outage."""
+    """One request, repeated after an overload (as long as the service asks for) or an outage.
+
+    Raises:
+        Away: however often it was tried; at once, if the key is refused or the disk full.
+    """
     for attempt in range(retries + 1):
+        pause = min(30.0, 0.5 * 2**attempt)
         try:
             answer = client.request(method, url, **kwargs)
-        except httpx.TransportError:
-            if attempt == retries:
-                raise
-            pause = min(30.0, 0.5 * 2**attempt)
+        except httpx.TransportError as error:
+            reason = f"{type(error).__name__}: {error}"
         else:
+            reason = reason_of(answer)
+            if answer.status_code in (401, 403, 507):  # a disk is not emptied in a moment
+                break
             if answer.status_code != 429 and answer.status_code < 500:
                 return answer
-            if attempt == retries:
-                return answer
             asked = answer.headers.get("Retry-After", "")
-            pause = float(asked) if asked.isdigit() else min(30.0, 0.5 * 2**attempt)
-        # Workers that were refused together should not come back together.
-        time.sleep(pause * random.uniform(1.0, 1.25))
-    raise AssertionError("unreachable")
+            pause = float(asked) if asked.isdigit() else pause
+        if attempt < retries:
+            # Workers that were refused together should not come back together.
+            time.sleep(pause * random.uniform(1.0, 1.25))
+    raise Away(reason)
 
 
 def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:

@@ -73,6 +73,48 @@ def test_what_is_overloaded_or_out_for_a_moment_is_asked_again(tmp_path: Path, m
     assert (refusals, stored) == ([], ["/items"])
 
 
+@pytest.mark.parametrize("status", [401, 507, None])
+def test_a_service_that_takes_nothing_ends_the_import_and_nothing_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int | None
+) -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/items" and request.method == "GET":
+            return httpx.Response(200, json={"items": [{"id": "gone"}, {"id": "1"}], "next_cursor": None})
+        if request.url.path == "/health/live":
+            return httpx.Response(200)
+        asked.append(request)
+        if status is None:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(status, json={"code": "storage_full", "detail": "No room."})
+
+    service(monkeypatch, answer)
+    source = write(tmp_path, *((str(n) if n % 3 else "", "one") for n in range(1000)))
+    arguments = ["--quiet", "--prune", "--workers", "2", *(["--retries", "0"] if status is None else [])]
+    assert ingest.main([str(source), *arguments]) == 1
+    assert len(asked) < 20, "each of a thousand would be tried for minutes"
+    assert {request.method for request in asked} == {"GET"}
+    assert "Stopped, for the service takes nothing. The last it said:" in capsys.readouterr().err
+
+
+def test_a_product_over_which_the_service_stumbles_does_not_end_the_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            stored.append(request)
+            return httpx.Response(500 if len(stored) % 4 else 201)
+        return httpx.Response(200 if request.url.path == "/health/live" else 404)
+
+    service(monkeypatch, answer)
+    source = write(tmp_path, *((str(n), "one") for n in range(40)))
+    assert ingest.main([str(source), "--quiet", "--retries", "0", "--workers", "1"]) == 1
+    assert len(stored) == 40
+
+
 @pytest.fixture
 def deleted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids that are removed of a shop that has a, b, c and d, and takes no product that is called "bad"."""
