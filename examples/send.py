@@ -13,6 +13,7 @@ import httpx
 from examples.products import FIELDS, Product, Rejected
 
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+_UNREAD = {"price", "stock", "created_at"}  # by the model: a change of these alone costs no run of it
 
 
 class Away(Exception):
@@ -33,9 +34,15 @@ def send(client: httpx.Client, product: Product, *, retries: int, force: bool = 
     except (OSError, ValueError) as error:  # ValueError: no path can be called so
         raise Rejected(str(error) + _without_pictures(client, product, retries)) from None
     if not force:
-        stored = request(client, retries, "GET", address(product.id))
-        if stored.status_code == 200 and _same(stored.json(), product, [content for _, content, _ in pictures]):
-            return "unchanged"
+        there = request(client, retries, "GET", address(product.id))
+        if there.status_code == 200 and _same_pictures(there.json(), product, [content for _, content, _ in pictures]):
+            changed = _changed(there.json(), product)
+            if not changed:
+                return "unchanged"
+            if changed <= _UNREAD:
+                fields = {name: product.fields.get(name) for name in changed}
+                if request(client, retries, "PATCH", address(product.id), json=fields).status_code == 200:
+                    return "replaced"
     form = {"id": product.id} | {
         name: json.dumps(value) if name in ("category", "attributes") else str(value)
         for name, value in product.fields.items()
@@ -59,7 +66,7 @@ def _without_pictures(client: httpx.Client, product: Product, retries: int) -> s
     stored = request(client, retries, "GET", address(product.id))
     if stored.status_code != 200:
         return ""
-    if not _same_fields(stored.json(), product):
+    if _changed(stored.json(), product):
         fields = {name: None for name in FIELDS if name != "created_at"} | product.fields
         fields |= {name: str(product.fields.get(name, "")) for name in ("title", "description")}
         gone = dict.fromkeys(stored.json()["attributes"])
@@ -100,26 +107,26 @@ def request(client: httpx.Client, retries: int, method: str, url: str, **kwargs:
     raise Away(reason)
 
 
-def _same(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:
-    """Whether the service has these very fields and pictures."""
-    return (
-        _same_fields(stored, product)
-        and len(stored["images"]) == len(contents) + len(product.urls)
-        and [image["sha256"] for image in stored["images"][: len(contents)]]
-        == [hashlib.sha256(content).hexdigest() for content in contents]
-    )
+def _same_pictures(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:
+    return len(stored["images"]) == len(contents) + len(product.urls) and [
+        image["sha256"] for image in stored["images"][: len(contents)]
+    ] == [hashlib.sha256(content).hexdigest() for content in contents]
 
 
-def _same_fields(stored: dict[str, Any], product: Product) -> bool:
+def _changed(stored: dict[str, Any], product: Product) -> set[str]:
+    """The names of the fields that the service has otherwise."""
     fields = product.fields
-    return (
-        stored["title"] == str(fields.get("title", "")).strip()
-        and stored["description"] == str(fields.get("description", "")).strip()
-        and stored["category"] == fields.get("category", [])
-        and (stored["price"], stored["stock"]) == (fields.get("price"), fields.get("stock"))
-        and ("created_at" not in fields or _moment(fields["created_at"]) == stored["created_at"])
-        and stored["attributes"] == {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()}
-    )
+    wanted: dict[str, Any] = {
+        "title": str(fields.get("title", "")).strip(),
+        "description": str(fields.get("description", "")).strip(),
+        "category": fields.get("category", []),
+        "price": fields.get("price"),
+        "stock": fields.get("stock"),
+        "attributes": {k.strip(): _stripped(v) for k, v in fields.get("attributes", {}).items()},
+    }
+    if "created_at" in fields:
+        wanted["created_at"] = _moment(fields["created_at"])
+    return {name for name, value in wanted.items() if stored[name] != value}
 
 
 def _moment(text: Any) -> str | None:

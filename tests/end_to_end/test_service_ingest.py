@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,33 @@ def test_a_file_of_products_arrives_once(server: Server, tmp_path: Path) -> None
     (tmp_path / "shop/images/3.webp").write_bytes(picture_file("blue", file_format="WEBP"))
     changed = ingest(server, source)
     assert "0 new, 1 replaced, 24 unchanged, 0 failed" in changed.stdout
+
+
+def encoded(server: Server) -> float:
+    """How many pictures and texts of items the model has seen."""
+    found = re.search(
+        r'^search_encoder_batch_size_sum\{kind="item"\} (.+)$', httpx.get(f"{server.url}/metrics").text, re.M
+    )
+    assert found
+    return float(found[1])
+
+
+def test_a_price_or_a_stock_that_changed_alone_costs_no_run_of_the_model(server: Server, tmp_path: Path) -> None:
+    source = products(tmp_path / "shop", 3)
+    ingest(server, source)
+    rows = [json.loads(line) for line in source.read_text().splitlines()]
+    rows[0]["price"], rows[1]["stock"] = "12.5", None
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = encoded(server)
+    assert "0 new, 2 replaced, 1 unchanged, 0 failed" in ingest(server, source).stdout
+    assert encoded(server) == before
+    first, second = (httpx.get(f"{server.url}/items/shop%2F{n}").json() for n in range(2))
+    assert (first["price"], second["stock"], len(first["images"])) == (12.5, None, 1)
+
+    rows[2] |= {"title": "Jug", "price": 1}
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "0 new, 1 replaced, 2 unchanged, 0 failed" in ingest(server, source).stdout
+    assert encoded(server) > before
 
 
 def test_what_fails_is_named_and_the_rest_arrives(server: Server, tmp_path: Path) -> None:
