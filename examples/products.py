@@ -89,6 +89,8 @@ def _product(row: Any, folder: Path) -> Product:
     for name, read in (("category", _category), ("attributes", _attributes), ("price", _number), ("stock", _number)):
         if name in fields:
             fields[name] = read(name, fields[name])
+    if isinstance(description := fields.get("description"), str):
+        fields["description"] = description.replace("\r\n", "\n")  # as the service keeps it
     fields = {name: value for name, value in fields.items() if value not in (None, "", [], {})}
     if half := next((name for name, value in {"image": images, **fields}.items() if not _is_unicode(value)), None):
         raise ValueError(f"{half}: {_HALF}")

@@ -123,6 +123,7 @@ def test_every_form_that_the_service_takes_is_known_again(server: Server, tmp_pa
     rows: list[dict[str, Any]] = [
         {"id": "attributes as JSON", "title": "a", "attributes": '{"brand": "S"}'},
         {"id": "without null", "title": "a", "attributes": {"brand": "S", "colour": None}},
+        {"id": "of Windows", "title": "a", "description": "a\r\nb"},
         {
             "id": "sizes",
             "title": "a",
@@ -133,9 +134,9 @@ def test_every_form_that_the_service_takes_is_known_again(server: Server, tmp_pa
     ]
     source = tmp_path / "items.jsonl"
     source.write_text("\ufeff" + "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert "6 new, 0 replaced, 0 unchanged, 0 failed" in ingest(server, source).stdout
+    assert "7 new, 0 replaced, 0 unchanged, 0 failed" in ingest(server, source).stdout
     assert httpx.get(f"{server.url}/items/category%201").json()["category"] == ["Home", "Kitchen"]
-    assert "0 new, 0 replaced, 6 unchanged, 0 failed" in ingest(server, source).stdout
+    assert "0 new, 0 replaced, 7 unchanged, 0 failed" in ingest(server, source).stdout
 
 
 def test_no_product_ends_the_import(server: Server, tmp_path: Path) -> None:
