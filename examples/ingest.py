@@ -6,9 +6,9 @@
 
 A line of JSONL is a product: `id` (or `item_id`), and any of `title`, `description`, `category` (list or string),
 `price`, `stock`, `attributes` (object), `created_at` and `image` (a path, or a list of paths, relative to the JSONL
-file; or URLs, where the service fetches them). CSV and TSV (also as .txt) are product feeds with Google's columns, or
-what Shopify and WooCommerce export, as `examples/feeds.py` says. In a folder every JPEG, PNG or WebP is a product whose
-id is its path without the ending.
+file; or URLs, where the service fetches them). A `.json` file may be one array of products. CSV and TSV (also as .txt)
+are product feeds with Google's columns, or what Shopify and WooCommerce export, as `examples/feeds.py` says. In a
+folder every JPEG, PNG or WebP is a product whose id is its path without the ending.
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
 not sent twice (a picture at a URL counts as the same). Of several products of one id the last is sent, and the ids are

@@ -1,4 +1,4 @@
-"""The products of a shop's own file or folder, as the service takes them: of JSONL, a feed (CSV or TSV) or pictures."""
+"""The products of a shop's own file or folder, as the service takes them: of JSON, a feed (CSV or TSV) or pictures."""
 
 import json
 from collections.abc import Iterator
@@ -50,13 +50,33 @@ def read_products(source: Path) -> Iterator[Product | Rejected]:
     if ending not in (*feeds.ENDINGS, *_JSON_LINES):
         known = ", ".join((*_JSON_LINES, *feeds.ENDINGS))
         raise feeds.UnreadableFeed(f"Only files that end in {known} are read: export it as CSV or TSV.")
-    for line, row in feeds.read_feed(source) if ending in feeds.ENDINGS else _json_lines(source):
+    place = "line"
+    if ending in feeds.ENDINGS:
+        rows: Iterator[tuple[int, Any]] = feeds.read_feed(source)
+    elif ending == ".json" and _is_array(source):
+        rows, place = _json_array(source), "product"
+    else:
+        rows = _json_lines(source)
+    for number, row in rows:
         try:
             if isinstance(row, ValueError):
                 raise row
             yield _product(row, source.parent)
         except ValueError as error:
-            yield Rejected(f"line {line}: {error}", _known_id(row))
+            yield Rejected(f"{place} {number}: {error}", _known_id(row))
+
+
+def _is_array(source: Path) -> bool:
+    with source.open(encoding="utf-8-sig", errors="replace") as file:
+        return file.read(1000).lstrip().startswith("[")
+
+
+def _json_array(source: Path) -> Iterator[tuple[int, Any]]:
+    """The members of a file that is one array, which is held in memory. Raises UnreadableFeed."""
+    try:
+        return enumerate(json.loads(source.read_text("utf-8-sig")), start=1)
+    except (ValueError, RecursionError) as error:
+        raise feeds.UnreadableFeed(f"It begins as an array of JSON and is none: {error}.") from error
 
 
 def _json_lines(source: Path) -> Iterator[tuple[int, Any]]:

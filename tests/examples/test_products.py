@@ -77,6 +77,29 @@ def test_a_file_of_another_kind_is_refused_as_a_whole(tmp_path: Path, name: str)
         list(read_products(tmp_path / name))
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_file_may_be_one_array(tmp_path: Path, indent: int | None) -> None:
+    source = tmp_path / "items.json"
+    source.write_text("\ufeff\n" + json.dumps([{"id": "a"}, 5, {"id": "b"}], indent=indent), encoding="utf-8")
+    first, rejected, last = read_products(source)
+    assert (first, last) == (Product("a"), Product("b"))
+    assert str(rejected) == "product 2: must be an object, as in {...}"
+    source.write_text(json.dumps([], indent=indent))
+    assert list(read_products(source)) == []
+
+
+@pytest.mark.parametrize("content", [b'[{"id": "a"},\n', b'[{"id": "caf\xe9"}]', b"[" * 100_000])
+def test_an_array_that_is_none_is_refused_as_a_whole(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "items.json").write_bytes(content)
+    with pytest.raises(UnreadableFeed, match="begins as an array of JSON and is none"):
+        list(read_products(tmp_path / "items.json"))
+
+
+def test_a_json_file_may_be_lines(tmp_path: Path) -> None:
+    (tmp_path / "items.json").write_text('{"id": "a"}\n{"id": "b"}\n')
+    assert list(read_products(tmp_path / "items.json")) == [Product("a"), Product("b")]
+
+
 def test_of_a_line_that_is_no_product_the_id_is_known_where_it_can_be_read(line: Any) -> None:
     assert line({"id": " a ", "price": "much"}).item_id == "a"
     assert line({"id": "\ud83d", "price": "much"}).item_id is None
