@@ -77,7 +77,7 @@ async def items_of(body: AsyncIterator[bytes], content_type: str, longest: int) 
 
     Raises:
         ClientDisconnect: the body ends before its end.
-        Problem: `malformed_body`, when a form is none, or lines are UTF-16; the items before were given.
+        Problem: `malformed_body`, when a form is none, or lines are UTF-16 or an array; the items before were given.
     """
     if content_type.strip().lower().startswith("multipart/"):
         async for item in _items_of_form(body, content_type, longest):
@@ -87,6 +87,11 @@ async def items_of(body: AsyncIterator[bytes], content_type: str, longest: int) 
     async for line in lines_of(body, longest):
         if first and line and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise Problem(400, "malformed_body", "The body is UTF-16: save it as UTF-8.")
+        if first and line and line.lstrip().startswith(b"["):
+            detail = (
+                "The body is an array: send each of its objects on a line of its own, as `jq -c '.[]'` writes them."
+            )
+            raise Problem(400, "malformed_body", detail)
         first = False
         yield Sent(line) if line is None or line.strip() else None
 

@@ -321,6 +321,13 @@ def test_lines_in_utf_16_are_named_once(client: TestClient) -> None:
     assert "UTF-16: save it as UTF-8" in told
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_array_in_place_of_lines_is_named_once(client: TestClient, indent: int | None) -> None:
+    array = json.dumps([{"id": "a", "title": "a"}, {"id": "b", "title": "b"}], indent=indent).encode()
+    (told,) = client.post("/items/bulk", content=array, headers=NDJSON).text.splitlines()
+    assert (json.loads(told)["code"], "jq -c '.[]'" in told) == ("malformed_body", True)
+
+
 def test_the_advice_for_a_bulk_without_its_media_type_names_it(client: TestClient) -> None:
     refused = check(client.post("/items/bulk", content=b"{}"), 415, "unsupported_media_type")
     assert "curl -H 'Content-Type: application/x-ndjson'" in refused["detail"]
