@@ -284,6 +284,8 @@ def problem_of(error: HTTPException) -> Problem:
     if detail == "There was an error parsing the body":  # FastAPI's, which leaves out why
         deep = isinstance(error.__cause__, RecursionError)
         detail = f"The body could not be read: {'it is nested too deep' if deep else 'JSON must be text in UTF-8'}."
+    elif detail.startswith("Part exceeded"):  # Starlette's of a form's text
+        detail += " SEARCH_MAX_FIELD_BYTES sets the limit of a field of text."
     return _problem_of_status(error.status_code, detail, error.headers)
 
 
