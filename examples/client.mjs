@@ -9,7 +9,7 @@
 /**
  * @typedef {{ id: string, title: string, description: string, category: string[], price: number | null,
  *   stock: number | null, attributes: Record<string, string | number | boolean | string[]>,
- *   images: { url: string, width: number, height: number, sha256: string }[],
+ *   images: { url: string, width: number, height: number, sha256: string, source_sha256: string | null }[],
  *   version: number, created_at: string, updated_at: string }} Item
  * @typedef {Partial<Pick<Item, "title" | "description" | "category" | "price" | "stock" | "attributes" | "created_at">>} Fields
  * @typedef {{ id: string, score: number, item: Item, pinned: boolean, match: number | null,

@@ -11,10 +11,10 @@ are product feeds with Google's columns, or what Shopify and WooCommerce export,
 folder every JPEG, PNG or WebP is a product whose id is its path without the ending.
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
-not sent twice (a picture at a URL counts as the same). Of several products of one id the last is sent, and the ids are
-named. Where a picture fails of an item that is there, all else of it is sent. With `--prune`, what the shop has and the
-file has not is removed at the end, unless a line of the file has no id that can be read. Exit status: 0 when everything
-is there, 1 when something failed, 2 when nothing could be begun.
+not sent twice (a picture at the same URL counts as the same). Of several products of one id the last is sent, and the
+ids are named. Where a picture fails of an item that is there, all else of it is sent. With `--prune`, what the shop has
+and the file has not is removed at the end, unless a line of the file has no id that can be read. Exit status: 0 when
+everything is there, 1 when something failed, 2 when nothing could be begun.
 """
 
 import argparse

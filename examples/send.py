@@ -108,9 +108,20 @@ def request(client: httpx.Client, retries: int, method: str, url: str, **kwargs:
 
 
 def _same_pictures(stored: dict[str, Any], product: Product, contents: list[bytes]) -> bool:
-    return len(stored["images"]) == len(contents) + len(product.urls) and [
-        image["sha256"] for image in stored["images"][: len(contents)]
-    ] == [hashlib.sha256(content).hexdigest() for content in contents]
+    """Whether the service has these files, and after them pictures of the product's addresses."""
+    images = stored["images"]
+    if len(images) != len(contents) + len(product.urls):
+        return False
+    sent = [image["sha256"] for image in images[: len(contents)]]
+    fetched = [image.get("source_sha256") for image in images[len(contents) :]]
+    return sent == list(map(_sha256, contents)) and all(
+        kept in (None, _sha256(url.strip().encode()))  # None: an earlier version of the service fetched it
+        for kept, url in zip(fetched, product.urls, strict=True)
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _changed(stored: dict[str, Any], product: Product) -> set[str]:

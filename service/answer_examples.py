@@ -20,6 +20,7 @@ _ITEM = {
             "width": 640,
             "height": 640,
             "sha256": "d01769f6cc8ff66a9f693a8418ce4493bed84b768aeaa703e9a16fccb25ebf36",
+            "source_sha256": None,
         }
     ],
     "version": 1_769_860_800_000_000,

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
@@ -148,8 +148,10 @@ class Catalogue:
     async def _decode(self, number: int, file: BinaryIO, text: str) -> tuple[Picture, ItemInput]:
         def work() -> tuple[Picture, ItemInput]:
             with self._metrics.stage("decode"):
-                name = file.url if isinstance(file, Fetched) else f"image {number + 1}"
-                picture = decode(file, self._limits, name)
+                if isinstance(file, Fetched):
+                    picture = replace(decode(file, self._limits, file.url), source_sha256=file.url_sha256)
+                else:
+                    picture = decode(file, self._limits, f"image {number + 1}")
                 # Resized for the model here too: the model's own thread has better to do.
                 return picture, ItemInput(self._encoder.retriever.processor.image(picture.image), text or None)
 

@@ -8,6 +8,7 @@ new URL and goes the same way. No proxy, cookie or credential is used, and what 
 """
 
 import asyncio
+import hashlib
 import io
 import ipaddress
 import logging
@@ -63,11 +64,11 @@ class _Allowance:
 
 
 class Fetched(io.BytesIO):
-    """What came from a URL, and that URL as it is told."""
+    """What came from a URL, with that URL as it is told, and its hash: the whole one may hold a secret."""
 
     def __init__(self, content: bytes, url: str) -> None:
         super().__init__(content)
-        self.url = url
+        self.url, self.url_sha256 = _short(url), hashlib.sha256(url.encode()).hexdigest()
 
 
 class Refused(Exception):
@@ -136,7 +137,7 @@ class PictureFetcher:
     async def _answered(self, url: str, allowance: _Allowance) -> "Fetched":
         try:
             async with self._slots, asyncio.timeout(self._seconds):
-                return Fetched(await self._fetch(url, allowance), _short(url))
+                return Fetched(await self._fetch(url, allowance), url)
         except Refused as error:
             raise Problem(422, "url_refused", f"{_short(url)} is not fetched: {error}.") from None
         except Unanswered:

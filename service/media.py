@@ -53,6 +53,7 @@ class Picture:
     image: Image.Image  # RGB, as decoded from `jpeg`
     jpeg: bytes
     sha256: str  # of the file as it was uploaded
+    source_sha256: str | None = None  # of the URL that it was fetched from
 
 
 def decode(file: BinaryIO, limits: PictureLimits, name: str = "image") -> Picture:

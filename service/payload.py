@@ -42,7 +42,13 @@ def new_payload(fields: ItemFields, images: Sequence[dict[str, Any]], previous: 
 def images_of(names: Sequence[str], pictures: Sequence[Picture]) -> list[dict[str, Any]]:
     """A payload's `images`, of pictures that `MediaStore.save` has given these names."""
     return [
-        {"file": name, "width": picture.image.width, "height": picture.image.height, "sha256": picture.sha256}
+        {
+            "file": name,
+            "width": picture.image.width,
+            "height": picture.image.height,
+            "sha256": picture.sha256,
+            "source_sha256": picture.source_sha256,
+        }
         for name, picture in zip(names, pictures, strict=True)
     ]
 

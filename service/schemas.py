@@ -131,6 +131,11 @@ class ItemImage(BaseModel):
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
         description="Of the file as it was uploaded: tells whether a picture is already here.",
     )
+    source_sha256: str | None = Field(
+        default=None,
+        examples=["4a44dc15364204a80fe80e9039455cc1608281820fe2b24f1e5233ade6af1dd5"],
+        description="Of the address that it was fetched from: tells whether the shop has another by now.",
+    )
 
 
 class Item(BaseModel):

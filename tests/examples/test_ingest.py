@@ -1,6 +1,7 @@
 """`examples/ingest.py` without a service: what it sends of a source."""
 
 import functools
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -161,6 +162,31 @@ def test_nothing_is_removed_where_a_line_may_be_any_items(
     assert ingest.main([str(source), "--quiet", "--prune"]) == 1
     assert deleted == []
     assert ": 2. They stay, for 1 of its lines have no id that can be read" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kept", "outcome"),
+    [("https://shop/1.jpg?v=2", "1 unchanged"), ("https://shop/1.jpg?v=1", "1 replaced"), (None, "1 unchanged")],
+)
+def test_a_picture_is_fetched_again_where_its_address_is_another(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kept: str | None,
+    outcome: str,
+) -> None:
+    image = {"sha256": "of the file", "source_sha256": kept and hashlib.sha256(kept.encode()).hexdigest()}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=STORED | {"attributes": {}, "images": [image]})
+
+    service(monkeypatch, answer)
+    source = tmp_path / "items.jsonl"
+    source.write_text(
+        json.dumps({"id": "a", "title": "Mug", "price": 9, "stock": 3, "image": "https://shop/1.jpg?v=2"})
+    )
+    assert ingest.main([str(source), "--quiet"]) == 0
+    assert outcome in capsys.readouterr().out
 
 
 STORED = {"title": "Mug", "description": "", "category": [], "price": 9.0, "stock": 3, "images": [{}]}

@@ -4,6 +4,7 @@ The tests let exactly one private address in, by the constructor; no setting doe
 """
 
 import asyncio
+import hashlib
 import http.server
 import ipaddress
 import threading
@@ -434,6 +435,8 @@ def test_items_take_pictures_by_url(settings: Settings, web: int) -> None:
         item = post_item(client, "a", picture_file("blue"), image_url=[url, url]).json()
         assert len(item["images"]) == 3
         assert item["images"][1]["sha256"] == item["images"][2]["sha256"] != item["images"][0]["sha256"]
+        of_url = hashlib.sha256(url.encode()).hexdigest()
+        assert [image["source_sha256"] for image in item["images"]] == [None, of_url, of_url]
         assert len(client.patch("/items/a", json={"image_urls": [url]}).json()["images"]) == 1
         line = client.post(
             "/items/bulk",
