@@ -1,7 +1,8 @@
-"""Product feeds: CSV or TSV as shops export them, read as rows of what a product has here.
+"""Product feeds: CSV, TSV or XML as shops export them, read as rows of what a product has here.
 
 The exports of Shopify and WooCommerce are known by their columns; any other feed is read as Google's product feeds are.
 Each of the three has its rules in a module of its own: `examples/shopify.py`, `woocommerce.py` and `google_feed.py`.
+XML is Google's alone (`google_xml.py`).
 """
 
 import codecs
@@ -10,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from examples import google_feed, shopify, woocommerce
+from examples import google_feed, google_xml, shopify, woocommerce
 from examples.feed_values import BadRow, Cells, Rows
 
-ENDINGS = (".csv", ".tsv", ".txt")
+XML = ".xml"
+ENDINGS = (".csv", ".tsv", ".txt", XML)
 
 # Descriptions in HTML hold whole pictures in base64. Python's own bound, 128 KiB, would stop in the middle of such a
 # cell, and read the rest of it as rows.
@@ -49,12 +51,16 @@ _FORMATS: tuple[Format, ...] = (shopify, woocommerce, google_feed)  # the last t
 
 
 def read_feed(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    """Each product's fields, or what is wrong with it, after the line on which its row begins.
+    """Each product's fields, or what is wrong with it, after the line on which its row begins (XML: its number).
 
     Raises:
         UnreadableFeed: no column has ids, two have one name, or the file is no text in UTF-8.
         OSError: the file cannot be read.
     """
+    if path.suffix.lower() == XML:
+        for number, cells in google_xml.rows(path):
+            yield number, cells if isinstance(cells, BadRow) else _product(cells, google_feed)
+        return
     header, delimiter = _header(path)
     for kind in _FORMATS:
         columns = [kind.column(cell.strip()) for cell in header]

@@ -7,8 +7,8 @@
 A line of JSONL is a product: `id` (or `item_id`), and any of `title`, `description`, `category` (list or string),
 `price`, `stock`, `attributes` (object), `created_at` and `image` (a path, or a list of paths, relative to the JSONL
 file; or URLs, where the service fetches them). A `.json` file may be one array of products. CSV and TSV (also as .txt)
-are product feeds with Google's columns, or what Shopify and WooCommerce export, as `examples/feeds.py` says. In a
-folder every JPEG, PNG or WebP is a product whose id is its path without the ending.
+are product feeds with Google's columns, or what Shopify and WooCommerce export, as `examples/feeds.py` says, and XML is
+Google's. In a folder every JPEG, PNG or WebP is a product whose id is its path without the ending.
 
 It can be stopped and started again at any time: what is already there, with the same fields and the same pictures, is
 not sent twice (a picture at the same URL counts as the same). Of several products of one id the last is sent, and the
@@ -118,7 +118,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m examples.ingest", description="Send products to a running product-search service."
     )
     parser.add_argument(
-        "source", type=Path, help="products as JSONL, CSV or TSV (docs/own_catalogue.md, 5), or a folder of pictures"
+        "source",
+        type=Path,
+        help="products as JSON, CSV, TSV or XML (docs/own_catalogue.md, 5), or a folder of pictures",
     )
     parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
     parser.add_argument(

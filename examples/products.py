@@ -1,4 +1,4 @@
-"""The products of a shop's own file or folder, as the service takes them: of JSON, a feed (CSV or TSV) or pictures."""
+"""The products of a shop's own file or folder, as the service takes them: of JSON, a feed or pictures."""
 
 import json
 from collections.abc import Iterator
@@ -49,8 +49,8 @@ def read_products(source: Path) -> Iterator[Product | Rejected]:
     ending = source.suffix.lower()
     if ending not in (*feeds.ENDINGS, *_JSON_LINES):
         known = ", ".join((*_JSON_LINES, *feeds.ENDINGS))
-        raise feeds.UnreadableFeed(f"Only files that end in {known} are read: export it as CSV or TSV.")
-    place = "line"
+        raise feeds.UnreadableFeed(f"Only files that end in {known} are read: export it as one of them.")
+    place = "product" if ending == feeds.XML else "line"
     if ending in feeds.ENDINGS:
         rows: Iterator[tuple[int, Any]] = feeds.read_feed(source)
     elif ending == ".json" and _is_array(source):
