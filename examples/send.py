@@ -94,11 +94,11 @@ def request(client: httpx.Client, retries: int, method: str, url: str, **kwargs:
         except httpx.TransportError as error:
             reason = f"{type(error).__name__}: {error}"
         else:
+            if answer.status_code not in (401, 403, 429) and answer.status_code < 500:
+                return answer
             reason = reason_of(answer)
             if answer.status_code in (401, 403, 507):  # a disk is not emptied in a moment
                 break
-            if answer.status_code != 429 and answer.status_code < 500:
-                return answer
             asked = answer.headers.get("Retry-After", "")
             pause = float(asked) if asked.isdigit() else pause
         if attempt < retries:
