@@ -22,9 +22,11 @@ class Engine:
 
     def __init__(self, refused: Sequence[Point] = ()) -> None:
         self.batches: list[list[Point]] = []
+        self.begun = asyncio.Event()
         self._refused = {point.id for point in refused}
 
     async def write(self, points: Sequence[Point]) -> None:
+        self.begun.set()
         await asyncio.sleep(0.01)
         if self._refused & {point.id for point in points}:
             raise IndexUnavailable("no room for it")
@@ -35,7 +37,7 @@ async def test_what_waits_for_a_write_goes_as_one() -> None:
     engine = Engine()
     commits = GroupCommit(engine.write)
     first = asyncio.create_task(commits.write([point("a")]))
-    await asyncio.sleep(0.005)
+    await engine.begun.wait()
     await asyncio.gather(*(commits.write([point(name)]) for name in "bcd"))
     assert first.done()
     assert [len(batch) for batch in engine.batches] == [1, 3]
@@ -66,7 +68,7 @@ async def test_a_caller_that_goes_away_takes_nobody_along() -> None:
     engine = Engine()
     commits = GroupCommit(engine.write)
     gone, stays = (asyncio.create_task(commits.write([point(name)])) for name in "ab")
-    await asyncio.sleep(0.005)
+    await engine.begun.wait()
     gone.cancel()
     await stays
     assert gone.cancelled()

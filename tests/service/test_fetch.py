@@ -309,7 +309,6 @@ def test_no_more_than_sixteen_are_fetched_at_a_time() -> None:
 def test_the_time_begins_when_it_is_a_pictures_turn() -> None:
     async def looked_up(host: str, port: int) -> list[str]:
         if host == "last.example":
-            await asyncio.sleep(0.01)
             raise OSError
         await asyncio.Event().wait()
         return []

@@ -172,8 +172,8 @@ def test_a_connection_too_many_is_told_so_where_none_is_idle(server: Server, mon
     assert asked(server).startswith(b"HTTP/1.1 200")
 
 
-def drip(path: str, parts: int) -> int:
-    """Bytes that an application receives of a body that comes one by one, each in time."""
+def drip(path: str, parts: int, *, pause: float, seconds: float) -> int:
+    """Bytes that an application receives of a body that comes one by one, each after a `pause` and in time."""
     taken = 0
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -182,18 +182,18 @@ def drip(path: str, parts: int) -> int:
             taken += 1
 
     async def receive() -> dict[str, Any]:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(pause)
         return {"type": "http.request", "body": b"x", "more_body": taken < parts}
 
-    middleware = BodyTimeoutMiddleware(app, 0.2, frozenset({"/endless"}))
+    middleware = BodyTimeoutMiddleware(app, seconds, frozenset({"/endless"}))
     with contextlib.suppress(HTTPException):
         asyncio.run(middleware({"type": "http", "path": path}, receive, app))  # type: ignore[arg-type]
     return taken
 
 
 def test_a_body_that_drips_is_not_meant() -> None:
-    assert drip("/items", 30) < 6
-    assert drip("/endless", 10) == 10
+    assert drip("/items", 30, pause=0.05, seconds=0.2) < 6
+    assert drip("/endless", 6, pause=0.2, seconds=1) == 6
 
 
 class Written(asyncio.Transport):
