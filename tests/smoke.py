@@ -38,7 +38,9 @@ def serve_and_search(folder: Path) -> None:
             print(f"  {query!r} finds first: {found}")
             assert (best.kind.name, best.colour) == (kind, colour), f"{query!r} found {found}"
 
-        answer = httpx.post(f"{server.url}/items", files={"id": (None, "z-1"), "title": (None, "brass telescope")})
+        answer = httpx.post(
+            f"{server.url}/items", files={"id": (None, "z-1"), "title": (None, "brass telescope")}, timeout=60
+        )
         assert answer.status_code == 201, answer.text
         server.kill()
         server = Server(data, SHIPPED / "compact", port)
@@ -53,7 +55,7 @@ def serve_and_search(folder: Path) -> None:
 
 def wait_for_catalogue(server: Server) -> None:
     deadline = time.monotonic() + 600
-    while httpx.get(f"{server.url}/items?limit=1").json()["total"] < COUNT:
+    while httpx.get(f"{server.url}/items?limit=1", timeout=60).json()["total"] < COUNT:
         assert server.process.poll() is None, server.log.read_text()
         assert time.monotonic() < deadline, "the demonstration catalogue was not ingested in ten minutes"
         time.sleep(1)

@@ -77,7 +77,7 @@ def test_sigterm_drains(tmp_path: Path, running_tiny: Running) -> None:
 
     text = {"SEARCH_LOG_FORMAT": "text", "SEARCH_DRAIN_SECONDS": "0"}
     with running_tiny(tmp_path / "data", **text) as server:
-        stored = httpx.get(f"{server.url}/items", headers={"X-Request-ID": "after"}).json()["items"]
+        stored = httpx.get(f"{server.url}/items", headers={"X-Request-ID": "after"}, timeout=60).json()["items"]
         assert {item["id"] for item in stored} == {"bulk-1", "bulk-2", "late"}
         server.stop()
     (line,) = [line for line in server.log.read_text().splitlines() if "request_id=after" in line]

@@ -33,6 +33,10 @@ def ingest(server: Server, source: Path, *more: str) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ}, check=False)
 
 
+def get(server: Server, path: str) -> httpx.Response:
+    return httpx.get(server.url + path, timeout=60)
+
+
 def products(folder: Path, count: int) -> Path:
     """The format of a shop's export, with what real ones hold: prices as text, uneven attributes."""
     (folder / "images").mkdir(parents=True)
@@ -61,10 +65,10 @@ def test_a_file_of_products_arrives_once(server: Server, tmp_path: Path) -> None
     first = ingest(server, source)
     assert first.returncode == 0, first.stderr
     assert "25 new, 0 replaced, 0 unchanged, 0 failed" in first.stdout
-    item = httpx.get(f"{server.url}/items/shop%2F7").json()
+    item = get(server, "/items/shop%2F7").json()
     assert (item["title"], item["category"], item["price"], item["stock"]) == ("Mug 7", ["Home", "Mugs"], 600.0, 12)
-    assert httpx.get(f"{server.url}/items/shop%2F0").json()["stock"] == 0, "sold out is not the same as not counted"
-    hits = httpx.post(f"{server.url}/search", json={"query": "K7"}).json()["hits"]
+    assert get(server, "/items/shop%2F0").json()["stock"] == 0, "sold out is not the same as not counted"
+    hits = httpx.post(f"{server.url}/search", json={"query": "K7"}, timeout=60).json()["hits"]
     assert hits[0]["id"] == "shop/7"
 
     again = ingest(server, source, "--workers", "2")
@@ -115,8 +119,8 @@ def test_what_fails_is_named_and_the_rest_arrives(server: Server, tmp_path: Path
     assert " 4 failed" in result.stdout
     for told in ("line 4", "line 5", "no-picture", "bad-price: validation_failed: body.price"):
         assert told in result.stderr
-    assert httpx.get(f"{server.url}/items/text-only").status_code == 200
-    assert httpx.get(f"{server.url}/items/bad-price").status_code == 404
+    assert get(server, "/items/text-only").status_code == 200
+    assert get(server, "/items/bad-price").status_code == 404
 
 
 def test_every_form_that_the_service_takes_is_known_again(server: Server, tmp_path: Path) -> None:
@@ -135,7 +139,7 @@ def test_every_form_that_the_service_takes_is_known_again(server: Server, tmp_pa
     source = tmp_path / "items.jsonl"
     source.write_text("\ufeff" + "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert "7 new, 0 replaced, 0 unchanged, 0 failed" in ingest(server, source).stdout
-    assert httpx.get(f"{server.url}/items/category%201").json()["category"] == ["Home", "Kitchen"]
+    assert get(server, "/items/category%201").json()["category"] == ["Home", "Kitchen"]
     assert "0 new, 0 replaced, 7 unchanged, 0 failed" in ingest(server, source).stdout
 
 
@@ -159,13 +163,13 @@ def feed(folder: Path, *ids: str) -> Path:
 
 
 def shop_ids(server: Server) -> list[str]:
-    return sorted(item["id"] for item in httpx.get(f"{server.url}/items").json()["items"])
+    return sorted(item["id"] for item in get(server, "/items").json()["items"])
 
 
 def test_what_is_no_longer_in_the_feed_is_removed_after_all_else_arrived(server: Server, tmp_path: Path) -> None:
-    httpx.delete(f"{server.url}/items?all=true")
+    httpx.delete(f"{server.url}/items?all=true", timeout=60).raise_for_status()
     assert "4 new" in ingest(server, feed(tmp_path, "a/1", "A/1", "b", "c")).stdout
-    assert httpx.get(f"{server.url}/items/b").json()["price"] == 12.5
+    assert get(server, "/items/b").json()["price"] == 12.5
 
     bad = feed(tmp_path, "A/1", "b", "c", "")
     result = ingest(server, bad, "--prune")
@@ -178,7 +182,7 @@ def test_what_is_no_longer_in_the_feed_is_removed_after_all_else_arrived(server:
 
 
 def test_a_feed_that_lacks_most_of_the_shop_is_refused_however_often_it_comes(server: Server, tmp_path: Path) -> None:
-    httpx.delete(f"{server.url}/items?all=true")
+    httpx.delete(f"{server.url}/items?all=true", timeout=60).raise_for_status()
     ingest(server, feed(tmp_path, "a", "b", "c"))
     wrong = feed(tmp_path, "c", "x", "y", "z")
     for _ in range(2):
@@ -204,13 +208,13 @@ def test_pictures_by_url_are_the_services_to_fetch(server: Server, tmp_path: Pat
 def test_a_picture_that_fails_does_not_hold_back_the_price(server: Server, tmp_path: Path) -> None:
     source = products(tmp_path / "shop", 1)
     assert ingest(server, source).returncode == 0
-    picture = httpx.get(f"{server.url}/items/shop%2F0").json()["images"][0]["sha256"]
+    picture = get(server, "/items/shop%2F0").json()["images"][0]["sha256"]
     row = json.loads(source.read_text()) | {"price": 5, "stock": 2, "description": "", "attributes": {"brand": "Pikku"}}
     for image in ("https://shop.example/mug.jpg", "images/none.webp"):
         source.write_text(json.dumps(row | {"image": image}))
         result = ingest(server, source)
         assert (result.returncode, "all else of it is up to date" in result.stderr) == (1, True), result.stderr
-        item = httpx.get(f"{server.url}/items/shop%2F0").json()
+        item = get(server, "/items/shop%2F0").json()
         assert (item["price"], item["stock"], item["description"]) == (5, 2, "")
         assert (item["attributes"], item["images"][0]["sha256"]) == ({"brand": "Pikku"}, picture)
 
@@ -222,7 +226,7 @@ def test_a_folder_of_pictures(server: Server, tmp_path: Path) -> None:
     (tmp_path / "pictures/notes.txt").write_text("no picture")
     result = ingest(server, tmp_path / "pictures")
     assert "2 new" in result.stdout, result.stderr
-    assert httpx.get(f"{server.url}/items/summer%2Fblue%20hat/image").status_code == 200
+    assert get(server, "/items/summer%2Fblue%20hat/image").status_code == 200
 
 
 def test_no_service_no_source(tmp_path: Path, server: Server) -> None:

@@ -85,7 +85,7 @@ def test_sigterm_ends_it_in_order_and_the_log_says_what_ran(
     tmp_path: Path, tiny_checkpoint: Path, running_tiny: Running
 ) -> None:
     with running_tiny(tmp_path / "data") as server:
-        post(httpx.Client(base_url=server.url), "a", "red", "mug")
+        post(httpx.Client(base_url=server.url, timeout=60), "a", "red", "mug")
         server.stop()
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     messages = " | ".join(line["message"] for line in lines)
