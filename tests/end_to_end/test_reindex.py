@@ -37,6 +37,9 @@ class Load:
         self._threads = ThreadPoolExecutor(2)
         self._running: list[Future[None]] = [self._threads.submit(self._search), self._threads.submit(self._write)]
 
+    def goes_on(self) -> bool:
+        return not any(one.done() for one in self._running)
+
     def stop(self) -> None:
         self._over.set()
         for one in self._running:
@@ -123,7 +126,7 @@ def test_a_new_model_takes_over_and_the_old_one_comes_back(
         assert status == 0, said
         assert model_id(client) == new
         seen = sum(load.searches.values())
-        while sum(load.searches.values()) < seen + 10:
+        while sum(load.searches.values()) < seen + 10 and load.goes_on():
             time.sleep(0.05)
         load.stop()
         assert load.searches.keys() == {(200, old), (200, new)}
