@@ -62,12 +62,14 @@ export function setUpFilters({ onChange, ranking }) {
   // that nothing is chosen of are under the same ones, and counted together.
   async function refresh() {
     const turn = ++latest;
+    panel.setAttribute("aria-busy", "true");
     const asked = ranking();
     counted = JSON.stringify([asked, chosen]);
     const offered = await offeredFields(filter()).catch(() => null);
     if (turn !== latest) return;
     if (!offered) {
       counted = "";
+      panel.removeAttribute("aria-busy");
       return (panel.hidden = true);
     }
     fields = offered;
@@ -82,6 +84,7 @@ export function setUpFilters({ onChange, ranking }) {
         return (await answer.catch(() => null))?.facets;
       }),
     );
+    if (turn === latest) panel.removeAttribute("aria-busy");
     let typing;
     while ((typing = beingTyped())) await left(typing);
     if (turn !== latest) return; // a later filter has its own counts under way

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.end_to_end.conftest import post
+from tests.end_to_end.conftest import post, settled
 from tests.end_to_end.serving import Server
 
 FACETS = "**/items?*facets=*"
@@ -44,7 +44,6 @@ def test_filters_are_there_after_a_tablet_is_turned(page: Page) -> None:
 def test_a_number_being_typed_is_kept_while_counts_come_in(page: Page) -> None:
     held: list[Route] = []
     least, most = page.get_by_label("Least price"), page.get_by_label("Most price")
-    expect(most).to_be_visible()
     holding = True
     page.route(FACETS, lambda route: held.append(route) if holding else route.continue_())
     with page.expect_request(FACETS):
@@ -85,7 +84,7 @@ def test_a_range_whose_least_is_more_than_its_most_is_no_range(page: Page) -> No
     most.fill("7")
     most.press("Enter")
     expect(page.locator("#chips li")).to_have_text("price up to 7 ×")
-    page.wait_for_load_state("networkidle")  # the counts come with boxes of their own
+    settled(page)  # the counts come with boxes of their own
     least.fill("70")
     least.press("Tab")
     expect(page.locator("#toast")).to_have_text("Least price is more than most")
@@ -223,7 +222,7 @@ def test_counts_that_failed_are_asked_for_again(page: Page) -> None:
     page.route(FACETS, lambda route: route.abort())
     page.reload()
     expect(page.locator("#status")).to_have_text("24 of 37 products")
-    page.wait_for_load_state("networkidle")
+    settled(page)
     expect(page.get_by_role("complementary", name="Filters")).to_be_hidden()
     page.unroute(FACETS)
     page.get_by_label("Search products").press("Enter")
@@ -242,7 +241,7 @@ def test_a_failure_does_not_take_back_what_is_known_of_fields(page: Page, server
         with page.expect_event("requestfailed", lambda request: request.url.endswith("/fields")):
             form.get_by_role("button", name="Save product").click()
         expect(page.locator("#status")).to_have_text("24 of 38 products")
-        page.wait_for_load_state("networkidle")
+        settled(page)
         expect(prices).not_to_have_attribute("hidden", "")
     finally:
         httpx.delete(f"{server.url}/items/hook", timeout=30)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.end_to_end.conftest import post
+from tests.end_to_end.conftest import post, settled
 from tests.end_to_end.serving import Server
 
 FACETS = "**/items?*facets=*"
@@ -39,6 +39,7 @@ def test_what_is_chosen_takes_a_row_of_its_own_on_a_phone(page: Page) -> None:
     page.set_viewport_size({"width": 375, "height": 700})
     page.goto('/?q=mug&filter={"category": ["Shop > mug", "Shop > shirt"]}')
     expect(page.locator("#filters > details > summary")).to_have_text("Filters (2)")
+    settled(page)
     chips = [chip.bounding_box() for chip in page.locator("#chips button").all()]
     assert len({chip["y"] for chip in chips if chip}) == 1
     assert all(chip["height"] >= 32 for chip in chips if chip)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import FilePayload, Locator, Page, Route, expect
 
-from tests.end_to_end.conftest import COLOURS, picture, post
+from tests.end_to_end.conftest import COLOURS, picture, post, settled
 from tests.end_to_end.serving import Server
 
 BLUE: FilePayload = {"name": "blue.png", "mimeType": "image/png", "buffer": picture(COLOURS["blue"])}
@@ -37,6 +37,7 @@ def item_at(address: str) -> dict[str, Any]:
 
 
 def opened(page: Page, title: str = "lamp") -> Locator:
+    settled(page)
     page.locator(".card", has_text=title).first.get_by_role("link").click()
     expect(page.locator("#detail h2")).to_contain_text(title)
     return page.locator("#detail")
@@ -228,7 +229,6 @@ def test_similar_products_are_no_variants_of_the_same(page: Page, server: Server
     try:
         page.goto('/?filter={"item_group_id": "Cap 12"}')
         expect(page.locator("#status")).to_have_text("3 products")
-        page.wait_for_load_state("networkidle")
         similar = opened(page, "red cap").get_by_role("region", name="Similar products").get_by_role("link")
         expect(similar).to_have_count(6)
         titles = [one.get_attribute("aria-label") or "" for one in similar.all()]

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import FilePayload, Page, expect
 
-from tests.end_to_end.conftest import COLOURS, picture
+from tests.end_to_end.conftest import COLOURS, picture, settled
 
 # Done once the step of a closed dialog is taken back, which browsers do a moment later.
 LEFT = """new Promise((done) => {
@@ -20,6 +20,7 @@ def search(page: Page, words: str) -> None:
     box.press_sequentially(words)
     shows(page, words)
     box.press("Enter")
+    settled(page)
 
 
 def shows(page: Page, title: str) -> None:

@@ -6,7 +6,8 @@ from playwright.sync_api import Page, Route, expect
 def test_what_is_typed_before_the_script_has_come_is_searched_for(page: Page) -> None:
     held: list[Route] = []
     page.route("**/web/app.js", lambda route: held.append(route))
-    page.goto("/", wait_until="commit")
+    with page.expect_request("**/web/app.js"):
+        page.goto("/", wait_until="commit")
     box = page.get_by_label("Search products")
     box.fill("blue mug")
     page.wait_for_function("document.querySelector('#toast')")  # the whole page is there
