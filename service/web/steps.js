@@ -29,12 +29,13 @@ export const remember = (values) => history.replaceState({ ...history.state, ...
 // the search that they end in takes over.
 export async function visit(address, photo, { replace = false, typed = false } = {}) {
   await returned;
-  if ((address !== beneath() || photo !== picture()) && !(replace && product())) {
+  const isAnother = (address !== beneath() || photo !== picture()) && !(replace && product());
+  if (isAnother) {
     const grown = !settled && words(address) !== words(location);
     history[replace || grown ? "replaceState" : "pushState"]({ photo }, "", address);
   }
   shown = here();
-  settled = !typed;
+  if (isAnother || !typed) settled = !typed; // a letter typed and taken back leaves the step what it was
 }
 
 // Opens a dialog as a step of its own, so that Back closes it. One that takes another's place takes its step. What has an

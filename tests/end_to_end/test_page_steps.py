@@ -41,6 +41,16 @@ def test_back_returns_to_the_search_before(page: Page) -> None:
     shows(page, "red mug")
 
 
+def test_a_letter_taken_back_leaves_the_step_that_there_was(page: Page) -> None:
+    box = page.get_by_label("Search products")
+    with page.expect_request(re.compile(r"/items\?.*")):  # of the search that begins a moment after the last key
+        box.press("r")
+        box.press("Backspace")
+    search(page, "red mug")
+    page.go_back()
+    expect(page.locator("#status")).to_have_text("24 of 37 products")
+
+
 def test_a_new_search_is_shown_from_its_top(page: Page) -> None:
     page.get_by_role("button", name="Show more").click()
     expect(page.locator(".card")).to_have_count(37)
