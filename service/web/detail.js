@@ -2,7 +2,7 @@
 
 import { deleteItem, similarItems } from "./api.js";
 import { productLink } from "./cards.js";
-import { $, closable, element, marked, picture, price, stock, toast } from "./dom.js";
+import { $, closable, element, marked, picture, price, shut, stock, toast } from "./dom.js";
 import { openOver } from "./steps.js";
 
 const SIMILAR = 6;
@@ -36,7 +36,7 @@ export function setUpDetail({ onEdit, onDeleted, variantsField, addressOf }) {
     remove.ariaDisabled = "true"; // `disabled` would take the focus from it
     try {
       await deleteItem(of);
-      if (isShown()) dialog.close();
+      if (isShown()) shut(dialog);
       toast(`${of.title || of.id} is deleted.`);
       onDeleted(of);
     } catch (error) {

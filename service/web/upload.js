@@ -1,7 +1,7 @@
 // The form that adds a product, or changes one.
 
 import { ApiError, changeItem, getItem, listFields, saveItem } from "./api.js";
-import { $, carriesFiles, closable, element, toast } from "./dom.js";
+import { $, carriesFiles, closable, element, shut, toast } from "./dom.js";
 import { fieldName } from "./names.js";
 import { small } from "./small.js";
 import { openOver } from "./steps.js";
@@ -145,7 +145,7 @@ export function setUpUpload({ onSaved }) {
       const kinds = await fields;
       if (!isOpen()) return (draft ??= product);
       const saved = item ? await changeItem(item, await changes(kinds)) : await saveItem(whole(kinds), { replace });
-      if (isOpen()) dialog.close();
+      if (isOpen()) shut(dialog);
       toast(`${saved.title || saved.id} is ${saved.updated_at !== saved.created_at ? "saved" : "in the shop"}.`);
       onSaved(saved);
     } catch (error) {

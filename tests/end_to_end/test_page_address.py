@@ -4,6 +4,7 @@ import json
 import re
 
 import httpx
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.end_to_end.conftest import post
@@ -53,6 +54,20 @@ def test_a_product_has_an_address_that_can_be_shared(page: Page, browser: Browse
     expect(other).to_have_url(f"{server.url}/?q=red+mug")
     shows(other, "red mug")
     context.close()
+
+
+@pytest.mark.parametrize("last", ["Really delete?", "Save product"])
+def test_who_came_by_the_address_of_a_product_types_on_after_it(page: Page, server: Server, last: str) -> None:
+    post(server, {"id": "hook", "title": "spare hook"}, None)
+    try:
+        page.goto("/?item=hook")
+        page.get_by_role("button", name="Delete" if last == "Really delete?" else "Edit").click()
+        page.get_by_role("button", name=last).click()
+        expect(page.locator("#toast")).to_contain_text("spare hook is")
+        page.keyboard.type("red mug")
+        expect(page.get_by_label("Search products")).to_have_value("red mug")
+    finally:
+        httpx.delete(f"{server.url}/items/hook", timeout=30)
 
 
 def test_the_address_of_a_product_that_is_gone_shows_the_search(page: Page, server: Server) -> None:
