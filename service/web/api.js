@@ -16,9 +16,10 @@ export class ApiError extends Error {
 
 // It takes a key of a `scope`, where there are keys. Without `ask` nobody is asked for one.
 async function call(path, options = {}, { again = true, ask = true, scope = "search" } = {}) {
+  const key = keyHeader(scope);
   let response;
   try {
-    response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeader(scope) } });
+    response = await fetch(path, { ...options, headers: { ...options.headers, ...key } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The service does not answer. Is it running?");
@@ -31,7 +32,8 @@ async function call(path, options = {}, { again = true, ask = true, scope = "sea
   }
   const problem = await response.json().catch(() => ({}));
   const refused = response.status === 401 || response.status === 403;
-  if (refused && ask && (await askForKey(scope, problem.code))) return call(path, options, { scope });
+  const isOld = key["X-API-Key"] !== keyHeader(scope)["X-API-Key"]; // another was given while this answer was on its way
+  if (refused && (isOld || (ask && (await askForKey(scope, problem.code))))) return call(path, options, { ask, scope });
   const fields = (problem.errors ?? []).map(({ field, message }) => ({ field: field.replace(/^(body|query)\./, ""), message }));
   throw new ApiError(problem.detail ?? `The service answered ${response.status}.`, fields, response.status);
 }

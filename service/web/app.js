@@ -314,6 +314,8 @@ input.addEventListener("input", () => {
   pause = setTimeout(() => $("dialog[open]") || searchTyped(), PAUSE); // over a dialog it would be a step: it waits
 });
 const searchTyped = () => go(input.value, { typed: true });
+const searchWaiting = () => pause && !$("dialog[open]") && searchTyped();
+$("#key").addEventListener("close", searchWaiting);
 
 $("#search").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -347,5 +349,5 @@ for (const skip of document.querySelectorAll(".skip"))
   });
 
 input.focus();
-setUpSteps({ onSearch: restore, onProduct: product, onClosed: () => pause && searchTyped() });
+setUpSteps({ onSearch: restore, onProduct: product, onClosed: searchWaiting });
 learnFields();

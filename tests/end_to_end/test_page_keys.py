@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect
 
 from tests.end_to_end.conftest import picture
 from tests.end_to_end.serving import Running, Server
@@ -104,6 +104,36 @@ def test_a_key_for_each_scope_is_asked_for_once(visitor: tuple[Page, list[str]])
         page.get_by_role("button", name="Delete").click()
         page.get_by_role("button", name="Really delete?").click()
         expect(page.locator("#toast")).to_have_text(f"{title} is deleted.")
+    assert not complaints
+
+
+def test_an_answer_to_an_older_key_asks_for_none(visitor: tuple[Page, list[str]]) -> None:
+    page, complaints = visitor
+    held: list[Route] = []
+    page.route("**/fields", lambda route: held.append(route), times=1)
+    with page.expect_request("**/fields"):
+        page.goto("/")
+    dialog = page.get_by_role("dialog", name="This service needs a key")
+    dialog.get_by_label("API key").fill(SEARCH)
+    with page.expect_response(lambda answer: "/items?" in answer.url and answer.ok):
+        dialog.get_by_role("button", name="Use this key").click()
+    with page.expect_response(lambda answer: answer.url.endswith("/fields") and answer.ok):
+        held[0].continue_()
+    expect(dialog).to_be_hidden()
+    assert not complaints
+
+
+def test_what_was_typed_before_the_key_is_searched_for_after_it(visitor: tuple[Page, list[str]]) -> None:
+    page, complaints = visitor
+    page.goto("/")
+    dialog = page.get_by_role("dialog", name="This service needs a key")
+    expect(dialog).to_be_visible()
+    box = page.get_by_label("Search products", exact=True)
+    box.evaluate("box => { box.value = 'mug'; box.dispatchEvent(new Event('input')); }")  # a moment before
+    page.wait_for_timeout(300)  # in which it would have been searched for
+    dialog.get_by_label("API key").fill(SEARCH)
+    with page.expect_response(lambda answer: answer.url.endswith("/search") and answer.ok):
+        dialog.get_by_role("button", name="Use this key").click()
     assert not complaints
 
 
