@@ -66,6 +66,8 @@ def test_facets_are_filters_and_chips_take_them_away(page: Page) -> None:
     expect(page.locator("#status")).to_contain_text("for “")
     assert set(titles(page)) <= {"red mug", "green mug", "blue mug"}
     page.get_by_label("Search products").fill("")
+    expect(page.locator("#status")).to_have_text("3 products")
+    settled(page)
     filters.get_by_role("checkbox", name="shirt").check()
     expect(page.locator("#status")).to_have_text("6 products")
     page.reload()
