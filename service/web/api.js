@@ -111,5 +111,8 @@ export const changeItem = ({ id, version }, changes) =>
     body: JSON.stringify(changes),
   }, WRITING);
 
+// One that somebody else has deleted meanwhile is deleted.
 export const deleteItem = ({ id, version }) =>
-  call(`/items/${encodeURIComponent(id)}`, { method: "DELETE", headers: { "If-Match": `"${version}"` } }, WRITING);
+  call(`/items/${encodeURIComponent(id)}`, { method: "DELETE", headers: { "If-Match": `"${version}"` } }, WRITING).catch((error) => {
+    if (error.status !== 404) throw error;
+  });

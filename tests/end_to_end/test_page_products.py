@@ -180,6 +180,16 @@ def test_a_product_that_another_changed_is_not_deleted(page: Page, lamp: str) ->
     expect(product.locator("[data-delete]")).to_be_focused()
 
 
+def test_a_product_that_another_deleted_is_deleted(page: Page, lamp: str) -> None:
+    product = opened(page)
+    httpx.delete(lamp, timeout=30).raise_for_status()
+    for _ in range(2):
+        product.locator("[data-delete]").press("Enter")
+    expect(page.locator("#toast")).to_contain_text("is deleted")
+    expect(product).to_be_hidden()
+    expect(page.locator("#message")).to_contain_text("Nothing with these filters")
+
+
 def test_a_deletion_under_way_leaves_another_product_alone(page: Page, lamp: str) -> None:
     held: list[Route] = []
     page.route(LAMP, lambda route: held.append(route))
