@@ -81,9 +81,7 @@ def test_a_file_of_products_arrives_once(server: Server, tmp_path: Path) -> None
 
 def encoded(server: Server) -> float:
     """How many pictures and texts of items the model has seen."""
-    found = re.search(
-        r'^search_encoder_batch_size_sum\{kind="item"\} (.+)$', httpx.get(f"{server.url}/metrics").text, re.M
-    )
+    found = re.search(r'^search_encoder_batch_size_sum\{kind="item"\} (.+)$', get(server, "/metrics").text, re.M)
     assert found
     return float(found[1])
 
@@ -97,7 +95,7 @@ def test_a_price_or_a_stock_that_changed_alone_costs_no_run_of_the_model(server:
     before = encoded(server)
     assert "0 new, 2 replaced, 1 unchanged, 0 failed" in ingest(server, source).stdout
     assert encoded(server) == before
-    first, second = (httpx.get(f"{server.url}/items/shop%2F{n}").json() for n in range(2))
+    first, second = (get(server, f"/items/shop%2F{n}").json() for n in range(2))
     assert (first["price"], second["stock"], len(first["images"])) == (12.5, None, 1)
 
     rows[2] |= {"title": "Jug", "price": 1}
