@@ -93,6 +93,9 @@ ROWS = {
     "no-modality-dropout": Row(
         "pictures and texts are never dropped", args=lambda args: {"drop_picture": 0.0, "drop_text": 0.0}
     ),
+    "first-caption": Row(
+        "always an item's first text, where one of its texts is drawn", augmentation=Augmentation(any_caption=False)
+    ),
     "no-query-noise": Row("queries lose no words and have no typos", augmentation=Augmentation(drop_word=0, typo=0)),
     "all-patches": Row("every step sees all of the patches", args=lambda args: _if_frozen(args, {"patches": 1.0})),
     "dropout": Row(

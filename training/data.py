@@ -53,12 +53,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often a pair is changed before it is learned from; each a probability."""
+    """How a pair is changed before it is learned from: how often, each a probability, and by which of its captions."""
 
     drop_picture: float = 0.05  # training sets both by --drop-picture and --drop-text
     drop_text: float = 0.1
     drop_word: float = 0.15  # one word of a long query
     typo: float = 0.08  # two neighbouring letters swapped, or one lost or doubled
+    any_caption: bool = True  # one is drawn, where there are several, and not always the first
 
 
 class Pair(NamedTuple):
@@ -171,7 +172,8 @@ class Source:
                 pair = rng.choice(len(self.pairs[item]), p=self._chances[item])
             query, captions = self.pairs[item][pair]
             picture = self.pictures[item]
-            text = captions[rng.integers(len(captions))] if captions else ""
+            drawn = rng.integers(len(captions)) if captions else 0  # for the first as well: what else is drawn stays
+            text = captions[drawn if augmentation.any_caption else 0] if captions else ""
             dice = rng.random()
             if picture is not None and text:
                 if dice < augmentation.drop_picture:

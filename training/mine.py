@@ -30,20 +30,20 @@ COUNT = 16  # negatives kept for a query
 MARGIN = 0.95  # of the mean score of the known answers: what scores higher may well be an answer too
 
 
-def negatives(scores: Tensor, answers: Sequence[int], count: int = COUNT) -> list[int]:
-    """Up to `count` columns of one query's scores `(N,)` that are hard negatives, the hardest first.
+def negatives(scores: Tensor, answers: Sequence[int], margin: float = MARGIN) -> list[int]:
+    """Up to `COUNT` columns of one query's scores `(N,)` that are hard negatives, the hardest first.
 
     None where the known answers score 0 or less on average: no margin below that.
     """
-    limit = MARGIN * scores[list(answers)].mean()
+    limit = margin * scores[list(answers)].mean()
     allowed = (scores < limit) & (limit > 0)
     allowed[list(answers)] = False
-    best = scores.masked_fill(~allowed, -torch.inf).topk(min(count, len(scores)))
+    best = scores.masked_fill(~allowed, -torch.inf).topk(min(COUNT, len(scores)))
     return [int(column) for column, score in zip(best.indices, best.values, strict=True) if score > -torch.inf]
 
 
 @torch.inference_mode()
-def mine(model: Retriever, source: Source, features: Path) -> Iterator[tuple[str, list[int]]]:
+def mine(model: Retriever, source: Source, features: Path, margin: float = MARGIN) -> Iterator[tuple[str, list[int]]]:
     """Each query of the source that has negatives, as it was typed, with them."""
     cache = FeatureCache(features, model.model.vision, model.processor)
     cache.add([picture for picture in source.pictures if picture])
@@ -55,7 +55,7 @@ def mine(model: Retriever, source: Source, features: Path) -> Iterator[tuple[str
         part = asked[start : start + size]
         scores = maxsim(encode_queries(model.model, collator, part), items).cpu()  # (B, N)
         for query, row in zip(part, scores, strict=True):
-            if found := negatives(row, sorted(source.items_of[normalise(query)])):
+            if found := negatives(row, sorted(source.items_of[normalise(query)]), margin):
                 yield query, found
 
 
@@ -65,12 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--train", required=True, metavar="FILE[:PICTURES]", help="the training file, as for finetune")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON lines of negatives to write")
     parser.add_argument("--features", type=Path, default=Path("runs/features"), help="where picture features are kept")
+    left_out = (
+        f"share of the known answers' mean score from which on an item may be an answer too; inf: none ({MARGIN})"
+    )
+    parser.add_argument("--margin", type=float, default=MARGIN, help=left_out)
     options = parser.parse_args(arguments)
     try:
+        if not options.margin > 0:
+            raise ValueError(f"--margin is a share of a score, above 0, not {options.margin}")
         make_room(options.output, "--output")
         source = Source(*paths(options.train))
         model = retriever.load(options.model, device="cuda" if torch.cuda.is_available() else "cpu")
-        found = dict(mine(model, source, options.features))
+        found = dict(mine(model, source, options.features, options.margin))
         rows = [{"query_text": query, "image_ids": [source.ids[item] for item in own]} for query, own in found.items()]
         write_whole(options.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
     except (ValueError, OSError) as error:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,19 @@ def test_an_item_is_never_left_with_nothing(toy_shop: Path, tmp_path: Path) -> N
     for seed in range(20):
         batch = source.batch(every_item(source), np.random.default_rng(seed), always)
         assert all(picture is not None or text for picture, text in zip(batch.pictures, batch.texts, strict=True))
+
+
+def test_another_of_an_items_texts_is_drawn_or_always_the_first(tmp_path: Path) -> None:
+    pair = {"query_id": 1, "query_text": "blue mug", "image_id": "mug", "text_input": ["a mug", "blue", "of clay"]}
+    (tmp_path / "pairs.json").write_text(json.dumps([pair]))
+    source = Source(tmp_path / "pairs.json")
+
+    def texts(augmentation: Augmentation) -> set[str]:
+        rng = np.random.default_rng(0)
+        return {text for _ in range(30) for text in source.batch({0: None}, rng, augmentation).texts}
+
+    assert texts(AS_WRITTEN) == {"a mug", "blue", "of clay"}
+    assert texts(replace(AS_WRITTEN, any_caption=False)) == {"a mug"}
 
 
 def test_typos_change_a_word_and_keep_the_positives(toy_shop: Path) -> None:

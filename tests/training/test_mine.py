@@ -19,6 +19,8 @@ from training.formats import read_negatives
 def test_what_scores_nearly_as_well_as_an_answer_is_no_negative() -> None:
     scores = torch.tensor([0.8, 0.79, 0.5, 0.7])
     assert mine.negatives(scores, [0]) == [3, 2]
+    assert mine.negatives(scores, [0], margin=0.8) == [2]
+    assert mine.negatives(scores, [0], margin=float("inf")) == [1, 3, 2], "all but the answers themselves"
     assert mine.negatives(-scores, [0]) == [], "nothing is known of an answer that the model does not find"
 
 
@@ -37,7 +39,9 @@ def test_queries_are_mined_as_they_were_typed(
         return encode_queries(model, collator, queries)
 
     monkeypatch.setattr(mine, "encode_queries", encode)
-    monkeypatch.setattr(mine, "negatives", lambda scores, answers: [n for n in range(len(scores)) if n not in answers])
+    monkeypatch.setattr(
+        mine, "negatives", lambda scores, answers, _: [n for n in range(len(scores)) if n not in answers]
+    )
     found = dict(mine.mine(retriever.load(tiny_checkpoint), Source(tmp_path / "pairs.json"), tmp_path / "features"))
     assert encoded == ["Men's mug", "red mug"]
     assert found == {"Men's mug": [2], "red mug": [0, 1]}
@@ -53,7 +57,9 @@ def test_a_file_with_queries_without_words_is_mined_and_read(
     train, output = tmp_path / "pairs.json", tmp_path / "negatives.jsonl"
     train.write_text(json.dumps(pairs + asked))
     # A model with random weights tells nothing apart: everything but the answers is a negative.
-    monkeypatch.setattr(mine, "negatives", lambda scores, answers: [n for n in range(len(scores)) if n not in answers])
+    monkeypatch.setattr(
+        mine, "negatives", lambda scores, answers, _: [n for n in range(len(scores)) if n not in answers]
+    )
     files = ["--train", str(train), "--output", str(output), "--features", str(tmp_path / "features")]
     mine.main(["--model", str(tiny_checkpoint), *files])
     assert set(signs.values()) <= {query for query, _ in read_negatives(output)}
