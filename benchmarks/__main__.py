@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from benchmarks import encoding, ingest, search
+from benchmarks.arguments import number, numbers
 from benchmarks.measure import machine, medians, table
 from retriever.inference import Inference
 from retriever.retriever import find
@@ -94,15 +95,6 @@ def plot_growth(tables: Tables, path: Path) -> None:
     plt.close(figure)
 
 
-def numbers(text: str) -> list[int]:
-    """`1k,20k,1M` → [1000, 20000, 1000000]."""
-    units = {"k": 1000, "M": 1_000_000}
-    try:
-        return [int(part.rstrip("kM")) * units.get(part[-1:], 1) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be numbers such as 1k,20k,1M, not {text!r}") from None
-
-
 def _words(known: Sequence[str]) -> Any:
     def read(text: str) -> list[str]:
         if unknown := set(text.split(",")) - set(known):
@@ -123,12 +115,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batches", type=numbers, default=[1, 8, 32], help="of encoding (1,8,32)")
     parser.add_argument("--sizes", type=numbers, default=[1000, 20_000, 100_000], help="of catalogues (1k,20k,100k)")
     parser.add_argument("--clients", type=numbers, default=[1, 4, 16, 64], help="at the same time (1,4,16,64)")
-    parser.add_argument("--pictures", type=int, default=200, help="ingested each way (200)")
+    parser.add_argument("--pictures", type=number, default=200, help="ingested each way (200)")
     parser.add_argument("--images", type=Path, help="a folder of pictures to ingest (drawings of 640 × 640 pixels)")
     parser.add_argument("--add", action="store_true", help="keep what earlier runs measured of other sizes and parts")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="services that are measured one after the other; medians are shown (3)"
+        "--rounds", type=number, default=3, help="services that are measured one after the other; medians are shown (3)"
     )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/bench"), help="results, plot, catalogues (runs/bench)"

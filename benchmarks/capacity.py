@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import retriever
-from benchmarks.__main__ import numbers
+from benchmarks.arguments import number
 from benchmarks.measure import machine, table
 from benchmarks.process import Server, service
 from benchmarks.search import bodies, catalogue
@@ -66,7 +66,7 @@ def _measure(server: Server, rate: float, seconds: float) -> dict[str, Any]:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="compact", help="shipped name, checkpoint folder or hub name (compact)")
-    parser.add_argument("--size", type=lambda text: numbers(text)[0], default=20_000, help="of the catalogue (20k)")
+    parser.add_argument("--size", type=number, default=20_000, help="of the catalogue (20k)")
     parser.add_argument("--p99", type=float, default=250.0, help="milliseconds that are in time (250)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each rate (10)")
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="catalogues (runs/bench)")

@@ -23,7 +23,7 @@ import torch
 
 import retriever
 from benchmarks import gpu_encoding, gpu_service, gpu_training
-from benchmarks.__main__ import numbers
+from benchmarks.arguments import number, numbers
 from benchmarks.catalogue import queries, texts
 from benchmarks.gpu_measure import Gpu, Row, aligned
 from benchmarks.measure import machine, table
@@ -165,11 +165,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="compact", help="shipped name, checkpoint folder or hub name (compact)")
     parser.add_argument("--batches", type=numbers, default=[1, 8, 32, 128, 512], help="of encoding (1,8,32,128,512)")
     parser.add_argument("--train-batches", type=numbers, default=[16, 64, 128, 256], help="of blip2 (16,64,128,256)")
-    parser.add_argument("--pictures", type=int, default=1024, help="compressed pictures that are encoded (1024)")
-    parser.add_argument("--size", type=int, default=20_000, help="of the service's catalogue (20000)")
+    parser.add_argument("--pictures", type=number, default=1024, help="compressed pictures that are encoded (1024)")
+    parser.add_argument("--size", type=number, default=20_000, help="of the service's catalogue (20000)")
     parser.add_argument("--clients", type=numbers, default=[1, 8, 64], help="of the service (1,8,64)")
-    parser.add_argument("--uploads", type=int, default=200, help="products with pictures sent to the service (200)")
-    parser.add_argument("--side", type=int, default=8192, help="of the matrices that find the peak (8192)")
+    parser.add_argument("--uploads", type=number, default=200, help="products with pictures sent to the service (200)")
+    parser.add_argument("--side", type=number, default=8192, help="of the matrices that find the peak (8192)")
     parser.add_argument("--seconds", type=float, default=0.4, help="of each measurement (0.4)")
     parser.add_argument("--output", type=Path, default=Path("runs/gpu"), help="for gpu.json (runs/gpu)")
     options = parser.parse_args(arguments)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import retriever
+from benchmarks.arguments import number
 from benchmarks.catalogue import queries
 from benchmarks.measure import machine, medians, table
 from benchmarks.peer_app import PAYLOADS, VECTORS
@@ -88,10 +89,10 @@ def _write_peer(folder: Path, size: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="compact", help="ours: shipped name or checkpoint folder (compact)")
-    parser.add_argument("--size", type=int, default=20_000, help="items in each catalogue (20000)")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="at the same time (1 8)")
+    parser.add_argument("--size", type=number, default=20_000, help="items in each catalogue (20000)")
+    parser.add_argument("--clients", type=number, nargs="+", default=[1, 8], help="at the same time (1 8)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
-    parser.add_argument("--rounds", type=int, default=3, help="all servers in turn so often, and the medians (3)")
+    parser.add_argument("--rounds", type=number, default=3, help="all servers in turn so often, and the medians (3)")
     parser.add_argument("--infinity", metavar="COMMAND", help="the command infinity_emb, if it is installed")
     parser.add_argument("--infinity-model", type=Path, metavar="FOLDER", help="all-MiniLM-L6-v2 with its graph")
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="results and catalogues (runs/bench)")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.arguments import number
 from training.formats import GalleryItem, gallery_of, read_gallery, read_valid
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*[;|•]\s*")
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--data", type=Path, required=True, help="the folder of captions, fashion, household and grocery"
     )
-    parser.add_argument("--size", type=int, default=100_000, help="items at most (default: 100000)")
+    parser.add_argument("--size", type=number, default=100_000, help="items at most (default: 100000)")
     options = parser.parse_args(arguments)
     count = 0
     with options.output.open("w", encoding="utf-8") as file:

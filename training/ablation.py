@@ -175,6 +175,7 @@ def _changes(name: str, args: TrainArgs) -> bool:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line()
     parser.prog, parser.description = "python -m training.ablation", "Train variants of a recipe and compare them."
+    parser.set_defaults(output="runs/ablation")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), help="which of them")
     parsed = vars(parser.parse_args(arguments))
     names = [REFERENCE, *(name for name in parsed.pop("rows") if name != REFERENCE)]

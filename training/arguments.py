@@ -64,6 +64,7 @@ class TrainArgs:
             "lora": 0,
             "max_query_length": 3,  # a word between [CLS] and [SEP]
             "max_text_length": 3,
+            "seed": 0,
         }
         for name, least in counts.items():
             if getattr(self, name) < least:
