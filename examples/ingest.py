@@ -28,19 +28,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from tqdm import tqdm
 
 from examples.feeds import UnreadableFeed
 from examples.products import Product, Rejected, read_products
-from examples.send import Away, address, reason_of, request, send
+from examples.send import MOST_IDS, Away, address, reason_of, request, send, stored
 
 T = TypeVar("T")
 Outcome = tuple[str, str]  # what became of a product, as `send` says, "failed" or "away"; what is to be told of it
 
 _SHOWN = 20  # repeated ids that are named
 _AWAY = 8  # one after another: the others would fail alike, each after minutes
+_ADDRESS = 4000  # characters of ids in a request's address, of which proxies take 8 KiB
 
 
 class Refused(Exception):
@@ -80,7 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
         stopped: Away | None = None
         with tqdm(total=plan.total, unit=" items", disable=args.quiet) as progress:
             try:
-                for outcome, message in _each(_to_send(args, plan), lambda one: _send(client, one, args), args.workers):
+                products = _with_stored(client, _to_send(args, plan), args)
+                for outcome, message in _each(products, lambda one: _send(client, *one, args.retries), args.workers):
                     counts[outcome] += 1
                     if message:
                         failures.append(message)
@@ -110,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{len(failures)} failed; run the same command again to retry them. First:", file=sys.stderr)
         for message in failures[:10]:
             print(f"  {message}", file=sys.stderr)
-    return 1 if failures else 0
+    return 1 if failures or stopped else 0
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -176,11 +179,11 @@ def _look_through(client: httpx.Client, args: argparse.Namespace) -> Plan:
         return plan
     if not plan.last:
         raise Refused("It holds no products, and with --prune the shop would end up empty.")
-    stored = set(_stored_ids(client, args.retries))
-    plan.leftover = stored - plan.last.keys() - unreadable
-    if args.prune and 2 * len(plan.leftover) > len(stored):
+    there = set(_stored_ids(client, args.retries))
+    plan.leftover = there - plan.last.keys() - unreadable
+    if args.prune and 2 * len(plan.leftover) > len(there):
         raise Refused(
-            f"{len(plan.leftover)} of the shop's {len(stored)} items are not in it, too many to be removed by mistake. "
+            f"{len(plan.leftover)} of the shop's {len(there)} items are not in it, too many to be removed by mistake. "
             "Say --prune-all if it is none."
         )
     return plan
@@ -234,11 +237,40 @@ def _to_send(args: argparse.Namespace, plan: Plan) -> Iterator[Product | Rejecte
         yield product
 
 
-def _send(client: httpx.Client, product: Product | Rejected, args: argparse.Namespace) -> Outcome:
+def _with_stored(
+    client: httpx.Client, products: Iterable[Product | Rejected], args: argparse.Namespace
+) -> Iterator[tuple[Product | Rejected, dict[str, Any] | None]]:
+    """Each with what the service has of it, of which many are asked for at once; None with `--force`.
+
+    Raises:
+        Away: the service does not say.
+    """
+    for some in _batches(products):
+        ids = [product.id for product in some if isinstance(product, Product)]
+        there = stored(client, ids, args.retries) if ids and not args.force else {}
+        yield from ((product, there.get(product.id) if isinstance(product, Product) else None) for product in some)
+
+
+def _batches(products: Iterable[Product | Rejected]) -> Iterator[list[Product | Rejected]]:
+    """As many together as an address has room for their ids."""
+    batch: list[Product | Rejected] = []
+    length = 0
+    for product in products:
+        added = len(quote(f'"{product.id}", ')) if isinstance(product, Product) else 0
+        if batch and (len(batch) == MOST_IDS or length + added > _ADDRESS):
+            yield batch
+            batch, length = [], 0
+        batch.append(product)
+        length += added
+    if batch:
+        yield batch
+
+
+def _send(client: httpx.Client, product: Product | Rejected, there: dict[str, Any] | None, retries: int) -> Outcome:
     if isinstance(product, Rejected):
         return "failed", str(product)
     try:
-        return send(client, product, retries=args.retries, force=args.force), ""
+        return send(client, product, there, retries), ""
     except Away as error:
         return "away", f"{product.id}: {error}"
     except Exception as error:  # whatever is wrong with this one, the others are to arrive

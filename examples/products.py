@@ -14,6 +14,7 @@ _JSON_LINES = (".jsonl", ".ndjson", ".json")
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 # One file does for the service and for training, where these have a meaning.
 _KNOWN = {"id", "item_id", "image", *FIELDS, "captions", "query", "queries"}
+_LONGEST_ID = 200  # characters
 _HALF = r"it holds half of a character (such as \ud83d without its other half): write whole ones"
 
 
@@ -44,7 +45,10 @@ def read_products(source: Path) -> Iterator[Product | Rejected]:
     """
     if source.is_dir():
         for path in sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURES):
-            yield Product(path.relative_to(source).with_suffix("").as_posix(), pictures=(path,))
+            try:
+                yield Product(_id({"id": path.relative_to(source).with_suffix("").as_posix()}), pictures=(path,))
+            except ValueError as error:  # a name in another encoding than the system's
+                yield Rejected(f"{str(path)!a}: {error}")
         return
     ending = source.suffix.lower()
     if ending not in (*feeds.ENDINGS, *_JSON_LINES):
@@ -135,6 +139,8 @@ def _id(row: dict[str, Any]) -> str:
     item_id = str(item_id).strip()
     if item_id in ("", ".", ".."):
         raise ValueError(f"{item_id!r} cannot be an id: no URL could name it")
+    if len(item_id) > _LONGEST_ID:
+        raise ValueError(f"{item_id[:20]!a}… cannot be an id: the service takes {_LONGEST_ID} characters")
     if not _is_unicode(item_id):
         raise ValueError(f"{item_id!a} cannot be an id: {_HALF}")
     return item_id

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ import httpx
 
 from examples.products import FIELDS, Product, Rejected
 
+MOST_IDS = 100  # that are asked for at once: a page of the service's list
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 _UNREAD = {"price", "stock", "created_at"}  # by the model: a change of these alone costs no run of it
 
@@ -20,8 +22,20 @@ class Away(Exception):
     """The service takes nothing, for the reason given: it is down, full or overloaded, or wants another key."""
 
 
-def send(client: httpx.Client, product: Product, *, retries: int, force: bool = False) -> str:
+def stored(client: httpx.Client, ids: Sequence[str], retries: int) -> dict[str, Any]:
+    """The items that the service has of up to `MOST_IDS` ids, by id. Raises Away."""
+    asked = {"filter": json.dumps({"id": ids}, ensure_ascii=False), "limit": MOST_IDS}
+    answer = request(client, retries, "GET", "/items", params=asked)
+    if answer.status_code != 200:
+        raise Away(reason_of(answer))
+    return {item["id"]: item for item in answer.json()["items"]}
+
+
+def send(client: httpx.Client, product: Product, there: dict[str, Any] | None, retries: int) -> str:
     """Stores one product: "created", "replaced" or "unchanged". If its pictures fail, the rest of an item arrives.
+
+    Args:
+        there: the item of this id, if there is one that may be left as it is.
 
     Raises:
         Rejected: the service refuses it, or a picture cannot be read, for the reason given.
@@ -33,16 +47,14 @@ def send(client: httpx.Client, product: Product, *, retries: int, force: bool = 
         ]
     except (OSError, ValueError) as error:  # ValueError: no path can be called so
         raise Rejected(str(error) + _without_pictures(client, product, retries)) from None
-    if not force:
-        there = request(client, retries, "GET", address(product.id))
-        if there.status_code == 200 and _same_pictures(there.json(), product, [content for _, content, _ in pictures]):
-            changed = _changed(there.json(), product)
-            if not changed:
-                return "unchanged"
-            if changed <= _UNREAD:
-                fields = {name: product.fields.get(name) for name in changed}
-                if request(client, retries, "PATCH", address(product.id), json=fields).status_code == 200:
-                    return "replaced"
+    if there is not None and _same_pictures(there, product, [content for _, content, _ in pictures]):
+        changed = _changed(there, product)
+        if not changed:
+            return "unchanged"
+        if changed <= _UNREAD:
+            fields = {name: product.fields.get(name) for name in changed}
+            if request(client, retries, "PATCH", address(product.id), json=fields).status_code == 200:
+                return "replaced"
     form = {"id": product.id} | {
         name: json.dumps(value) if name in ("category", "attributes") else str(value)
         for name, value in product.fields.items()
@@ -63,13 +75,13 @@ def _without_pictures(client: httpx.Client, product: Product, retries: int) -> s
 
     Returns what is to be told of it: nothing, if there is no such item or the service refuses that, too.
     """
-    stored = request(client, retries, "GET", address(product.id))
-    if stored.status_code != 200:
+    there = request(client, retries, "GET", address(product.id))
+    if there.status_code != 200:
         return ""
-    if _changed(stored.json(), product):
+    if _changed(there.json(), product):
         fields = {name: None for name in FIELDS if name != "created_at"} | product.fields
         fields |= {name: str(product.fields.get(name, "")) for name in ("title", "description")}
-        gone = dict.fromkeys(stored.json()["attributes"])
+        gone = dict.fromkeys(there.json()["attributes"])
         fields["attributes"] = gone | product.fields.get("attributes", {})
         answer = request(client, retries, "PATCH", address(product.id), json=fields)
         if answer.status_code != 200:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -27,10 +28,15 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if request.method == "POST":
             titles.extend(re.findall(r'name="title"\r\n\r\n(.*?)\r\n', request.content.decode()))
             return httpx.Response(201)
-        return httpx.Response(200 if request.url.path == "/health/live" else 404)
+        return listed()
 
     service(monkeypatch, answer)
     return titles
+
+
+def listed(*items: dict[str, Any]) -> httpx.Response:
+    """A page of the service's list, and the last."""
+    return httpx.Response(200, json={"items": items, "next_cursor": None})
 
 
 def write(folder: Path, *rows: tuple[str, str]) -> Path:
@@ -67,24 +73,27 @@ def test_what_is_overloaded_or_out_for_a_moment_is_asked_again(tmp_path: Path, m
         if request.method == "POST":
             stored.append(request.url.path)
             return httpx.Response(201)
-        return httpx.Response(200 if request.url.path == "/health/live" else 404)
+        return listed()
 
     service(monkeypatch, answer)
     assert ingest.main([str(write(tmp_path, ("a", "one"))), "--quiet"]) == 0
     assert (refusals, stored) == ([], ["/items"])
 
 
+@pytest.mark.parametrize("asking_first", [True, False])
 @pytest.mark.parametrize("status", [401, 507, None])
 def test_a_service_that_takes_nothing_ends_the_import_and_nothing_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int | None,
+    asking_first: bool,
 ) -> None:
     asked = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/items" and request.method == "GET":
-            return httpx.Response(200, json={"items": [{"id": "gone"}, {"id": "1"}], "next_cursor": None})
-        if request.url.path == "/health/live":
-            return httpx.Response(200)
+        if request.method == "GET" and (asking_first or "filter" not in request.url.params):
+            return listed({"id": "gone"}, STORED | {"id": "1", "attributes": {}})
         asked.append(request)
         if status is None:
             raise httpx.ConnectError("refused")
@@ -95,7 +104,7 @@ def test_a_service_that_takes_nothing_ends_the_import_and_nothing_is_removed(
     arguments = ["--quiet", "--prune", "--workers", "2", *(["--retries", "0"] if status is None else [])]
     assert ingest.main([str(source), *arguments]) == 1
     assert len(asked) < 20, "each of a thousand would be tried for minutes"
-    assert {request.method for request in asked} == {"GET"}
+    assert {request.method for request in asked} == {"POST" if asking_first else "GET"}
     assert "Stopped, for the service takes nothing. The last it said:" in capsys.readouterr().err
 
 
@@ -108,7 +117,7 @@ def test_a_product_over_which_the_service_stumbles_does_not_end_the_import(
         if request.method == "POST":
             stored.append(request)
             return httpx.Response(500 if len(stored) % 4 else 201)
-        return httpx.Response(200 if request.url.path == "/health/live" else 404)
+        return listed()
 
     service(monkeypatch, answer)
     source = write(tmp_path, *((str(n), "one") for n in range(40)))
@@ -124,6 +133,8 @@ def deleted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def answer(request: httpx.Request) -> httpx.Response:
         path, params = request.url.path, request.url.params
         if path == "/items" and request.method == "GET":
+            if "filter" in params:
+                return listed()
             page, following = (["c", "d"], None) if params.get("cursor") else (["a", "b"], "more")
             return httpx.Response(200, json={"items": [{"id": one} for one in page], "next_cursor": following})
         if request.method == "DELETE":
@@ -131,7 +142,7 @@ def deleted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return httpx.Response(204 if len(ids) == 1 else 404)  # somebody else was quicker
         if request.method == "POST":
             return httpx.Response(422 if b"\r\n\r\nbad\r\n" in request.content else 200)
-        return httpx.Response(200 if path == "/health/live" else 404)
+        return httpx.Response(200)
 
     service(monkeypatch, answer)
     return ids
@@ -178,7 +189,7 @@ def test_a_picture_is_fetched_again_where_its_address_is_another(
     image = {"sha256": "of the file", "source_sha256": kept and hashlib.sha256(kept.encode()).hexdigest()}
 
     def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=STORED | {"attributes": {}, "images": [image]})
+        return listed(STORED | {"attributes": {}, "images": [image]})
 
     service(monkeypatch, answer)
     source = tmp_path / "items.jsonl"
@@ -189,7 +200,7 @@ def test_a_picture_is_fetched_again_where_its_address_is_another(
     assert outcome in capsys.readouterr().out
 
 
-STORED = {"title": "Mug", "description": "", "category": [], "price": 9.0, "stock": 3, "images": [{}]}
+STORED = {"id": "a", "title": "Mug", "description": "", "category": [], "price": 9.0, "stock": 3, "images": [{}]}
 
 
 @pytest.mark.parametrize("image", ["https://shop/none.jpg", "none.jpg"])
@@ -207,8 +218,8 @@ def test_a_picture_that_fails_does_not_hold_back_what_else_changed_of_an_item(
             changes.append((item_id, json.loads(request.content)))
             there["a"] |= {"price": 8.0, "stock": None, "attributes": {"brand": "Pikku"}}
             return httpx.Response(200)
-        if request.url.path == "/health/live":
-            return httpx.Response(200)
+        if request.url.path in ("/health/live", "/items"):
+            return listed(*there.values())
         return httpx.Response(200, json=there[item_id]) if item_id in there else httpx.Response(404)
 
     service(monkeypatch, answer)
@@ -228,3 +239,32 @@ def test_a_picture_that_fails_does_not_hold_back_what_else_changed_of_an_item(
 
     assert ingest.main([str(source), "--quiet"]) == 1
     assert len(changes) == 1, "what is up to date is not sent again"
+
+
+def test_what_is_there_is_asked_for_as_many_at_once_as_an_address_has_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(201)
+        if request.url.path == "/items":
+            assert len(str(request.url)) < 8192, "as proxies take it"
+            asked.append(json.loads(request.url.params["filter"])["id"])
+            # All but the first of them are there.
+            return listed(*(STORED | {"id": one, "attributes": {}, "images": []} for one in asked[-1][1:]))
+        return httpx.Response(200)
+
+    service(monkeypatch, answer)
+    ids = [*map(str, range(150)), *("Tasse „groß“ " * 14 + str(n) for n in range(20))]
+    source = tmp_path / "items.jsonl"
+    source.write_text("".join(json.dumps({"id": one, "title": "Mug", "price": 9, "stock": 3}) + "\n" for one in ids))
+    assert ingest.main([str(source), "--quiet"]) == 0
+    assert [one for some in asked for one in some] == ids
+    assert len(asked[0]) == 100
+    assert len(asked) < 8
+    assert f"{len(asked)} new, 0 replaced, {len(ids) - len(asked)} unchanged" in capsys.readouterr().out
+    asked.clear()
+    assert ingest.main([str(source), "--quiet", "--force"]) == 0
+    assert not asked

@@ -1,6 +1,7 @@
 """Lines of JSON as products: every form that the service takes, and what is told of a line that is none."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def test_what_is_for_training_is_left_to_training(line: Any) -> None:
         ({"id": "a", "brand": "S"}, "'brand' is not known here: what is your own goes into 'attributes'"),
         ({"id": ".."}, "'..' cannot be an id"),
         ({"id": " "}, "'' cannot be an id"),
+        ({"id": "x" * 201}, "'xxxxxxxxxxxxxxxxxxxx'… cannot be an id: the service takes 200 characters"),
         ({"id": {"a": 1}}, "must have an id"),
         ({"title": "a"}, "must have an id"),
         (["id"], "must be an object"),
@@ -104,3 +106,12 @@ def test_of_a_line_that_is_no_product_the_id_is_known_where_it_can_be_read(line:
     assert line({"id": " a ", "price": "much"}).item_id == "a"
     assert line({"id": "\ud83d", "price": "much"}).item_id is None
     assert line(b"not json").item_id is None
+
+
+def test_a_picture_whose_name_is_no_text_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    (tmp_path / "mug.jpg").touch()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).touch()
+    rejected, mug = read_products(tmp_path)
+    assert isinstance(rejected, Rejected)
+    assert "cannot be an id" in str(rejected)
+    assert mug == Product("mug", pictures=(tmp_path / "mug.jpg",))
