@@ -99,6 +99,7 @@ async function load(query, { next = false, typed = false, count = 0, y = null } 
   const { signal } = running;
   explainNothing();
   more.disabled = true;
+  if (query !== shown.query) instead.hidden = true; // it is about the query before
   if (!next && results.childElementCount === 0) results.replaceChildren(...skeletons());
   results.classList.toggle("waiting", !next);
   results.setAttribute("aria-busy", "true");

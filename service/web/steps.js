@@ -1,5 +1,7 @@
 // The steps that Back and Forward take: searches, each with its picture, and the dialogs that stand over them.
 
+import { shut } from "./dom.js";
+
 const DOUBLE_CLICK = 600; // milliseconds, as slow as systems let it be
 const SCROLLED = 150; // milliseconds without scrolling after which a position is remembered
 
@@ -86,7 +88,7 @@ export function setUpSteps({ onSearch, onProduct, onClosed }) {
       leaving = null;
       return;
     }
-    for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    for (const dialog of document.querySelectorAll("dialog[open]")) shut(dialog);
     if (history.state?.dialog && !product()) remember({ dialog: null }); // what was closed does not open again
     settled = true;
     if (here() !== shown) onSearch(history.state ?? {});

@@ -205,6 +205,16 @@ def test_a_misspelt_query_says_what_was_searched_for(page: Page) -> None:
     assert titles(page)[0] == "green shirt"
 
 
+def test_the_way_back_from_a_correction_goes_with_its_query(page: Page) -> None:
+    box = page.get_by_label("Search products")
+    box.fill("grean shrit")
+    box.press("Enter")
+    expect(page.locator("#instead")).to_be_visible()
+    page.route("**/search", lambda route: None)  # the next answer never comes
+    box.fill("blue mug")
+    expect(page.locator("#instead")).to_be_hidden()
+
+
 def test_a_correction_can_be_declined(page: Page) -> None:
     page.get_by_label("Search products").fill("grean shrit")
     page.get_by_label("Search products").press("Enter")
