@@ -92,10 +92,11 @@ export class Client {
   }
 
   /** @param {string} id @param {number} [limit] @param {object} [filter]
-   * @param {{ offset?: number, cursor?: string, group_by?: string, signal?: AbortSignal }} [options]
+   * @param {{ offset?: number, cursor?: string, group_by?: string, fields?: string[], signal?: AbortSignal }} [options]
    * @returns {Promise<Results>} */
-  similar(id, limit = 12, filter = {}, { signal, ...options } = {}) {
+  similar(id, limit = 12, filter = {}, { fields = [], signal, ...options } = {}) {
     const query = new URLSearchParams(given({ limit, filter: JSON.stringify(filter), ...options }));
+    for (const field of fields) query.append("fields", field);
     return this.#json("GET", `/items/${encodeURIComponent(id)}/similar?${query}`, { signal });
   }
 
@@ -189,10 +190,12 @@ export class Client {
     return (await this.#json("DELETE", "/items?all=true")).deleted;
   }
 
-  /** The catalogue, or what a filter lets through, in an order such as "price:desc".
-   * @param {object} [filter] @param {string} [sort] @returns {AsyncGenerator<Item>} */
-  async *items(filter = {}, sort = "") {
+  /** The catalogue, or what a filter lets through, in an order such as "price:desc"; of `fields`, what each item is to
+   * have beside its id.
+   * @param {object} [filter] @param {string} [sort] @param {string[]} [fields] @returns {AsyncGenerator<Item>} */
+  async *items(filter = {}, sort = "", fields = []) {
     const query = new URLSearchParams({ limit: "100", filter: JSON.stringify(filter), ...(sort ? { sort } : {}) });
+    for (const field of fields) query.append("fields", field);
     for (;;) {
       const page = await this.#json("GET", `/items?${query}`);
       yield* page.items;

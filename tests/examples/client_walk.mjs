@@ -72,6 +72,8 @@ assert.ok((await shop.suggest("blu")).includes("blue lamp"));
 assert.deepEqual((await all(shop.items({ price: { gt: 10 } }))).map((item) => item.id), ["lamp"]);
 assert.deepEqual((await all(shop.items({}, "price:desc"))).map((item) => item.id), ["lamp", "mug/1"]);
 assert.deepEqual((await shop.similar("mug/1", 5, { price: { lt: 20 } })).hits, []);
+assert.deepEqual((await shop.similar("mug/1", 5, {}, { fields: ["title"] })).hits[0].item, { id: "lamp", title: "blue lamp" });
+assert.deepEqual(await all(shop.items({ id: "lamp" }, "", ["price"])), [{ id: "lamp", price: 40 }]);
 assert.equal(await shop.count(), 2);
 assert.equal((await shop.get("mug/1")).title, "red mug");
 await assert.rejects(shop.delete("mug/1", { ifVersion: mug.version }), { code: "version_mismatch" });

@@ -97,11 +97,15 @@ def test_the_python_client(server: Server, picture: Path) -> None:
         assert sorted(hit["id"] for hit in shop.search_all("mug", limit=1)) == ["lamp", "mug/1"]
         assert [hit["id"] for hit in shop.similar("mug/1")["hits"]] == ["lamp"]
         assert shop.similar("mug/1", filter={"price": {"lt": 20}})["hits"] == []
+        assert shop.similar("mug/1", fields=["title"])["hits"][0]["item"] == {"id": "lamp", "title": "blue lamp"}
         assert [hit["id"] for hit in shop.recommend(["mug/1"], limit=5)["hits"]] == ["lamp"]
         assert "blue lamp" in shop.suggest("blu")
 
         assert [item["id"] for item in shop.items({"price": {"gt": 10}})] == ["lamp"]
         assert [item["id"] for item in shop.items(sort="price:desc")] == ["lamp", "mug/1"]
+        assert list(shop.items({"id": "lamp"}, fields=["title", "price"])) == [
+            {"id": "lamp", "title": "blue lamp", "price": 40.0}
+        ]
         assert shop.count() == 2
         assert shop.get("mug/1")["title"] == "red mug"
         with pytest.raises(SearchError, match="version_mismatch"):

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +13,7 @@ from qdrant_client import AsyncQdrantClient
 from retriever.index import server
 from service import services
 from service.app import create_app
+from service.encoder import Encoder
 from service.settings import Settings
 from tests.service import openapi
 from tests.service.helpers import MUGS, picture_file, post_item
@@ -43,6 +45,20 @@ def settings(tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPa
 def client(settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many items the model was asked to encode, call by call."""
+    calls: list[int] = []
+    encode = Encoder.encode_items
+
+    async def counted(self: Encoder, items: Any) -> Any:
+        calls.append(len(items))
+        return await encode(self, items)
+
+    monkeypatch.setattr(Encoder, "encode_items", counted)
+    return calls
 
 
 @pytest.fixture
