@@ -149,6 +149,13 @@ def test_list_and_delete_by_filter(client: TestClient) -> None:
     assert client.get("/items/0/image").status_code == 404
 
 
+def test_several_items_by_their_ids(client: TestClient) -> None:
+    for item_id in ("mug-1", "mug-2", "Mug-1"):
+        post_item(client, item_id, title=item_id)
+    listed = client.get("/items", params={"filter": '{"id": ["mug-1", "Mug-1", "none"]}'}).json()
+    assert sorted(item["id"] for item in listed["items"]) == ["Mug-1", "mug-1"]
+
+
 def test_nobody_empties_the_shop_by_mistake(client: TestClient) -> None:
     for n in range(2):
         post_item(client, str(n), title="mug")
