@@ -140,7 +140,7 @@ class Source:
         As `batch` takes them: item → the pair whose query that is, or None where any will do.
         """
         drawn: dict[int, int | None] = {}
-        for item in self.draw(len(self), rng):
+        for item in self.draw(size, rng):  # enough: each of these is in the batch in the end, or it is full before
             if len(drawn) >= size:
                 break
             if item in drawn:

@@ -120,8 +120,10 @@ def test_any_pair_of_an_item_may_meet_what_was_mined_for_it(toy_shop: Path, tmp_
     (tmp_path / "negatives.jsonl").write_text(json.dumps({"query_text": "mug", "image_ids": ["lamp-red"]}) + "\n")
     source.use_negatives(tmp_path / "negatives.jsonl")
     rng = np.random.default_rng(0)
-    taken = {pair for _ in range(20) for pair in source.draw_hard(4, rng).values()}
-    assert taken == {0, 1, None}
+    batches = [source.draw_hard(4, rng) for _ in range(20)]
+    assert {pair for batch in batches for pair in batch.values()} == {0, 1, None}
+    assert {len(batch) for batch in batches} == {4}
+    assert len(source.draw_hard(99, rng)) == len(source)
 
 
 def test_of_an_items_pairs_the_weightier_are_drawn_more_often(tmp_path: Path) -> None:
