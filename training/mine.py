@@ -30,15 +30,15 @@ COUNT = 16  # negatives kept for a query
 MARGIN = 0.95  # of the mean score of the known answers: what scores higher may well be an answer too
 
 
-def negatives(scores: Tensor, answers: Sequence[int], margin: float = MARGIN) -> list[int]:
-    """Up to `COUNT` columns of one query's scores `(N,)` that are hard negatives, the hardest first.
+def negatives(scores: Tensor, answers: Sequence[int], count: int = COUNT, *, margin: float = MARGIN) -> list[int]:
+    """Up to `count` columns of one query's scores `(N,)` that are hard negatives, the hardest first.
 
     None where the known answers score 0 or less on average: no margin below that.
     """
     limit = margin * scores[list(answers)].mean()
     allowed = (scores < limit) & (limit > 0)
     allowed[list(answers)] = False
-    best = scores.masked_fill(~allowed, -torch.inf).topk(min(COUNT, len(scores)))
+    best = scores.masked_fill(~allowed, -torch.inf).topk(min(count, len(scores)))
     return [int(column) for column, score in zip(best.indices, best.values, strict=True) if score > -torch.inf]
 
 
@@ -55,7 +55,7 @@ def mine(model: Retriever, source: Source, features: Path, margin: float = MARGI
         part = asked[start : start + size]
         scores = maxsim(encode_queries(model.model, collator, part), items).cpu()  # (B, N)
         for query, row in zip(part, scores, strict=True):
-            if found := negatives(row, sorted(source.items_of[normalise(query)]), margin):
+            if found := negatives(row, sorted(source.items_of[normalise(query)]), margin=margin):
                 yield query, found
 
 

@@ -40,7 +40,7 @@ def test_queries_are_mined_as_they_were_typed(
 
     monkeypatch.setattr(mine, "encode_queries", encode)
     monkeypatch.setattr(
-        mine, "negatives", lambda scores, answers, _: [n for n in range(len(scores)) if n not in answers]
+        mine, "negatives", lambda scores, answers, margin: [n for n in range(len(scores)) if n not in answers]
     )
     found = dict(mine.mine(retriever.load(tiny_checkpoint), Source(tmp_path / "pairs.json"), tmp_path / "features"))
     assert encoded == ["Men's mug", "red mug"]
@@ -58,7 +58,7 @@ def test_a_file_with_queries_without_words_is_mined_and_read(
     train.write_text(json.dumps(pairs + asked))
     # A model with random weights tells nothing apart: everything but the answers is a negative.
     monkeypatch.setattr(
-        mine, "negatives", lambda scores, answers, _: [n for n in range(len(scores)) if n not in answers]
+        mine, "negatives", lambda scores, answers, margin: [n for n in range(len(scores)) if n not in answers]
     )
     files = ["--train", str(train), "--output", str(output), "--features", str(tmp_path / "features")]
     mine.main(["--model", str(tiny_checkpoint), *files])
