@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from examples.feeds import UnreadableFeed
 from examples.products import Product, Rejected, read_products
-from examples.send import MOST_IDS, Away, address, reason_of, request, send, stored
+from examples.send import PAGE, Away, address, reason_of, request, send, stored
 
 T = TypeVar("T")
 Outcome = tuple[str, str]  # what became of a product, as `send` says, "failed" or "away"; what is to be told of it
@@ -190,7 +190,7 @@ def _look_through(client: httpx.Client, args: argparse.Namespace) -> Plan:
 
 
 def _stored_ids(client: httpx.Client, retries: int) -> Iterator[str]:
-    params: dict[str, Any] = {"limit": 100}
+    params: dict[str, Any] = {"limit": PAGE}
     while True:
         answer = request(client, retries, "GET", "/items", params=params)
         if answer.status_code != 200:
@@ -257,7 +257,7 @@ def _batches(products: Iterable[Product | Rejected]) -> Iterator[list[Product | 
     length = 0
     for product in products:
         added = len(quote(f'"{product.id}", ')) if isinstance(product, Product) else 0
-        if batch and (len(batch) == MOST_IDS or length + added > _ADDRESS):
+        if batch and (len(batch) == PAGE or length + added > _ADDRESS):
             yield batch
             batch, length = [], 0
         batch.append(product)

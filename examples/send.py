@@ -13,7 +13,7 @@ import httpx
 
 from examples.products import FIELDS, Product, Rejected
 
-MOST_IDS = 100  # that are asked for at once: a page of the service's list
+PAGE = 100  # items of the service's list in one answer, at most
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 _UNREAD = {"price", "stock", "created_at"}  # by the model: a change of these alone costs no run of it
 
@@ -23,8 +23,8 @@ class Away(Exception):
 
 
 def stored(client: httpx.Client, ids: Sequence[str], retries: int) -> dict[str, Any]:
-    """The items that the service has of up to `MOST_IDS` ids, by id. Raises Away."""
-    asked = {"filter": json.dumps({"id": ids}, ensure_ascii=False), "limit": MOST_IDS}
+    """The items that the service has of up to `PAGE` ids, by id. Raises Away."""
+    asked = {"filter": json.dumps({"id": ids}, ensure_ascii=False), "limit": PAGE}
     answer = request(client, retries, "GET", "/items", params=asked)
     if answer.status_code != 200:
         raise Away(reason_of(answer))
